@@ -1,0 +1,35 @@
+"""Unscene: take objects out of 3D scenes."""
+
+import ctypes
+import importlib
+import os
+import sys
+from typing import Any
+
+# Both must be in place before torch loads. Warp's threads and torch's share the cores: OpenMP threads that spin while
+# they wait take them away from the hash grid (60k against 85k rays a second on two cores).
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+if sys.platform == "linux":
+    # Keep freed memory: returning and faulting in the same tens of megabytes every step costs a tenth of the time.
+    _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+    _mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)  # musl has none
+    _mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    _mallopt(_M_TRIM_THRESHOLD, 512 << 20)
+
+# Heavy libraries load where they are used: names resolve at first access.
+_EXPORTS = {
+    "load_scene": "unscene.scenes.load",
+    "still_life": "unscene.scenes.still_life",
+    "fit": "unscene.pipeline",
+    "remove": "unscene.pipeline",
+    "open_run": "unscene.pipeline",
+    "FitOptions": "unscene.pipeline",
+    "RemoveOptions": "unscene.pipeline",
+}
+__all__ = list(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'unscene' has no attribute '{name}'; it has {', '.join(sorted(_EXPORTS))}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -1,0 +1,176 @@
+"""A hash-grid NeRF with proposal sampling and scene contraction, small enough for two CPU cores.
+
+Instant-NGP's encoding (Müller et al. 2022), mip-NeRF 360's proposals and contraction (Barron et al. 2022), and the
+deferred view dependence of SNeRG (Hedman et al. 2021): one small network per ray instead of one per sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from unscene.fields.field import Histogram, Render
+from unscene.fields.hash_grid import HashGrid, HashGridConfig
+from unscene.fields.perceptron import Perceptron
+from unscene.geometry.cameras import Cameras, Rays, focus_point
+from unscene.geometry.stepfun import sample_edges, weights_from_density
+
+DIRECTION_FEATURES = 9  # real spherical harmonics up to degree 2
+APPEARANCE_FEATURES = 8  # what the view-dependent network knows of the surface
+
+
+@dataclass(frozen=True)
+class NerfConfig:
+    """The field's size. Defaults are tuned for 252x189 to 1008x756 photos on two cores."""
+
+    grid: HashGridConfig = field(default_factory=HashGridConfig)
+    """Encoding of the field itself."""
+    proposal_grid: HashGridConfig = field(
+        default_factory=lambda: HashGridConfig(levels=5, features=1, coarsest=16, finest=256, log2_table_size=16)
+    )
+    """Encoding of the proposal density, which is the exponential of its summed features."""
+    hidden: int = 64
+    """Width of the network behind the encoding."""
+    proposal_samples: int = 32
+    """Intervals per ray at which the proposal is evaluated."""
+    field_samples: int = 16
+    """Intervals per ray at which the field is evaluated."""
+    near: float = 0.05
+    """Start of the rays, in units of the scene's radius (the farthest camera's distance to the focus)."""
+    far: float = 1000.0
+    """End of the rays, in the same units."""
+    view_dependence: bool = True
+    """Let colour depend on the viewing direction (In-N-Out switches it off for stability)."""
+
+
+class Nerf(nn.Module):
+    """RadianceField over world-space rays. ``center`` (3) and ``radius`` (scalar) map the world into the unit ball."""
+
+    def __init__(self, config: NerfConfig, *, center: Tensor, radius: Tensor, generator: torch.Generator):
+        super().__init__()
+        self.config = config
+        self.register_buffer("center", center.float())
+        self.register_buffer("radius", radius.float())
+        self.grid = HashGrid(config.grid, generator)
+        self.proposal_grid = HashGrid(config.proposal_grid, generator)
+        encoded = config.grid.levels * config.grid.features
+        self.network = Perceptron(encoded, config.hidden, 4 + APPEARANCE_FEATURES, generator)
+        if config.view_dependence:
+            self.view_network = Perceptron(APPEARANCE_FEATURES + DIRECTION_FEATURES, 32, 3, generator)
+            nn.init.zeros_(self.view_network.weight_output)
+
+    @staticmethod
+    def around(cameras: Cameras, config: NerfConfig, generator: torch.Generator) -> Nerf:
+        """A field whose unit ball is centred where the cameras look and reaches the farthest of them."""
+        center = focus_point(cameras)
+        radius = (cameras.positions - center).norm(dim=-1).max()
+        return Nerf(config, center=center, radius=radius, generator=generator)
+
+    def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
+        """Render R rays. jitter: R in [0, 1) shifts the samples while fitting; None: deterministic."""
+        origins = (rays.origins - self.center) / self.radius
+        coarse = self._uniform_edges(len(rays), jitter)
+        density = self._proposal_density(self._points(origins, rays.directions, coarse))
+        coarse_weights = weights_from_density(density, self._distance(coarse))
+        proposal = Histogram(coarse, coarse_weights)
+
+        fine = sample_edges(coarse, coarse_weights.detach() + 0.01 / coarse_weights.shape[1],
+                            self.config.field_samples, jitter)  # fmt: skip
+        distance = self._distance(fine)
+        sigma, color, appearance = self._evaluate(self._points(origins, rays.directions, fine))
+        weights = weights_from_density(sigma, distance)
+        middles = (distance[:, 1:] + distance[:, :-1]) / 2
+        ray_color = (weights[..., None] * color).sum(1)
+        if self.config.view_dependence:
+            ray_color = self._add_view_dependence(ray_color, (weights[..., None] * appearance).sum(1), rays.directions)
+        return Render(
+            color=ray_color,
+            distance=(weights * middles).sum(-1) * self.radius,
+            opacity=weights[:, :-1].sum(-1),
+            distances=middles * self.radius,
+            weights=weights,
+            histogram=Histogram(fine, weights),
+            proposals=(proposal,),
+        )
+
+    def density(self, points: Tensor) -> Tensor:
+        """Density at world points (P 3) per unit of the scene's radius, P."""
+        encoded = self.grid(contract((points - self.center) / self.radius))
+        return _density(self.network(encoded)[:, 0])
+
+    def hash_decay(self) -> Tensor:
+        """Mean squared hash features per level, summed (Zip-NeRF, section 4)."""
+        return self.grid.mean_square_per_level() + self.proposal_grid.mean_square_per_level()
+
+    def _uniform_edges(self, rays: int, jitter: Tensor | None) -> Tensor:
+        count = self.config.proposal_samples
+        edges = torch.linspace(0, 1, count + 1, device=self.center.device).expand(rays, -1)
+        if jitter is None:
+            return edges
+        inner = edges[:, 1:-1] + (jitter[:, None] - 0.5) / count
+        return torch.cat([edges[:, :1], inner, edges[:, -1:]], -1)
+
+    def _distance(self, edges: Tensor) -> Tensor:
+        """Normalised to metric distance: linear up to one radius, linear in disparity beyond (as nerfacto)."""
+        near, far = _spacing(self.config.near), _spacing(self.config.far)
+        return _inverse_spacing(near + edges * (far - near))
+
+    def _points(self, origins: Tensor, directions: Tensor, edges: Tensor) -> Tensor:
+        distance = self._distance((edges[:, 1:] + edges[:, :-1]) / 2)
+        points = torch.addcmul(origins[:, None], directions[:, None], distance[..., None])
+        return contract(points.reshape(-1, 3))
+
+    def _proposal_density(self, points: Tensor) -> Tensor:
+        return _density(self.proposal_grid(points).sum(-1)).view(-1, self.config.proposal_samples)
+
+    def _evaluate(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        output = self.network(self.grid(points)).view(-1, self.config.field_samples, 12)
+        return _density(output[..., 0]), torch.sigmoid(output[..., 1:4]), output[..., 4:]
+
+    def _add_view_dependence(self, color: Tensor, appearance: Tensor, directions: Tensor) -> Tensor:
+        features = torch.cat([appearance, spherical_harmonics(directions)], -1)
+        shift = self.view_network(features)
+        return torch.sigmoid(torch.logit(color.clamp(1e-3, 1 - 1e-3)) + shift)
+
+
+def contract(points: Tensor) -> Tensor:
+    """All of space (P 3) into the unit cube: [-1, 1]^3 to its middle half, the rest squashed around it.
+
+    The infinity-norm form of mip-NeRF 360's contraction (eq. 10).
+    """
+    reach = points.abs().amax(-1, keepdim=True).clamp_min(1)
+    return points * ((2 - 1 / reach) / reach) * 0.25 + 0.5
+
+
+def spherical_harmonics(directions: Tensor) -> Tensor:
+    """Real spherical harmonics up to degree 2 of unit vectors (R 3), up to constant factors, R 9."""
+    x, y, z = directions.unbind(-1)
+    return torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, x * z, x * x - y * y, 3 * z * z - 1], -1)
+
+
+class _TruncatedExponential(torch.autograd.Function):
+    """exp whose gradient stays finite: inputs are clamped at 15 (instant-ngp's density activation)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        value = torch.exp(x.clamp(-15, 15))
+        ctx.save_for_backward(value)
+        return value
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return gradient * ctx.saved_tensors[0]
+
+
+def _density(raw: Tensor) -> Tensor:
+    return _TruncatedExponential.apply(raw - 1)  # starts thin, so that light reaches the background
+
+
+def _spacing(distance: float) -> float:
+    return distance / 2 if distance < 1 else 1 - 1 / (2 * distance)
+
+
+def _inverse_spacing(spacing: Tensor) -> Tensor:
+    return torch.where(spacing < 0.5, 2 * spacing, 1 / (2 - 2 * spacing).clamp_min(1e-6))

@@ -1,0 +1,189 @@
+"""Cameras: intrinsics, distortion and poses of N views, and the rays between pixels and points.
+
+Conventions of the whole package: OpenCV axes (x right, y down, z forward); ``T_world_camera`` maps camera to
+world; pixel (column 0, row 0) covers [0, 1) x [0, 1), so its centre is (0.5, 0.5); ``distance`` runs along the unit
+ray, ``depth`` along the camera's z axis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+UNDISTORTION_STEPS = 10  # fixed-point steps; reaches 1e-6 for lenses up to |k1| about 0.3
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Rays in world space.
+
+    origins: R 3; directions: R 3, unit length; depth_per_distance: R, the cosine between ray and optical axis.
+    """
+
+    origins: Tensor
+    directions: Tensor
+    depth_per_distance: Tensor
+
+    def __len__(self) -> int:
+        return self.origins.shape[0]
+
+    def __getitem__(self, index: slice | Tensor) -> Rays:
+        return Rays(self.origins[index], self.directions[index], self.depth_per_distance[index])
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """N pinhole cameras with OpenCV radial-tangential distortion, one image size for all.
+
+    T_world_camera: N 3 4; focal: N 2 and principal: N 2, in pixels; distortion: N 5 (k1, k2, p1, p2, k3).
+    """
+
+    T_world_camera: Tensor
+    focal: Tensor
+    principal: Tensor
+    distortion: Tensor
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return self.T_world_camera.shape[0]
+
+    def __getitem__(self, index: Tensor | slice | list[int]) -> Cameras:
+        return dataclasses.replace(
+            self,
+            T_world_camera=self.T_world_camera[index],
+            focal=self.focal[index],
+            principal=self.principal[index],
+            distortion=self.distortion[index],
+        )
+
+    @property
+    def positions(self) -> Tensor:
+        """Camera centres, N 3."""
+        return self.T_world_camera[:, :, 3]
+
+    @property
+    def forward(self) -> Tensor:
+        """Unit viewing directions, N 3."""
+        return self.T_world_camera[:, :, 2]
+
+    def to(self, device: torch.device | str) -> Cameras:
+        tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Cameras(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in tensors.items()})
+
+    def resized(self, width: int, height: int) -> Cameras:
+        """The same cameras with images of another resolution."""
+        scale = self.focal.new_tensor([width / self.width, height / self.height])
+        return dataclasses.replace(
+            self, focal=self.focal * scale, principal=self.principal * scale, width=width, height=height
+        )
+
+    def padded(self, width: int, height: int) -> Cameras:
+        """The same cameras with pixels appended at the right and the bottom."""
+        return dataclasses.replace(self, width=width, height=height)
+
+    def rays(self, view: Tensor, xy: Tensor) -> Rays:
+        """Rays through pixel positions ``xy`` (R 2, in pixels) of cameras ``view`` (R)."""
+        return self._to_world(self._image_plane(view, xy), self.T_world_camera[view])
+
+    def posed_rays(self, view: Tensor, xy: Tensor, T_world_camera: Tensor) -> Rays:
+        """Like `rays`, with other poses (R 3 4) in place of the cameras' own, differentiable in them."""
+        return self._to_world(self._image_plane(view, xy), T_world_camera)
+
+    def image_rays(self, view: int) -> Rays:
+        """All rays of one view, row by row: height * width of them."""
+        xy = pixel_centers(self.width, self.height, self.focal.device).reshape(-1, 2)
+        return self.rays(torch.full((len(xy),), view, device=xy.device), xy)
+
+    def project(self, view: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """World points (P 3) into cameras ``view`` (P): pixel positions P 2 and z-depth P.
+
+        Positions of points behind the camera (depth <= 0) mean nothing.
+        """
+        T = self.T_world_camera[view]
+        local = torch.einsum("pij,pi->pj", T[:, :, :3], points - T[:, :, 3])
+        depth = local[:, 2]
+        plane = local[:, :2] / torch.where(depth.abs() < 1e-9, torch.full_like(depth, 1e-9), depth)[:, None]
+        if self.distortion.any():
+            plane = distort(plane, self.distortion[view])
+        return plane * self.focal[view] + self.principal[view], depth
+
+    def _image_plane(self, view: Tensor, xy: Tensor) -> Tensor:
+        plane = (xy - self.principal[view]) / self.focal[view]
+        return undistort(plane, self.distortion[view]) if self.distortion.any() else plane
+
+    @staticmethod
+    def _to_world(plane: Tensor, T_world_camera: Tensor) -> Rays:
+        depth_per_distance = (plane.square().sum(-1) + 1).rsqrt()
+        local = torch.cat([plane, torch.ones_like(plane[:, :1])], -1) * depth_per_distance[:, None]
+        directions = (T_world_camera[:, :, :3] @ local[:, :, None])[..., 0]
+        return Rays(T_world_camera[:, :, 3].expand_as(directions), directions, depth_per_distance)
+
+
+def pixel_centers(width: int, height: int, device: torch.device | str = "cpu") -> Tensor:
+    """Positions of all pixel centres, height width 2, as (x, y)."""
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    return torch.stack([x, y], -1) + 0.5
+
+
+def distort(plane: Tensor, distortion: Tensor) -> Tensor:
+    """Undistorted to distorted image-plane positions, P 2, by the OpenCV model (k1, k2, p1, p2, k3), P 5."""
+    k1, k2, p1, p2, k3 = distortion.unbind(-1)
+    x, y = plane.unbind(-1)
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    return torch.stack(
+        [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], -1
+    )
+
+
+def undistort(plane: Tensor, distortion: Tensor) -> Tensor:
+    """Inverse of `distort` by fixed-point iteration."""
+    undistorted = plane
+    for _ in range(UNDISTORTION_STEPS):
+        undistorted = undistorted + plane - distort(undistorted, distortion)
+    return undistorted
+
+
+def look_at(positions: Tensor, target: Tensor, up: Tensor) -> Tensor:
+    """Poses N 3 4 at ``positions`` (N 3), looking at ``target`` (3 or N 3), with ``up`` (3) upwards in the image."""
+    forward = torch.nn.functional.normalize(target - positions, dim=-1)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up.expand_as(forward)), dim=-1)
+    down = torch.linalg.cross(forward, right)
+    return torch.stack([right, down, forward, positions], -1)
+
+
+def focus_point(cameras: Cameras) -> Tensor:
+    """The point nearest to all optical axes in the least-squares sense, 3; ahead of the cameras even if they diverge."""
+    forward, position = cameras.forward.double(), cameras.positions.double()
+    projector = torch.eye(3, dtype=torch.float64) - forward[:, :, None] * forward[:, None, :]
+    # A weak pull towards "one camera spread ahead of the centre" keeps parallel axes solvable.
+    spread = (position - position.mean(0)).norm(dim=-1).mean().clamp_min(1e-6)
+    prior = position.mean(0) + forward.mean(0) * 4 * spread
+    A = projector.sum(0) + 1e-3 * len(cameras) * torch.eye(3, dtype=torch.float64)
+    b = (projector @ position[:, :, None]).sum(0)[:, 0] + 1e-3 * len(cameras) * prior
+    return torch.linalg.solve(A, b).float()
+
+
+def orbit_path(cameras: Cameras, frames: int) -> Cameras:
+    """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane."""
+    positions, center = cameras.positions, cameras.positions.mean(0)
+    up = torch.nn.functional.normalize(-cameras.T_world_camera[:, :, 1].mean(0), dim=0)
+    target = focus_point(cameras)
+    forward = torch.nn.functional.normalize(target - center, dim=0)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
+    true_up = torch.linalg.cross(right, forward)
+    extent = torch.stack([(positions - center) @ right, (positions - center) @ true_up]).std(1)
+    phase = torch.arange(frames, dtype=torch.float32) * (2 * torch.pi / frames)
+    path = (
+        center
+        + 1.2 * extent[0] * phase.cos()[:, None] * right
+        + 1.2 * extent[1] * phase.sin()[:, None] * true_up
+    )
+    first = cameras[torch.zeros(frames, dtype=torch.long)]
+    return dataclasses.replace(
+        first, T_world_camera=look_at(path, target, up), distortion=torch.zeros_like(first.distortion)
+    )

@@ -1,0 +1,33 @@
+"""Losses on what rays see and on where their weights lie."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unscene.geometry.stepfun import outer_measure
+
+
+def charbonnier(prediction: Tensor, target: Tensor, scale: float = 1e-3) -> Tensor:
+    """Smooth L1 of colours, mean over all: sqrt(d^2 + scale^2) (mip-NeRF 360, section 5)."""
+    return ((prediction - target).square() + scale**2).sqrt().mean()
+
+
+def interlevel(t: Tensor, w: Tensor, t_proposal: Tensor, w_proposal: Tensor) -> Tensor:
+    """How much weight of the final histogram its proposal does not cover (mip-NeRF 360, eq. 13), scalar.
+
+    Gradients reach the proposal only.
+    """
+    t, w = t.detach(), w.detach()
+    bound = outer_measure(t, t_proposal.detach(), w_proposal)
+    return ((w - bound).clamp_min(0).square() / (w + 1e-5)).sum(-1).mean()
+
+
+def distortion(t: Tensor, w: Tensor) -> Tensor:
+    """Spread of the weights along each ray (mip-NeRF 360, eq. 15), mean over rays, in time linear in the samples."""
+    middle = (t[:, 1:] + t[:, :-1]) / 2
+    # sum_ij w_i w_j |m_i - m_j| over sorted middles, with prefix sums in place of the double loop
+    w_before = w.cumsum(-1) - w
+    wm_before = (w * middle).cumsum(-1) - w * middle
+    between = 2 * (w * (middle * w_before - wm_before)).sum(-1)
+    within = (w.square() * t.diff(dim=-1)).sum(-1) / 3
+    return (between + within).mean()

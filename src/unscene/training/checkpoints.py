@@ -1,0 +1,55 @@
+"""Checkpoints of a run: one folder a stage, written atomically, so that a killed run goes on where it was.
+
+A stage's folder holds ``state.safetensors`` (tensors) and ``state.json`` (the rest). Randomness is seeded per stage,
+so a finished stage can be skipped without changing what follows.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unscene.files import atomic_write
+
+
+class Checkpoints:
+    """The saved stages of one run. folder None keeps nothing (tests, throw-away fits)."""
+
+    def __init__(self, folder: Path | None, seed: int):
+        self.folder = folder
+        self.seed = seed
+
+    def generator(self, stage: str) -> torch.Generator:
+        """The random numbers of a stage: depends on the run's seed and the stage's name only."""
+        return torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {stage}".encode()))
+
+    def save(self, stage: str, tensors: dict[str, Tensor], *, finished: bool, values: dict[str, Any] | None = None):
+        """Replace the stage's state. finished: the stage need not run again."""
+        if self.folder is None:
+            return
+        with atomic_write(self.folder / stage) as temporary:
+            temporary.mkdir(parents=True)
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors")
+            (temporary / "state.json").write_text(json.dumps({"finished": finished, "values": values or {}}))
+
+    def load(self, stage: str) -> tuple[dict[str, Tensor], dict[str, Any], bool] | None:
+        """Tensors, values and whether the stage is finished; None if it never was saved or is damaged."""
+        if self.folder is None or not (self.folder / stage / "state.json").is_file():
+            return None
+        try:
+            state = json.loads((self.folder / stage / "state.json").read_text())
+            return load_file(self.folder / stage / "state.safetensors"), state["values"], state["finished"]
+        except (SafetensorError, json.JSONDecodeError, KeyError):
+            return None  # a damaged checkpoint is as good as none: the stage runs again
+
+    def product(self, stage: str) -> dict[str, Tensor] | None:
+        """What a finished stage left, or None if it has to run."""
+        saved = self.load(stage)
+        return saved[0] if saved and saved[2] else None

@@ -1,0 +1,229 @@
+"""Train the bundled prior: first its autoencoder, then its inpainting U-Net with the text encoder.
+
+Both stages share one loop. Batch k depends on the seed and k alone, checkpoints hold everything else, so a run that
+was killed goes on exactly where it stopped: call `train_prior` again with the same folder.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from unscene.priors.architecture import DOWNSCALE, LATENT_CHANNELS, PipelineParts, build_parts
+from unscene.training.prior_checkpoint import load_checkpoint, save_checkpoint
+from unscene.training.prior_data import PhotoFolder, PriorBatch, draw_batch
+from unscene.training.prior_export import (
+    export_pipeline,
+    inpainting_sheet,
+    normalise_latents,
+    reconstruction_sheet,
+    write_png,
+)
+from unscene.training.prior_objectives import AutoencoderObjective, DenoisingObjective
+
+
+@dataclass
+class PriorTraining:
+    """Settings of a training run of the bundled inpainting prior."""
+
+    photos: list[Path]
+    """Folders of training photos, searched recursively."""
+    out: Path = Path("runs/prior")
+    """Run folder: checkpoints, losses.jsonl, sample sheets and the finished pipeline in `model/`."""
+    vgg_weights: Path | None = None
+    """Safetensors of the first VGG19 layers for the autoencoder's perceptual loss; without it the loss is L1 alone."""
+    width: float = 1.0
+    """Scale of all channel counts; 1.0 is the bundled model."""
+    autoencoder_steps: int = 6000
+    """Optimiser steps of the autoencoder."""
+    unet_steps: int = 20000
+    """Optimiser steps of the U-Net and text encoder."""
+    batch: int = 8
+    """Images per step and process."""
+    autoencoder_crop: int = 96
+    """Side of the autoencoder's training crops, pixels."""
+    unet_crop: int = 128
+    """Side of the U-Net's training crops, pixels; a multiple of 16."""
+    autoencoder_learning_rate: float = 8e-4
+    """Adam's rate for the autoencoder: warmed up, then constant, then down to zero over the last fifth."""
+    unet_learning_rate: float = 4e-4
+    """The same for the U-Net and text encoder."""
+    perceptual: float = 0.1
+    """Weight of the VGG feature distance beside L1."""
+    kl: float = 1e-4
+    """Weight of the autoencoder's mean KL divergence."""
+    unmasked_weight: float = 0.2
+    """Weight of the denoising error outside the mask, where the masked region has weight 1."""
+    text_dropout: float = 0.2
+    """Share of captions replaced by the empty prompt, for classifier-free guidance."""
+    procedural: float = 0.2
+    """Share of drawn textures among the training images."""
+    average_decay: float = 0.999
+    """Decay per step of the exponential moving average of the weights, which is what is exported."""
+    warmup: int = 200
+    """Steps over which the learning rate rises."""
+    seed: int = 0
+    """Seed of weights, batches and noise."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints; each also writes a sample sheet and the pipeline so far."""
+    minutes: float | None = None
+    """Stop after this many minutes, leaving a checkpoint to resume from."""
+    mixed_precision: str = "bf16"
+    """`bf16` (twice as fast, on recent processors too) or `no`."""
+
+
+@dataclass
+class Stage:
+    """One half of the training: what is optimised, for how long, and how a batch becomes the objective's inputs."""
+
+    name: str
+    objective: AutoencoderObjective | DenoisingObjective
+    steps: int
+    crop: int
+    learning_rate: float
+    inputs: Callable[[PriorBatch, np.random.Generator], dict[str, Tensor]]
+    sheet: Callable[[PipelineParts], np.ndarray]
+
+
+@dataclass
+class Run:
+    """What both stages share."""
+
+    config: PriorTraining
+    accelerator: Accelerator
+    photos: PhotoFolder
+    parts: PipelineParts
+    deadline: float = field(default=float("inf"))
+
+
+def train_prior(config: PriorTraining) -> Path:
+    """Train, or go on training, both stages. Returns the diffusers folder of the pipeline."""
+    run = Run(
+        config=config,
+        accelerator=Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available()),
+        photos=PhotoFolder(config.photos),
+        parts=build_parts(width=config.width, seed=config.seed),
+        deadline=time.monotonic() + 60 * config.minutes if config.minutes else float("inf"),
+    )
+    config.out.mkdir(parents=True, exist_ok=True)
+    if train_stage(run, autoencoder_stage(run)):
+        normalise_latents(run.parts.autoencoder, evaluation_batch(run, 64).images)
+        train_stage(run, unet_stage(run))
+    return export_pipeline(run.parts, config.out / "model")
+
+
+def autoencoder_stage(run: Run) -> Stage:
+    config = run.config
+    objective = AutoencoderObjective(
+        run.parts.autoencoder, config.vgg_weights, perceptual=config.perceptual, kl=config.kl
+    )
+
+    def inputs(batch: PriorBatch, rng: np.random.Generator) -> dict[str, Tensor]:
+        return {"images": batch.images, "noise": _latent_noise(batch.images, rng)}
+
+    def sheet(parts: PipelineParts) -> np.ndarray:
+        return reconstruction_sheet(parts.autoencoder, evaluation_batch(run, 8).images)
+
+    return Stage(
+        "autoencoder", objective, config.autoencoder_steps, config.autoencoder_crop,
+        config.autoencoder_learning_rate, inputs, sheet,
+    )  # fmt: skip
+
+
+def unet_stage(run: Run) -> Stage:
+    config, parts = run.config, run.parts
+    objective = DenoisingObjective(parts, unmasked_weight=config.unmasked_weight)
+
+    def inputs(batch: PriorBatch, rng: np.random.Generator) -> dict[str, Tensor]:
+        captions = ["" if rng.random() < config.text_dropout else caption for caption in batch.captions]
+        tokens = parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        # one time per equal slice of the schedule: the same uniform draw, with less variance between batches
+        times = (np.arange(len(captions)) + rng.random(len(captions))) / len(captions)
+        times = torch.from_numpy((times * parts.scheduler.config.num_train_timesteps).astype(np.int64))
+        noise = _latent_noise(batch.images, rng)
+        return {"images": batch.images, "masks": batch.masks, "tokens": tokens, "noise": noise, "times": times}
+
+    def sheet(averaged: PipelineParts) -> np.ndarray:
+        return inpainting_sheet(averaged, evaluation_batch(run, 8))
+
+    return Stage("unet", objective, config.unet_steps, config.unet_crop, config.unet_learning_rate, inputs, sheet)
+
+
+def train_stage(run: Run, stage: Stage) -> bool:
+    """Run one stage from its newest checkpoint; leaves its averaged weights in `run.parts`. True when it is complete."""
+    config, accelerator = run.config, run.accelerator
+    network = stage.objective.network
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+    folder = config.out / "checkpoints" / stage.name
+    step = load_checkpoint(folder, network=network, average=average, optimizer=optimizer)
+    objective, optimizer = accelerator.prepare(stage.objective, optimizer)
+    average.to(accelerator.device)
+    began = time.monotonic()
+    while step < stage.steps and time.monotonic() < run.deadline:
+        rng = np.random.default_rng([config.seed, len(stage.name), step, accelerator.process_index])
+        batch = draw_batch(run.photos, batch=config.batch, crop=stage.crop, procedural=config.procedural, rng=rng)
+        inputs = {name: value.to(accelerator.device) for name, value in stage.inputs(batch, rng).items()}
+        for group in optimizer.param_groups:
+            group["lr"] = stage.learning_rate * learning_rate_factor(step, stage.steps, config.warmup)
+        losses = objective(**inputs)
+        optimizer.zero_grad()
+        accelerator.backward(losses["loss"])
+        accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(network)
+        step += 1
+        if step % 10 == 0 or step == stage.steps:
+            log_losses(run, stage, step, losses, began)
+        last = step == stage.steps or time.monotonic() >= run.deadline
+        if (step % config.checkpoint_every == 0 or last) and accelerator.is_main_process:
+            save_checkpoint(folder, step, network=network, average=average, optimizer=optimizer)
+            write_progress(run, stage, step, network, average)
+    network.load_state_dict(average.module.state_dict())
+    return step >= stage.steps
+
+
+def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
+    """Warm-up, plateau, linear decay over the last fifth: unlike a cosine it lets a run be lengthened later."""
+    return min(1.0, (step + 1) / warmup, (steps - step) / (0.2 * steps))
+
+
+def log_losses(run: Run, stage: Stage, step: int, losses: dict[str, Tensor], began: float) -> None:
+    """Append one JSON line: stage, step, seconds since this process began the stage, and every named term."""
+    if not run.accelerator.is_main_process:
+        return
+    entry = {"stage": stage.name, "step": step, "seconds": round(time.monotonic() - began, 1)}
+    entry |= {name: round(value.item(), 5) for name, value in losses.items()}
+    with (run.config.out / "losses.jsonl").open("a") as log:
+        log.write(json.dumps(entry) + "\n")
+
+
+def write_progress(run: Run, stage: Stage, step: int, network: nn.Module, average: AveragedModel) -> None:
+    """Sample sheet and pipeline of the averaged weights, which stand in for the live ones only meanwhile."""
+    live = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(average.module.state_dict())
+    write_png(run.config.out / "samples" / f"{stage.name}-{step:07d}.png", stage.sheet(run.parts))
+    export_pipeline(run.parts, run.config.out / "model")
+    network.load_state_dict(live)
+
+
+def evaluation_batch(run: Run, count: int) -> PriorBatch:
+    """A fixed batch, the same at every step, for sample sheets and latent statistics."""
+    rng = np.random.default_rng([run.config.seed, 999])
+    crop = run.config.unet_crop
+    return draw_batch(run.photos, batch=count, crop=crop, procedural=run.config.procedural, rng=rng)
+
+
+def _latent_noise(images: Tensor, rng: np.random.Generator) -> Tensor:
+    count, _, height, width = images.shape
+    noise = rng.standard_normal((count, LATENT_CHANNELS, height // DOWNSCALE, width // DOWNSCALE), dtype=np.float32)
+    return torch.from_numpy(noise)

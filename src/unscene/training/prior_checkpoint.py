@@ -1,0 +1,46 @@
+"""Resumable state of one training stage: written to a temporary folder, then renamed, so it is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+
+def save_checkpoint(
+    folder: Path, step: int, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> Path:
+    """Write `folder/step-NNNNNNN` and drop the older checkpoints there."""
+    final = folder / f"step-{step:07d}"
+    temporary = folder / f".writing-{step:07d}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(network.state_dict(), str(temporary / "network.safetensors"))
+    save_file(average.state_dict(), str(temporary / "average.safetensors"))
+    torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+    (temporary / "progress.json").write_text(json.dumps({"step": step}))
+    older = [path for path in folder.glob("step-*") if path != final]
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    for path in older:
+        shutil.rmtree(path)
+    return final
+
+
+def load_checkpoint(
+    folder: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> int:
+    """Restore the newest checkpoint in `folder` in place and return its step; 0 when there is none."""
+    checkpoints = sorted(folder.glob("step-*"))
+    if not checkpoints:
+        return 0
+    newest = checkpoints[-1]
+    network.load_state_dict(load_file(str(newest / "network.safetensors")))
+    average.load_state_dict(load_file(str(newest / "average.safetensors")))
+    if optimizer is not None:
+        optimizer.load_state_dict(torch.load(newest / "optimizer.pt", weights_only=True))
+    return json.loads((newest / "progress.json").read_text())["step"]
