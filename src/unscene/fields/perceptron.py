@@ -33,7 +33,9 @@ def _he_uniform(outputs: int, inputs: int, generator: torch.Generator) -> Tensor
 
 class _Blocked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, rows: Tensor, weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor):
+    def forward(
+        ctx, rows: Tensor, weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor
+    ):
         ctx.save_for_backward(rows, weight_hidden, bias_hidden, weight_output)
         outputs = rows.new_empty(len(rows), len(weight_output))
         block_rows = BLOCK_ROWS if rows.device.type == "cpu" else max(len(rows), 1)

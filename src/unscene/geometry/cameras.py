@@ -178,11 +178,7 @@ def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     true_up = torch.linalg.cross(right, forward)
     extent = torch.stack([(positions - center) @ right, (positions - center) @ true_up]).std(1)
     phase = torch.arange(frames, dtype=torch.float32) * (2 * torch.pi / frames)
-    path = (
-        center
-        + 1.2 * extent[0] * phase.cos()[:, None] * right
-        + 1.2 * extent[1] * phase.sin()[:, None] * true_up
-    )
+    path = center + 1.2 * extent[0] * phase.cos()[:, None] * right + 1.2 * extent[1] * phase.sin()[:, None] * true_up
     first = cameras[torch.zeros(frames, dtype=torch.long)]
     return dataclasses.replace(
         first, T_world_camera=look_at(path, target, up), distortion=torch.zeros_like(first.distortion)

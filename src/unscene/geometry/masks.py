@@ -1,0 +1,105 @@
+"""Masks in images: growing, boxes, seamless compositing, and what no view has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unscene.geometry.cameras import Cameras, pixel_centers
+
+
+def dilate(masks: Tensor, radius: int) -> Tensor:
+    """Masks (N H W bool) grown by ``radius`` pixels in the maximum norm."""
+    return F.max_pool2d(masks[:, None].float(), 2 * radius + 1, stride=1, padding=radius)[:, 0] > 0
+
+
+def erode(masks: Tensor, radius: int) -> Tensor:
+    """Masks (N H W bool) shrunk by ``radius`` pixels."""
+    return ~dilate(~masks, radius)
+
+
+def bounding_box(mask: Tensor) -> tuple[int, int, int, int]:
+    """Smallest box (top, left, bottom, right; ends exclusive) around a mask (H W bool) that is not empty."""
+    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+    if len(rows) == 0:
+        raise ValueError("bounding_box needs a mask with at least one pixel set")
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def feathered_composite(image: Tensor, fill: Tensor, mask: Tensor, radius: int) -> Tensor:
+    """``fill`` inside the mask, ``image`` outside it, blended over ``radius`` pixels inside the mask's border.
+
+    image, fill: H W 3; mask: H W bool. Pixels outside the mask stay exactly as they are.
+    """
+    inside = mask[None, None].float()
+    blurred = F.avg_pool2d(
+        F.pad(inside, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1, count_include_pad=False
+    )[0, 0]
+    # A box blur is 1/2 at the border: stretch its inner half to the whole range.
+    alpha = ((blurred * 2 - 1).clamp(0, 1) * inside[0, 0])[..., None]
+    return image + alpha * (fill - image)
+
+
+@dataclass(frozen=True)
+class VisibilityConfig:
+    """When a masked pixel counts as seen by the other views."""
+
+    views: int = 3
+    """Other views that must see the surface point outside their mask."""
+    depth_tolerance: float = 0.04
+    """Largest relative difference between the point's depth in a view and that view's own depth map."""
+    observers: int = 24
+    """Views asked per pixel, spread over all of them, so that cost stays linear in the number of views."""
+
+
+def unseen_by_all(
+    view: int, depth: Tensor, masks: Tensor, depths: Tensor, cameras: Cameras, config: VisibilityConfig
+) -> Tensor:
+    """The part of a view's mask whose surface (as ``depth`` has it) too few views see, H W bool.
+
+    view: index; depth: H W z-depth of the view without the object; masks and depths: N H W of all views.
+    """
+    rows, columns = masks[view].nonzero(as_tuple=True)
+    unseen = torch.zeros_like(masks[view])
+    if len(rows) == 0:
+        return unseen
+    points = surface_points(cameras, view, depth)[rows, columns]
+    others = torch.tensor([i for i in range(len(cameras)) if i != view])
+    picked = torch.linspace(0, len(others) - 1, min(config.observers, len(others))).round().long()
+    seen_by = torch.zeros(len(points), dtype=torch.long)
+    for other in others[picked].tolist():
+        seen_by += _sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
+    unseen[rows, columns] = seen_by < min(config.views, len(others))
+    return unseen
+
+
+def tidy(mask: Tensor, within: Tensor, radius: int) -> Tensor:
+    """Drop specks thinner than ``radius``, close gaps, add a margin of ``radius`` pixels; stay ``within`` (H W bool)."""
+    opened = dilate(erode(mask[None], max(radius // 2, 1)), max(radius // 2, 1))
+    closed = erode(dilate(opened, 2 * radius), radius)
+    return closed[0] & within
+
+
+def surface_points(cameras: Cameras, view: int, depth: Tensor) -> Tensor:
+    """World points of a view's pixels at their z-depths (H W), H W 3."""
+    rays = cameras.image_rays(view)
+    distance = depth.flatten() / rays.depth_per_distance
+    return (rays.origins + rays.directions * distance[:, None]).view(*depth.shape, 3)
+
+
+def _sees(cameras: Cameras, view: int, points: Tensor, mask: Tensor, depth: Tensor, tolerance: float) -> Tensor:
+    xy, z = cameras.project(torch.full((len(points),), view), points)
+    inside = (z > 0) & (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height)
+    x = xy[:, 0].nan_to_num().clamp(0, cameras.width - 1).long()
+    y = xy[:, 1].nan_to_num().clamp(0, cameras.height - 1).long()
+    agrees = (depth[y, x] - z).abs() < tolerance * z
+    return inside & ~mask[y, x] & agrees
+
+
+def mask_center_distance(mask: Tensor) -> Tensor:
+    """Distance of every pixel to the mask's centre of mass, in pixels, H W."""
+    grid = pixel_centers(mask.shape[1], mask.shape[0], mask.device)
+    return (grid - grid[mask].mean(0)).norm(dim=-1)

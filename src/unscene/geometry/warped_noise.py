@@ -1,0 +1,60 @@
+"""Noise carried from one view to another through a radiance field, white before and white after.
+
+In-N-Out's explicit latent alignment renders noise like colour (Hu et al. 2024, eq. 6). Plain compositing shrinks the
+variance and repeats values where the other view is magnified; diffusion models expect independent unit normals. Here
+the compositing weights choose the cell of the base view's latent a ray looks at, and cells that several rays share are
+split as integral noise is (Chang et al. 2024, "How I Warped Your Noise"): conditional on the cell's value, the rays'
+values are independent normals with the right sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unscene.geometry.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class NoiseCorrespondence:
+    """Which cell of the base latent each ray looks at: cell R (row-major index), coverage R in [0, 1]."""
+
+    cell: Tensor
+    coverage: Tensor
+
+
+def corresponding_cells(points: Tensor, weights: Tensor, base: Cameras) -> NoiseCorrespondence:
+    """Find, for rays sampled at world ``points`` (R S 3) with compositing ``weights`` (R S), their cells.
+
+    base: one camera whose pixels are the latent's cells. The cell that receives the largest share of a ray's weight
+    wins; coverage is the share of the weight that falls into the base view at all.
+    """
+    rays, samples = weights.shape
+    xy, depth = base.project(torch.zeros(rays * samples, dtype=torch.long), points.reshape(-1, 3))
+    inside = (depth > 0) & (xy >= 0).all(-1) & (xy[:, 0] < base.width) & (xy[:, 1] < base.height)
+    x = xy[:, 0].nan_to_num().clamp(0, base.width - 1).long()
+    y = xy[:, 1].nan_to_num().clamp(0, base.height - 1).long()
+    cell = (y * base.width + x).view(rays, samples)
+    weights = weights * inside.view(rays, samples)
+    shared = (weights[:, None, :] * (cell[:, None, :] == cell[:, :, None])).sum(-1)  # R S: weight of the sample's cell
+    winner = shared.argmax(-1, keepdim=True)
+    return NoiseCorrespondence(cell.gather(1, winner)[:, 0], weights.sum(-1).clamp(0, 1))
+
+
+def carry_noise(noise: Tensor, correspondence: NoiseCorrespondence, generator: torch.Generator) -> Tensor:
+    """Values for R rays from the base noise (C h w), C R: exactly independent unit normals if the base is.
+
+    Rays that share a cell get value / sqrt(n) plus fresh noise with its mean removed; the part of a ray that the base
+    view does not cover is fresh noise too.
+    """
+    channels, cells = noise.shape[0], noise.shape[1] * noise.shape[2]
+    cell, coverage = correspondence.cell, correspondence.coverage
+    rays = len(cell)
+    count = torch.zeros(cells).index_add_(0, cell, torch.ones(rays))[cell]
+    fresh = torch.randn(channels, rays, generator=generator)
+    sums = torch.zeros(channels, cells).index_add_(1, cell, fresh)
+    carried = noise.reshape(channels, -1)[:, cell] / count.sqrt() + fresh - sums[:, cell] / count
+    uncovered = torch.randn(channels, rays, generator=generator)
+    return coverage.sqrt() * carried + (1 - coverage).sqrt() * uncovered

@@ -1,0 +1,79 @@
+"""A patch discriminator and the losses of its game."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _EqualizedConv(nn.Module):
+    """Convolution whose weights are unit normals scaled at run time (StyleGAN2's equalised learning rate)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, generator: torch.Generator, *, bias: bool = True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.gain = (inputs * kernel * kernel) ** -0.5
+        self.padding = kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.gain, self.bias, padding=self.padding)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator):
+        super().__init__()
+        self.first = _EqualizedConv(inputs, inputs, 3, generator)
+        self.second = _EqualizedConv(inputs, outputs, 3, generator)
+        self.skip = _EqualizedConv(inputs, outputs, 1, generator, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = F.avg_pool2d(_activate(self.second(_activate(self.first(x)))), 2)
+        return (main + self.skip(F.avg_pool2d(x, 2))) * 0.5**0.5
+
+
+class PatchDiscriminator(nn.Module):
+    """The residual discriminator of StyleGAN2 (Karras et al. 2020) for N 3 p p patches; p a power of two times 4."""
+
+    def __init__(self, patch: int, generator: torch.Generator, *, width: int = 24, widest: int = 96):
+        super().__init__()
+        self.from_rgb = _EqualizedConv(3, width, 1, generator)
+        blocks, size, channels = [], patch, width
+        while size > 4:
+            wider = min(channels * 2, widest)
+            blocks.append(_ResidualBlock(channels, wider, generator))
+            size, channels = size // 2, wider
+        self.blocks = nn.ModuleList(blocks)
+        self.final = _EqualizedConv(channels + 1, channels, 3, generator)
+        self.logit = _EqualizedConv(channels, 1, 1, generator)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Realness logits, N."""
+        x = _activate(self.from_rgb(patches * 2 - 1))
+        for block in self.blocks:
+            x = block(x)
+        spread = (x.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1, *x.shape[2:])
+        x = _activate(self.final(torch.cat([x, spread], 1)))
+        return self.logit(x.mean((2, 3), keepdim=True))[:, 0, 0, 0]
+
+
+def _activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2) * 2**0.5
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """Non-saturating logistic loss of the generator, scalar."""
+    return F.softplus(-fake_logits).mean()
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Logistic loss of the discriminator, scalar."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+    """R1: half the squared gradient norm of the logits at real patches, mean over patches (Mescheder et al. 2018)."""
+    real = real.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean() / 2

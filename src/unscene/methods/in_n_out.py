@@ -1,0 +1,151 @@
+"""In-N-Out (Hu et al., NeurIPS 2024): lifting a 2D diffusion prior by aligning its latents across views.
+
+Stage 1 fits the field to everything but the object and to one inpainted base view. Stage 2 inpaints the other views
+with initial latents rendered from the base view's (ELA) and with attention to the base view (ILA). Stage 3 fits the
+field to the views that agree best, by patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.geometry.masks import VisibilityConfig
+from unscene.losses.perceptual import Features
+from unscene.methods.aligned_inpainting import inpaint_aligned
+from unscene.methods.patches import PatchConfig, PatchGame
+from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen
+from unscene.methods.result import Removal, paste_renders, render_views
+from unscene.methods.single_view_prior import BaseView, SingleViewPrior, base_view_depth, choose_base_view
+from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
+from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.scenes.scene import Scene
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, Note
+from unscene.training.fit import FitConfig, fit
+from unscene.training.pixels import RegularizerConfig
+
+
+@dataclass(frozen=True)
+class InNOutConfig:
+    """In-N-Out's settings; "paper" marks the published value, "ours" what no source gives."""
+
+    nerf: NerfConfig = field(default_factory=lambda: NerfConfig(view_dependence=False))
+    """The field. The paper switches view dependence off for stability."""
+    reconstruction: FitConfig = field(default_factory=lambda: FitConfig(seconds=70, final_learning_rate=3e-3))
+    """Stage 1, unmasked rays only. Paper: 10,000 steps for all of stage 1."""
+    prior: FitConfig = field(
+        default_factory=lambda: FitConfig(seconds=40, learning_rate=5e-3, final_learning_rate=2e-3)
+    )
+    """Stage 1, with the base view's inpainting and depth."""
+    joint: FitConfig = field(
+        default_factory=lambda: FitConfig(seconds=90, learning_rate=3e-3, final_learning_rate=5e-4)
+    )
+    """Stage 3. Paper: 5,000 steps."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    """Weights of the histogram losses."""
+    rays: int = 4096
+    """Unmasked rays per step (paper)."""
+    prior_rays: int = 1024
+    """Rays of the base view's inpainted region per step (ours)."""
+    masked_rays: int = 512
+    """Rays of the other views' masks per step, which carry no colour, only the demand for compact weights (ours)."""
+    fill: Literal["unseen", "mask"] = "unseen"
+    """unseen: inpaint only what no view has seen; mask: the whole object mask, as in the paper."""
+    visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
+    """When a masked pixel counts as seen by other views."""
+    candidates: int = 5
+    """Views that vote for the base view (paper)."""
+    depth_weight: float = 0.5
+    """Weight of the base view's depth in L_prior, on squared relative differences (ours; the paper's is 1, metric)."""
+    ela: bool = True
+    """Explicit initial latent alignment; off: independent noise per view."""
+    ila: bool = True
+    """Implicit intermediate latent alignment; off: plain self-attention."""
+    own_weight: float = 0.2
+    """lambda_a, the weight of a view's own attention (paper)."""
+    views_at_once: int = 4
+    """Views denoised in one batch with the base view (ours)."""
+    subset: float = 0.5
+    """Share of each viewpoint group kept for stage 3 (paper)."""
+    groups: tuple[int, int, int] = (2, 2, 3)
+    """Viewpoint groups along the base camera's x, y and z (paper)."""
+    patch: PatchConfig | None = field(default_factory=PatchConfig)
+    """Stage 3's patch loss; None leaves stage 3 out (the ablation without L_patch)."""
+
+
+def in_n_out(
+    scene: Scene, prior: Inpainter, features: Features, config: InNOutConfig, checkpoints: Checkpoints
+) -> Generator[Event, None, Removal]:
+    """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
+
+    features: the network that compares patches. Raises ValueError if the scene has no masks.
+    """
+    if scene.masks is None:
+        raise ValueError("in_n_out needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
+    train, masks = scene.train, scene.masks
+    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
+
+    # Stage 1: the field from what is visible, then with one inpainted view.
+    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, masked_rays=config.masked_rays)
+    yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
+    seen = yield from render_views("look behind the object", nerf, scene, train)
+    behind = paste_renders(scene, train, seen.color, masks[train])
+    if config.fill == "unseen":
+        region = yield from find_unseen(scene, seen, config.visibility)
+    else:
+        region = _only(train, masks)
+    if not region.any():
+        yield Note("other views have seen everything behind the object: nothing needs inpainting")
+        return Removal(nerf, behind, region)
+    base = yield from choose_base_view(behind, region, prior, config.candidates, checkpoints)
+    depth = yield from base_view_depth(nerf, scene, base.view, region[base.view])
+    pretraining = SingleViewPrior(
+        known, base, region[base.view], depth, rays=config.prior_rays, depth_weight=config.depth_weight
+    )
+    yield from fit("single-view prior", nerf, pretraining, config.prior, checkpoints, rays_per_step=pretraining.rays)
+
+    # Stage 2: the other views, aligned with the base view.
+    filled, subset = behind.with_images(torch.tensor([base.view]), base.image[None]), torch.tensor([base.view])
+    if isinstance(prior, LatentInpainter):
+        views = train[region[train].flatten(1).any(1) & (train != base.view)]
+        filled = yield from inpaint_aligned(
+            nerf, behind, views, region, base, prior, checkpoints,
+            ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
+        )  # fmt: skip
+        subset = torch.cat([subset, _agreeing_views(filled, views, base, region, config)])
+        yield Note(f"stage 3 learns from {len(subset)} of {len(views) + 1} inpainted views")
+    else:
+        yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base view alone")
+
+    # Stage 3: everything together.
+    if config.patch is not None:
+        game = PatchGame(nerf, filled, subset, region, features, config.patch, checkpoints.generator("adversary"))
+
+        def joint(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+            return pretraining(step, progress, generator) | game.losses(generator)
+
+        rays = pretraining.rays + game.size**2
+        yield from fit("joint optimisation", nerf, joint, config.joint, checkpoints, rays_per_step=rays, extra=game)
+    final = yield from render_views("render the cleaned views", nerf, scene, train)
+    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+
+
+def _only(views: Tensor, masks: Tensor) -> Tensor:
+    chosen = torch.zeros_like(masks)
+    chosen[views] = masks[views]
+    return chosen
+
+
+def _agreeing_views(filled: Scene, views: Tensor, base: BaseView, region: Tensor, config: InNOutConfig) -> Tensor:
+    """The views that look most like the base view, from every group of viewpoints."""
+    reference = perceptual_hash(base.image, region[base.view])
+    similarity = [hash_similarity(perceptual_hash(filled.image(v), region[v]), reference) for v in views.tolist()]
+    return similar_views(
+        filled.cameras, views, base.view, torch.tensor(similarity), share=config.subset, groups=config.groups
+    )

@@ -1,0 +1,129 @@
+"""Inpainting without learnt weights: exemplar (shift-map), Telea's fast marching, Navier-Stokes. All from OpenCV."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from unscene.priors.inpainter import check_images
+
+UNFILLED_LAB = 0  # all three channels: no real colour in OpenCV's 8-bit Lab, whose black is (0, 128, 128)
+
+
+@dataclass
+class ExemplarInpainter:
+    """Fill a hole with pieces of its surroundings, chosen by graph cuts over shifts (He and Sun 2012, shift maps).
+
+    Real texture, sharp, no weights; its seams and its copies of the wrong thing are for other priors to heal. Where no
+    shift reaches, the fill is repeated from what has been filled, and what is left even then goes to Telea with a
+    warning.
+    """
+
+    context: float = 0.75
+    """Surroundings to copy from, on each side, as a share of the hole's box; the fill's time grows with it."""
+    largest_side: int = 512
+    """Crops longer than this, in pixels, are filled at reduced size and enlarged."""
+    rounds: int = 4
+    """Fills to try, each starting from the last, before handing what is left to Telea."""
+    name: str = "exemplar"
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """See `Inpainter.inpaint`."""
+        cv2.setRNGSeed(_draw_seed(generator))
+        return _each(images, masks, self._fill)
+
+    def _fill(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        rows, columns = self._crop(mask)
+        crop, hole = image[rows, columns], mask[rows, columns]
+        scale = min(1.0, self.largest_side / max(hole.shape))
+        small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else crop
+        small_hole = cv2.resize(hole.astype(np.uint8), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+        filled = self._shift_map(small, small_hole)
+        out = image.copy()
+        out[rows, columns] = cv2.resize(filled, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        return out
+
+    def _crop(self, mask: np.ndarray) -> tuple[slice, slice]:
+        spans = []
+        for axis in (1, 0):
+            inside = np.flatnonzero(mask.any(axis))
+            margin = max(16, round(self.context * (inside[-1] + 1 - inside[0])))
+            spans.append(slice(max(0, inside[0] - margin), inside[-1] + 1 + margin))
+        return spans[0], spans[1]
+
+    def _shift_map(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        lab, left = cv2.cvtColor(image, cv2.COLOR_RGB2Lab), hole
+        for _ in range(self.rounds):
+            if not left.any() or left.all():  # either makes OpenCV's shift map crash
+                break
+            filled = np.zeros_like(lab)
+            valid = np.where(left, 0, 255).astype(np.uint8)
+            cv2.xphoto.inpaint(np.ascontiguousarray(lab), valid, filled, cv2.xphoto.INPAINT_SHIFTMAP)
+            still = left & (filled == UNFILLED_LAB).all(-1)
+            lab = np.where((left & ~still)[..., None], filled, lab)
+            if still.sum() == left.sum():
+                break
+            left = still
+        out = cv2.cvtColor(lab, cv2.COLOR_Lab2RGB)
+        if left.any():
+            warnings.warn(
+                f"exemplar fill found nothing to copy for {left.sum()} of {hole.sum()} masked pixels; Telea filled them",
+                stacklevel=2,
+            )
+            out = _smooth_fill(out, left, cv2.INPAINT_TELEA, 3)
+        return out
+
+
+@dataclass
+class TeleaInpainter:
+    """Fast marching from the rim (Telea 2004): smooth, immediate, without texture."""
+
+    radius: float = 3.0
+    """Neighbourhood that a filled pixel averages, pixels."""
+    name: str = "telea"
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
+        return _each(images, masks, lambda image, mask: _smooth_fill(image, mask, cv2.INPAINT_TELEA, self.radius))
+
+
+@dataclass
+class NavierStokesInpainter:
+    """Continue isophotes into the hole (Bertalmio et al. 2001): smooth, immediate, without texture."""
+
+    radius: float = 3.0
+    """Neighbourhood that a filled pixel uses, pixels."""
+    name: str = "navier-stokes"
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
+        return _each(images, masks, lambda image, mask: _smooth_fill(image, mask, cv2.INPAINT_NS, self.radius))
+
+
+def _smooth_fill(image: np.ndarray, mask: np.ndarray, method: int, radius: float) -> np.ndarray:
+    return cv2.inpaint(np.ascontiguousarray(image), mask.astype(np.uint8), radius, method)
+
+
+def _each(images: Tensor, masks: Tensor, fill) -> Tensor:
+    """Apply a function of uint8 H W 3 and bool H W to each image; keep unmasked pixels, skip images without a hole."""
+    check_images(images, masks)
+    out = images.clone()
+    for index in range(len(images)):
+        mask = masks[index].cpu().numpy()
+        if not mask.any():
+            continue
+        if mask.all():
+            raise ValueError(f"image {index} is masked completely; inpainting needs some pixels to start from")
+        image = (images[index].clamp(0, 1) * 255).round().byte().cpu().numpy()
+        filled = torch.from_numpy(fill(image, mask)).to(images) / 255
+        out[index] = torch.where(masks[index][..., None], filled, images[index])
+    return out
+
+
+def _draw_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))

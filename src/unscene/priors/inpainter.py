@@ -1,0 +1,80 @@
+"""What every 2D inpainting prior offers: images and masks in, filled images out. Priors know nothing of cameras."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@runtime_checkable
+class Inpainter(Protocol):
+    """Fills the masked region of images."""
+
+    name: str
+    """What the run record and the report call it."""
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Fill each image independently.
+
+        Args:
+            images: N H W 3 float in [0, 1]; what lies under the mask is ignored.
+            masks: N H W bool, True = fill.
+            generator: the only source of randomness.
+
+        Returns:
+            N H W 3 float in [0, 1]; unmasked pixels are exactly those of `images`.
+        """
+        ...
+
+
+@runtime_checkable
+class LatentInpainter(Inpainter, Protocol):
+    """An inpainter whose initial latent and whose attention can be shared between views (In-N-Out, sections 3.2-3.3)."""
+
+    latent_channels: int
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the latent of an H W image, after padding to the model's multiple."""
+        ...
+
+    def inpaint_latent(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        *,
+        noise: Tensor,
+        start: Tensor | None = None,
+        strength: float = 1.0,
+        steps: int = 20,
+        base: int | None = None,
+        own_weight: float = 1.0,
+    ) -> Tensor:
+        """Fill a batch of views from given initial latents with a deterministic sampler.
+
+        Args:
+            images: N H W 3 float in [0, 1].
+            masks: N H W bool, True = fill.
+            noise: N C h w, the initial latents z_T, of unit variance.
+            start: N H W 3 images to start from at partial noise, or None to start from noise alone.
+            strength: share of the noise schedule to run, in (0, 1]; below 1 it needs `start`.
+            steps: sampler steps of the whole schedule; about strength * steps of them are run.
+            base: index in the batch of the base view, whose keys and values all views attend to.
+            own_weight: weight lambda_a of a view's own self-attention; the base view's gets 1 - own_weight.
+
+        Returns:
+            N H W 3 float in [0, 1]; unmasked pixels are exactly those of `images`.
+        """
+        ...
+
+
+def check_images(images: Tensor, masks: Tensor) -> None:
+    """Raise ValueError unless images are N H W 3 float and masks N H W bool of the same size."""
+    if images.ndim != 4 or images.shape[-1] != 3 or not images.is_floating_point():
+        raise ValueError(f"expected images as N H W 3 float in [0, 1], got {tuple(images.shape)} {images.dtype}")
+    if masks.shape != images.shape[:3] or masks.dtype != torch.bool:
+        raise ValueError(
+            f"expected masks as N H W bool of shape {tuple(images.shape[:3])}, got {tuple(masks.shape)} {masks.dtype}; "
+            "threshold soft masks first"
+        )
