@@ -22,9 +22,11 @@ _EXPORTS = {
     "still_life": "unscene.scenes.still_life",
     "fit": "unscene.pipeline",
     "remove": "unscene.pipeline",
-    "open_run": "unscene.pipeline",
+    "open_run": "unscene.results",
     "FitOptions": "unscene.pipeline",
     "RemoveOptions": "unscene.pipeline",
+    "evaluate": "unscene.results",
+    "scene_truth": "unscene.results",
 }
 __all__ = list(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 

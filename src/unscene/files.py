@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -24,7 +27,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
         if path.is_dir():
             _delete(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         _delete(temporary)
 
@@ -33,6 +36,19 @@ def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_png(path: Path, pixels: np.ndarray) -> Path:
+    """Write H W 3 RGB or H W grey uint8 as PNG, atomically."""
+    encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1]
+    write_bytes(path, encoded.tobytes())
+    return path
 
 
 def _delete(path: Path) -> None:

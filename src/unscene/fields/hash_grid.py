@@ -4,9 +4,13 @@ On a CPU a Warp launch runs on one thread but releases the GIL, so a pool splits
 levels in the backward pass, where no two threads may add to one table cell.
 """
 
+# Warp's kernel language is Python to the eye but not to a type checker:
+# pyright: reportIndexIssue=false, reportInvalidTypeForm=false, reportOperatorIssue=false
+
 import functools
 import math
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -168,10 +172,24 @@ def _cell(position: float, resolution: int) -> int:
     return wp.clamp(int(wp.floor(position)), 0, resolution - 1)
 
 
+def _init_warp() -> None:
+    """Start Warp without its complaint about a missing CUDA driver, which native code writes past all log levels."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silence, 2)
+        wp.init()
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(silence)
+
+
 @functools.cache
 def _kernels(features: int) -> SimpleNamespace:
     """The three kernels for tables of ``features`` numbers a row, compiled at first use and cached on disk."""
-    wp.init()
+    _init_warp()
     Feature = wp.types.vector(length=features, dtype=wp.float32)
 
     def encode(

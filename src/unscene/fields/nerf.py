@@ -48,6 +48,9 @@ class NerfConfig:
 class Nerf(nn.Module):
     """RadianceField over world-space rays. ``center`` (3) and ``radius`` (scalar) map the world into the unit ball."""
 
+    center: Tensor
+    radius: Tensor
+
     def __init__(self, config: NerfConfig, *, center: Tensor, radius: Tensor, generator: torch.Generator):
         super().__init__()
         self.config = config

@@ -71,8 +71,13 @@ class Cameras:
         return self.T_world_camera[:, :, 2]
 
     def to(self, device: torch.device | str) -> Cameras:
-        tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Cameras(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in tensors.items()})
+        return dataclasses.replace(
+            self,
+            T_world_camera=self.T_world_camera.to(device),
+            focal=self.focal.to(device),
+            principal=self.principal.to(device),
+            distortion=self.distortion.to(device),
+        )
 
     def resized(self, width: int, height: int) -> Cameras:
         """The same cameras with images of another resolution."""

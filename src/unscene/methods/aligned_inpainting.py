@@ -39,7 +39,7 @@ def inpaint_aligned(
             render = render_view(field, scene.cameras, view).color
             starts.append(torch.where(region[view][..., None], render, scene.image(view)))
             noises.append(
-                aligned_noise(field, scene.cameras, view, base.view, base.noise, prior.latent_scale, generator)
+                aligned_noise(field, scene.cameras, view, base.view, base.noise, prior.downscale, generator)
                 if ela
                 else torch.randn(base.noise.shape, generator=generator)
             )
@@ -60,15 +60,15 @@ def inpaint_aligned(
 
 @torch.no_grad()
 def aligned_noise(
-    field: RadianceField, cameras: Cameras, view: int, base_view: int, noise: Tensor, latent_scale: int,
+    field: RadianceField, cameras: Cameras, view: int, base_view: int, noise: Tensor, downscale: int,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """ELA (eq. 6): the base view's initial latent (C h w) seen through the field from another view, C h w.
 
-    latent_scale: pixels per latent cell. Unit variance and independence are kept exactly, see `carry_noise`.
+    downscale: pixels per latent cell. Unit variance and independence are kept exactly, see `carry_noise`.
     """
     _, height, width = noise.shape
-    latent = cameras.padded(width * latent_scale, height * latent_scale).resized(width, height)
+    latent = cameras.padded(width * downscale, height * downscale).resized(width, height)
     rays = latent.image_rays(view)
     render = field.render(rays)
     points = rays.origins[:, None] + rays.directions[:, None] * render.distances[..., None]

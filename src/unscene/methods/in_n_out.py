@@ -55,8 +55,6 @@ class InNOutConfig:
     """Rays of the base view's inpainted region per step (ours)."""
     masked_rays: int = 512
     """Rays of the other views' masks per step, which carry no colour, only the demand for compact weights (ours)."""
-    fill: Literal["unseen", "mask"] = "unseen"
-    """unseen: inpaint only what no view has seen; mask: the whole object mask, as in the paper."""
     visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
     """When a masked pixel counts as seen by other views."""
     candidates: int = 5
@@ -80,11 +78,18 @@ class InNOutConfig:
 
 
 def in_n_out(
-    scene: Scene, prior: Inpainter, features: Features, config: InNOutConfig, checkpoints: Checkpoints
+    scene: Scene,
+    prior: Inpainter,
+    features: Features,
+    config: InNOutConfig,
+    checkpoints: Checkpoints,
+    *,
+    fill: Literal["unseen", "mask"] = "unseen",
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
-    features: the network that compares patches. Raises ValueError if the scene has no masks.
+    features: the network that compares patches. fill: inpaint only what no view has seen, or the whole object mask as
+    in the paper. Raises ValueError if the scene has no masks.
     """
     if scene.masks is None:
         raise ValueError("in_n_out needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -96,7 +101,7 @@ def in_n_out(
     yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
     seen = yield from render_views("look behind the object", nerf, scene, train)
     behind = paste_renders(scene, train, seen.color, masks[train])
-    if config.fill == "unseen":
+    if fill == "unseen":
         region = yield from find_unseen(scene, seen, config.visibility)
     else:
         region = _only(train, masks)

@@ -22,7 +22,7 @@ def perceptual_hash(image: Tensor, mask: Tensor) -> np.ndarray:
 
 def hash_similarity(a: np.ndarray, b: np.ndarray) -> float:
     """Share of equal bits of two hashes, in [0, 1]."""
-    return 1 - float(np.unpackbits(a ^ b).sum()) / HASH_BITS
+    return 1 - float(np.unpackbits(np.bitwise_xor(a, b)).sum()) / HASH_BITS
 
 
 def views_nearest_center(cameras: Cameras, views: Tensor, count: int) -> Tensor:

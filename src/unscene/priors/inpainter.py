@@ -31,9 +31,15 @@ class Inpainter(Protocol):
 
 @runtime_checkable
 class LatentInpainter(Inpainter, Protocol):
-    """An inpainter whose initial latent and whose attention can be shared between views (In-N-Out, sections 3.2-3.3)."""
+    """An inpainter whose initial latent and whose attention views can share (In-N-Out, sections 3.2-3.3)."""
 
     latent_channels: int
+    downscale: int
+    """Pixels per latent cell along one axis; padding goes to the right and the bottom."""
+    strength: float
+    """Share of the noise schedule this prior should run on top of a start image."""
+    steps: int
+    """Sampler steps of the whole schedule."""
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latent of an H W image, after padding to the model's multiple."""

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
+import transformers
+
+transformers.logging.set_verbosity_error()  # it warns that torchvision is missing, which nothing here needs
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline
 from torch import Tensor
 
 from unscene.priors.attention import cross_view_attention
@@ -214,3 +217,9 @@ def composite(images: Tensor, filled: Tensor, masks: Tensor, *, feather: int) ->
 
 def _box_sum(planes: Tensor) -> Tensor:
     return F.avg_pool2d(planes, 3, stride=1, padding=1, divisor_override=1)
+
+
+def load_autoencoder(folder: Path = BUNDLED) -> AutoencoderKL:
+    """The autoencoder of a diffusers folder alone, frozen."""
+    autoencoder = AutoencoderKL.from_pretrained(folder, subfolder="vae", use_safetensors=True)
+    return autoencoder.requires_grad_(False).eval()

@@ -36,7 +36,9 @@ class Checkpoints:
             return
         with atomic_write(self.folder / stage) as temporary:
             temporary.mkdir(parents=True)
-            save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors")
+            save_file(
+                {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors"
+            )
             (temporary / "state.json").write_text(json.dumps({"finished": finished, "values": values or {}}))
 
     def load(self, stage: str) -> tuple[dict[str, Tensor], dict[str, Any], bool] | None:

@@ -16,7 +16,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StepDone:
-    """An optimisation step, reported a few times a second. losses are weighted terms, averaged since the last report."""
+    """An optimisation step, reported a few times a second. losses: weighted terms, means since the last report."""
 
     stage: str
     step: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +49,7 @@ def fit(
     *,
     rays_per_step: int,
     extra: nn.Module | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Minimise the sum of the objective's terms over the model's parameters with Adam.
 
     A finished stage is restored from its checkpoint instead of run; an unfinished one goes on where it was. ``extra``

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from unscene.fields.field import Render
+from unscene.fields.nerf import Nerf
+from unscene.fields.pose_refinement import PoseRefinement
+from unscene.geometry.cameras import Cameras
 from unscene.losses.rays import charbonnier, distortion, interlevel
 from unscene.scenes.scene import Scene
 
@@ -44,11 +47,17 @@ class PixelSampler:
         return PixelBatch(view, torch.stack([x, y], -1) + 0.5, color)
 
 
+def training_pixels(scene: Scene) -> Tensor:
+    """N H W bool: all pixels of the training views."""
+    usable = torch.zeros(scene.images.shape[:3], dtype=torch.bool)
+    usable[scene.train] = True
+    return usable
+
+
 def unmasked_training_pixels(scene: Scene) -> Tensor:
     """N H W bool: pixels of training views that do not show the object."""
-    usable = torch.zeros(scene.images.shape[:3], dtype=torch.bool)
-    usable[scene.train] = True if scene.masks is None else ~scene.masks[scene.train]
-    return usable
+    usable = training_pixels(scene)
+    return usable if scene.masks is None else usable & ~scene.masks
 
 
 @dataclass(frozen=True)
@@ -72,3 +81,36 @@ def reconstruction_terms(render: Render, color: Tensor, config: RegularizerConfi
         "interlevel": config.interlevel * cover,
         "distortion": config.distortion * distortion(t, w),
     }
+
+
+class PixelReconstruction:
+    """The objective of a plain fit: colours of random pixels, with optional pose refinement.
+
+    nerf: the field; cameras: of all views; pixels: what to learn from; poses: corrections of the views' poses.
+    """
+
+    def __init__(
+        self,
+        nerf: Nerf,
+        cameras: Cameras,
+        pixels: PixelSampler,
+        regularizer: RegularizerConfig,
+        *,
+        rays: int,
+        poses: PoseRefinement | None = None,
+    ):
+        self.nerf, self.cameras, self.pixels, self.regularizer = nerf, cameras, pixels, regularizer
+        self.rays, self.poses = rays, poses
+
+    def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = self.pixels.sample(self.rays, generator)
+        if self.poses is None:
+            rays = self.cameras.rays(batch.view, batch.xy)
+        else:
+            poses = self.poses(self.cameras.T_world_camera[batch.view], batch.view)
+            rays = self.cameras.posed_rays(batch.view, batch.xy, poses)
+        render = self.nerf.render(rays, jitter=torch.rand(len(rays), generator=generator))
+        terms = reconstruction_terms(render, batch.color, self.regularizer)
+        if self.regularizer.hash_decay:
+            terms["hash decay"] = self.regularizer.hash_decay * self.nerf.hash_decay()
+        return terms

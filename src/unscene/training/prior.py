@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from unscene.priors.architecture import DOWNSCALE, LATENT_CHANNELS, PipelineParts, build_parts
 from unscene.training.prior_checkpoint import load_checkpoint, save_checkpoint
@@ -26,9 +26,12 @@ from unscene.training.prior_export import (
     inpainting_sheet,
     normalise_latents,
     reconstruction_sheet,
+    write_model_card,
     write_png,
 )
 from unscene.training.prior_objectives import AutoencoderObjective, DenoisingObjective
+
+STAGES = ("autoencoder", "unet")
 
 
 @dataclass
@@ -106,7 +109,7 @@ class Run:
 
 
 def train_prior(config: PriorTraining) -> Path:
-    """Train, or go on training, both stages. Returns the diffusers folder of the pipeline."""
+    """Train, or go on training, both stages. Returns the diffusers folder of the pipeline, `out/model`."""
     run = Run(
         config=config,
         accelerator=Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available()),
@@ -118,7 +121,7 @@ def train_prior(config: PriorTraining) -> Path:
     if train_stage(run, autoencoder_stage(run)):
         normalise_latents(run.parts.autoencoder, evaluation_batch(run, 64).images)
         train_stage(run, unet_stage(run))
-    return export_pipeline(run.parts, config.out / "model")
+    return write_model(run)
 
 
 def autoencoder_stage(run: Run) -> Stage:
@@ -159,18 +162,17 @@ def unet_stage(run: Run) -> Stage:
 
 
 def train_stage(run: Run, stage: Stage) -> bool:
-    """Run one stage from its newest checkpoint; leaves its averaged weights in `run.parts`. True when it is complete."""
+    """Run one stage from its newest checkpoint; its averaged weights end up in `run.parts`. True when complete."""
     config, accelerator = run.config, run.accelerator
-    network = stage.objective.network
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True)
+    network = stage.objective.network.to(accelerator.device)
+    average = AveragedModel(network, multi_avg_fn=moving_average(config.average_decay))
     optimizer = torch.optim.AdamW(network.parameters(), lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
     folder = config.out / "checkpoints" / stage.name
     step = load_checkpoint(folder, network=network, average=average, optimizer=optimizer)
     objective, optimizer = accelerator.prepare(stage.objective, optimizer)
-    average.to(accelerator.device)
     began = time.monotonic()
     while step < stage.steps and time.monotonic() < run.deadline:
-        rng = np.random.default_rng([config.seed, len(stage.name), step, accelerator.process_index])
+        rng = np.random.default_rng([config.seed, STAGES.index(stage.name), step, accelerator.process_index])
         batch = draw_batch(run.photos, batch=config.batch, crop=stage.crop, procedural=config.procedural, rng=rng)
         inputs = {name: value.to(accelerator.device) for name, value in stage.inputs(batch, rng).items()}
         for group in optimizer.param_groups:
@@ -197,6 +199,17 @@ def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
     return min(1.0, (step + 1) / warmup, (steps - step) / (0.2 * steps))
 
 
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """Exponential moving average that forgets faster at first, or the random initial weights would linger."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        now = min(decay, (1 + count.item()) / (10 + count.item()))
+        torch._foreach_lerp_(averaged, current, 1 - now)
+
+    return update
+
+
 def log_losses(run: Run, stage: Stage, step: int, losses: dict[str, Tensor], began: float) -> None:
     """Append one JSON line: stage, step, seconds since this process began the stage, and every named term."""
     if not run.accelerator.is_main_process:
@@ -212,15 +225,24 @@ def write_progress(run: Run, stage: Stage, step: int, network: nn.Module, averag
     live = {name: value.clone() for name, value in network.state_dict().items()}
     network.load_state_dict(average.module.state_dict())
     write_png(run.config.out / "samples" / f"{stage.name}-{step:07d}.png", stage.sheet(run.parts))
-    export_pipeline(run.parts, run.config.out / "model")
+    write_model(run)
     network.load_state_dict(live)
+
+
+def write_model(run: Run) -> Path:
+    """Export what there is so far, with its model card, to `model/` in the run folder."""
+    folder = export_pipeline(run.parts, run.config.out / "model")
+    write_model_card(folder, asdict(run.config), run.config.out / "losses.jsonl")
+    return folder
 
 
 def evaluation_batch(run: Run, count: int) -> PriorBatch:
     """A fixed batch, the same at every step, for sample sheets and latent statistics."""
     rng = np.random.default_rng([run.config.seed, 999])
     crop = run.config.unet_crop
-    return draw_batch(run.photos, batch=count, crop=crop, procedural=run.config.procedural, rng=rng)
+    batch = draw_batch(run.photos, batch=count, crop=crop, procedural=run.config.procedural, rng=rng)
+    device = run.accelerator.device
+    return PriorBatch(batch.images.to(device), batch.masks.to(device), batch.captions)
 
 
 def _latent_noise(images: Tensor, rng: np.random.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline
 from torch import Tensor
 
 from unscene.priors.architecture import PipelineParts
+from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 from unscene.training.prior_data import PriorBatch
 
 
@@ -40,16 +43,7 @@ def export_pipeline(parts: PipelineParts, folder: Path, *, dtype: torch.dtype = 
 
     Files that the pipeline does not own, such as the model card, are kept.
     """
-    pipeline = StableDiffusionInpaintPipeline(
-        vae=copy.deepcopy(parts.autoencoder).to(dtype),
-        text_encoder=copy.deepcopy(parts.text_encoder).to(dtype),
-        tokenizer=parts.tokenizer,
-        unet=copy.deepcopy(parts.unet).to(dtype),
-        scheduler=parts.scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    pipeline = as_pipeline(parts, dtype)
     temporary = folder.with_name(f".writing-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     pipeline.save_pretrained(temporary, safe_serialization=True)
@@ -61,6 +55,35 @@ def export_pipeline(parts: PipelineParts, folder: Path, *, dtype: torch.dtype = 
     return folder
 
 
+def write_model_card(folder: Path, settings: dict[str, object], losses: Path) -> None:
+    """Describe a trained pipeline in `folder/README.md`: every setting, and the last logged losses of each stage."""
+    stages: dict[str, list[dict]] = {}
+    for line in losses.read_text().splitlines() if losses.exists() else ():
+        entry = json.loads(line)
+        stages.setdefault(entry.pop("stage"), []).append(entry)
+    lines = ["# Latent diffusion inpainting prior", "", "Trained by `unscene train prior`.", "", "## Losses", ""]
+    for stage, entries in stages.items():
+        tail = entries[-20:]
+        means = {name: np.mean([entry[name] for entry in tail]) for name in tail[0] if name not in ("step", "seconds")}
+        described = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        lines.append(f"- {stage}, {entries[-1]['step']} steps, mean of the last {len(tail)} log entries: {described}")
+    lines += [
+        "",
+        "## Settings",
+        "",
+        *(f"- `{name}`: {_without_folders(value)}" for name, value in settings.items()),
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join(lines))
+
+
+def _without_folders(value: object) -> object:
+    """A model card travels; the folders of the machine that trained the model should not."""
+    if isinstance(value, list):
+        return ", ".join(str(_without_folders(entry)) for entry in value)
+    return value.name if isinstance(value, Path) else value
+
+
 @torch.no_grad()
 def reconstruction_sheet(autoencoder: AutoencoderKL, images: Tensor) -> np.ndarray:
     """Images above their reconstructions: H W 3 uint8, RGB."""
@@ -70,13 +93,38 @@ def reconstruction_sheet(autoencoder: AutoencoderKL, images: Tensor) -> np.ndarr
 
 @torch.no_grad()
 def inpainting_sheet(parts: PipelineParts, batch: PriorBatch) -> np.ndarray:
-    raise NotImplementedError
+    """Masked images, exemplar fills, the model on top of them at half noise, the model alone, the truth."""
+    images, masks = batch.images.permute(0, 2, 3, 1), batch.masks[:, 0] > 0.5
+    model = LatentDiffusionInpainter(as_pipeline(parts))
+    generator = torch.Generator().manual_seed(0)
+    start = ExemplarInpainter().inpaint(images, masks, generator=generator)
+    shape = (len(images), model.latent_channels, *model.latent_size(*images.shape[1:3]))
+    noise = torch.randn(shape, generator=generator).to(images)
+    healed = model.inpaint_latent(images, masks, noise=noise, start=start, strength=0.5)
+    alone = model.inpaint_latent(images, masks, noise=noise)
+    hidden = torch.where(masks[..., None], 0.5, images)
+    return sheet([row.permute(0, 3, 1, 2) for row in (hidden, start, healed, alone, images)])
+
+
+def as_pipeline(parts: PipelineParts, dtype: torch.dtype | None = None) -> StableDiffusionInpaintPipeline:
+    """The parts as a diffusers pipeline: themselves, or with autoencoder and U-Net copied to another dtype."""
+    vae, unet = (part if dtype is None else copy.deepcopy(part).to(dtype) for part in (parts.autoencoder, parts.unet))
+    return StableDiffusionInpaintPipeline(
+        vae=vae,
+        text_encoder=parts.text_encoder,  # small, and transformers would load it in the dtype it was saved in
+        tokenizer=parts.tokenizer,
+        unet=unet,
+        scheduler=parts.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
 
 
 def sheet(rows: list[Tensor]) -> np.ndarray:
     """Lay out rows of N 3 H W images in [0, 1] as one picture: uint8 RGB."""
     lines = [torch.cat(list(row.clamp(0, 1)), dim=-1) for row in rows]
-    return (torch.cat(lines, dim=-2).permute(1, 2, 0) * 255).round().byte().numpy()
+    return (torch.cat(lines, dim=-2).permute(1, 2, 0) * 255).round().byte().cpu().numpy()
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

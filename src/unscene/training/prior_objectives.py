@@ -48,7 +48,7 @@ class AutoencoderObjective(nn.Module):
 
 
 class DenoisingObjective(nn.Module):
-    """Velocity regression for inpainting (Salimans and Ho 2022, eq. 12; input layout of Stable Diffusion inpainting)."""
+    """Velocity regression for inpainting (Salimans and Ho 2022, eq. 12; inputs as Stable Diffusion's)."""
 
     def __init__(self, parts: PipelineParts, *, unmasked_weight: float):
         super().__init__()
@@ -87,7 +87,11 @@ class VGGDistance(nn.Module):
         super().__init__()
         state = load_file(str(weights))
         self.layers = nn.ParameterDict(
-            {f"{layer}_{part}": nn.Parameter(state[f"{layer}.{part}"], False) for layer in VGG_LAYERS for part in ("weight", "bias")}
+            {
+                f"{layer}_{part}": nn.Parameter(state[f"{layer}.{part}"], False)
+                for layer in VGG_LAYERS
+                for part in ("weight", "bias")
+            }
         )
         self.register_buffer("mean", torch.tensor(VGG_MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 

@@ -1,4 +1,4 @@
-"""Drawn pictures with structure that an inpainter must continue: wood, tiles, cloth, gradients, noise, shapes, lines."""
+"""Drawn pictures whose structure an inpainter must continue: wood, tiles, cloth, gradients, noise, shapes, lines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def _cloth(size: int, rng: Rng) -> np.ndarray:
     bend = rng.uniform(0, 0.025)
     u, v = u + bend * folds, v + bend * _noise(size, rng, cells=4)
     frequency = rng.uniform(4, 14, 2)
-    warp, weft = (np.sin(2 * np.pi * axis * f) > rng.uniform(-0.5, 0.5) for axis, f in ((u, frequency[0]), (v, frequency[1])))
+    warp, weft = (
+        np.sin(2 * np.pi * axis * f) > rng.uniform(-0.5, 0.5) for axis, f in ((u, frequency[0]), (v, frequency[1]))
+    )
     first, second, third = _colour(rng), _colour(rng), _colour(rng)
     image = np.where(warp[..., None], first, second)
     if rng.random() < 0.6:
@@ -82,7 +84,9 @@ def _shapes(size: int, rng: Rng) -> np.ndarray:
         centre = rng.uniform(0, size, 2)
         if rng.random() < 0.5:
             axes = tuple(int(a) for a in rng.uniform(0.06, 0.4, 2) * size)
-            cv2.ellipse(image, tuple(int(c) for c in centre), axes, rng.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
+            cv2.ellipse(
+                image, tuple(int(c) for c in centre), axes, rng.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA
+            )
         else:
             corners = centre + rng.normal(0, 0.3 * size, (rng.integers(3, 6), 2))
             cv2.fillPoly(image, [np.round(corners).astype(np.int32)], colour, cv2.LINE_AA)

@@ -1,0 +1,75 @@
+"""The command line. Each command loads what it needs when it runs, so that --help answers at once."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+
+COMMANDS = {
+    "demo": "take the teapot out of the bundled still life and compare with the truth",
+    "fit": "fit a radiance field to a captured scene",
+    "remove": "take the masked object out of a captured scene",
+    "render": "render a finished run from its test views, along a path, or from a file of cameras",
+    "export": "write a run's cleaned data set, coloured points or video somewhere else",
+    "evaluate": "score a run against images of what is really there",
+    "train": "train the bundled prior",
+}
+HELP = """usage: unscene COMMAND [OPTIONS]
+
+Take objects out of 3D scenes: photos with camera poses and object masks in, the scene without the object out.
+
+commands:
+{commands}
+
+unscene COMMAND --help tells the options of a command."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status. Expected errors are one paragraph on standard error, no traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP.format(commands="\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items())))
+        return 0 if arguments else 2
+    command = arguments[0]
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(f"unscene {version('unscene')}")
+        return 0
+    if command not in COMMANDS:
+        return _fail(f"unscene: expected a command, one of {', '.join(COMMANDS)}; got '{command}'.")
+    try:
+        commands = importlib.import_module("unscene.commands")
+        return commands.run(command, arguments[1:])
+    except KeyboardInterrupt:
+        return _fail("interrupted; repeat the command with --resume to go on.", status=130)
+    except Exception as error:
+        explanation = _explain(error)
+        if explanation is None:
+            raise
+        return _fail(explanation)
+
+
+def _explain(error: Exception) -> str | None:
+    """Words for errors that are the input's or the machine's, None for our own."""
+    from unscene.scenes.scene import SceneError
+    from unscene.training.fit import DivergedError
+    from unscene.training.run import RunError
+
+    if isinstance(error, SceneError | RunError):
+        return str(error)
+    if isinstance(error, DivergedError):
+        return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."
+    if isinstance(error, MemoryError) or ("memory" in str(error).lower() and "alloc" in str(error).lower()):
+        return "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels)."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full: nothing finished was lost; free some space and repeat the command with --resume."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"cannot write {error.filename}: expected a folder that may be written to; choose another --out."
+    return None
+
+
+def _fail(text: str, status: int = 1) -> int:
+    print(text, file=sys.stderr)
+    return status

@@ -1,0 +1,141 @@
+"""Loss curves as the coordinates of small charts with a logarithmic axis; the page's template draws them as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+Curve = Sequence[tuple[float, Mapping[str, float]]]
+"""(step or seconds, {term: value}) in the order of time."""
+
+MOST_POINTS = 300  # more than a chart has pixels across
+WIDTH, HEIGHT = 360, 190
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 24  # margins that hold the tick labels
+MOST_DECADES = 6  # a term that vanishes must not flatten all others
+LEAST_DECADES = 0.5
+
+
+@dataclass(frozen=True)
+class Tick:
+    """position: user units of the SVG, along its axis."""
+
+    position: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One term. path: the SVG path data, empty if no value can be drawn; last: its latest value as text."""
+
+    name: str
+    path: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One stage. unit: of the horizontal axis, 'steps' or 'seconds'."""
+
+    name: str
+    unit: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    lines: list[Line]
+
+
+def thin(curve: Curve, most: int = MOST_POINTS) -> list[tuple[float, dict[str, float]]]:
+    """At most ``most`` points of a curve, evenly spaced, the first and the last among them."""
+    points = [(x, dict(terms)) for x, terms in curve]
+    if len(points) <= most:
+        return points
+    return [points[round(index * (len(points) - 1) / (most - 1))] for index in range(most)]
+
+
+def loss_charts(losses: Mapping[str, Curve]) -> list[Chart]:
+    """A chart for each stage that has a point. Whole numbers on the horizontal axis are steps, others seconds."""
+    return [_chart(stage, thin(curve)) for stage, curve in losses.items() if curve]
+
+
+def number_text(value: float) -> str:
+    """Four significant digits: '26.40', '0.01310', '12,400', '3.2e-05', 'nan'; whole numbers in full."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 1e7 else f"{value:.1e}"
+    return f"{value:#.4g}".rstrip(".") if abs(value) >= 1e-3 else f"{value:.1e}"
+
+
+def _chart(stage: str, curve: Curve) -> Chart:
+    moments = [x for x, _ in curve if math.isfinite(x)]
+    last_moment = max(moments, default=0) or 1
+    names = list(dict.fromkeys(name for _, terms in curve for name in terms))
+    bottom, top = _decades([value for _, terms in curve for value in terms.values() if _drawable(value)])
+
+    def place(x: float, value: float) -> tuple[float, float]:
+        height = (max(math.log10(value), bottom) - bottom) / (top - bottom)
+        return _across(x / last_moment), _up(height)
+
+    return Chart(
+        name=stage,
+        unit="steps" if all(isinstance(x, int) for x, _ in curve) else "seconds",
+        x_ticks=[Tick(_across(x / last_moment), f"{x:,.6g}") for x in _round_numbers(last_moment)],
+        y_ticks=[
+            Tick(_up((math.log10(y) - bottom) / (top - bottom)), f"{y:.4g}") for y in _log_ticks(bottom, top)
+        ],
+        lines=[_line(name, curve, place) for name in names],
+    )
+
+
+def _line(name: str, curve: Curve, place: Callable[[float, float], tuple[float, float]]) -> Line:
+    """A path that is interrupted wherever a value is missing, zero, negative or not finite."""
+    path, pen_down, last = [], False, math.nan
+    for x, terms in curve:
+        last = terms.get(name, last)
+        if not (math.isfinite(x) and name in terms and _drawable(terms[name])):
+            pen_down = False
+            continue
+        across, up = place(x, terms[name])
+        # "h0" after a move makes a lone point a dot, thanks to round line caps.
+        path.append(f"L{across:.1f} {up:.1f}" if pen_down else f"M{across:.1f} {up:.1f}h0")
+        pen_down = True
+    return Line(name, "".join(path), number_text(last))
+
+
+def _drawable(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _across(share: float) -> float:
+    return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+
+def _up(share: float) -> float:
+    return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
+
+
+def _decades(values: list[float]) -> tuple[float, float]:
+    """The ends of the vertical axis, in powers of ten."""
+    if not values:
+        return -1, 0
+    top = math.log10(max(values))
+    bottom = max(math.log10(min(values)), top - MOST_DECADES)
+    room = max(0.04 * (top - bottom), (LEAST_DECADES - (top - bottom)) / 2)
+    return bottom - room, top + room
+
+
+def _log_ticks(bottom: float, top: float) -> Iterator[float]:
+    """Powers of ten, or, where the axis spans less than two, also their double and fivefold."""
+    multiples = (1, 2, 5) if top - bottom < 2 else (1,)
+    for exponent in range(math.floor(bottom), math.floor(top) + 1):
+        yield from (m * 10.0**exponent for m in multiples if bottom <= math.log10(m) + exponent <= top)
+
+
+def _round_numbers(last: float) -> list[float]:
+    """0 and two to five further round numbers up to ``last``."""
+    rough = last / 4
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= rough)
+    return [index * step for index in range(math.floor(last / step * (1 + 1e-9)) + 1)]

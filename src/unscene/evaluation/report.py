@@ -1,0 +1,248 @@
+"""One self-contained page about a run: before/after sliders, video, pictures, metrics, loss curves, timings."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import jinja2
+import numpy as np
+import torch
+from torch import Tensor
+
+from unscene.evaluation.curves import loss_charts, number_text, thin
+from unscene.files import atomic_write
+
+COMPARISON_SIDE, COMPARISON_BYTES = 1024, 270_000  # six comparisons stay below 5 MB even if they are pure noise
+GALLERY_SIDE, GALLERY_BYTES = 640, 90_000
+THUMBNAIL_SIDE, THUMBNAIL_BYTES = 200, 15_000
+JPEG_QUALITIES = (90, 80, 65, 50, 30)
+FACTS = 6  # settings that stand below the title; all are in the list at the end
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A before/after slider. before, after: H W 3, uint8 or float in [0, 1], of one aspect ratio."""
+
+    title: str
+    before: Tensor
+    after: Tensor
+    before_label: str = "photo"
+    after_label: str = "without the object"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows; a section without content is left out.
+
+    summary: settings and totals, the most telling first. gallery: (caption, H W 3 picture). metrics: row -> column ->
+    value. losses: stage -> [(step or seconds, {term: value})]. timings: (stage, seconds). video: an mp4 file.
+    """
+
+    title: str
+    summary: dict[str, str]
+    comparisons: list[Comparison]
+    gallery: list[tuple[str, Tensor]]
+    metrics: dict[str, dict[str, float | str]]
+    losses: dict[str, list[tuple[float, dict[str, float]]]]
+    timings: list[tuple[str, float]]
+    notes: list[str]
+    video: bytes | None = None
+
+
+class RunLog(NamedTuple):
+    """The parts of an event log that a Report shows, under the names they have there."""
+
+    losses: dict[str, list[tuple[float, dict[str, float]]]]
+    timings: list[tuple[str, float]]
+    notes: list[str]
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the report as one HTML page that needs no other file and no network.
+
+    Raises ValueError for a picture that is not H W 3.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html").render(
+        title=report.title,
+        facts=list(report.summary.items())[:FACTS],
+        settings=report.summary,
+        sliders=[_slider(comparison) for comparison in report.comparisons],
+        gallery=[(caption, _jpeg(image, GALLERY_SIDE, GALLERY_BYTES)) for caption, image in report.gallery],
+        table=_table(report.metrics),
+        charts=loss_charts(report.losses),
+        bars=_bars(report.timings),
+        total_time=duration_text(sum(seconds for _, seconds in report.timings)),
+        notes=report.notes,
+        video=_data_uri("video/mp4", report.video) if report.video else None,
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def read_events(path: Path) -> RunLog:
+    """Losses, timings and notes of a run's events.jsonl.
+
+    A run may have been killed and resumed: half-written lines are skipped, steps that were taken again replace those
+    of the first attempt, the seconds of a stage add up and a repeated note counts once.
+    """
+    losses: dict[str, list[tuple[float, dict[str, float]]]] = {}
+    seconds: dict[str, float] = {}
+    notes: dict[str, None] = {}
+    for event in _readable_lines(path):
+        match event:
+            case {"event": "StepDone", "stage": stage, "step": step, "losses": terms}:
+                curve = losses.setdefault(stage, [])
+                while curve and curve[-1][0] >= step:
+                    curve.pop()
+                curve.append((step, terms))
+            case {"event": "StageDone", "stage": stage, "seconds": spent}:
+                seconds[stage] = seconds.get(stage, 0.0) + spent
+            case {"event": "Note", "text": text}:
+                notes[text] = None
+    return RunLog({stage: thin(curve) for stage, curve in losses.items()}, list(seconds.items()), list(notes))
+
+
+def duration_text(seconds: float) -> str:
+    """'0.42 s', '12.3 s', '3 min 05 s', '2 h 10 min'."""
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _readable_lines(path: Path) -> Iterable[object]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
+
+
+class _Slider(NamedTuple):
+    comparison: Comparison
+    before: str
+    after: str
+    thumbnail: str
+    aspect: float
+
+
+def _slider(comparison: Comparison) -> _Slider:
+    return _Slider(
+        comparison,
+        before=_jpeg(comparison.before, COMPARISON_SIDE, COMPARISON_BYTES),
+        after=_jpeg(comparison.after, COMPARISON_SIDE, COMPARISON_BYTES),
+        thumbnail=_jpeg(comparison.after, THUMBNAIL_SIDE, THUMBNAIL_BYTES),
+        aspect=comparison.before.shape[1] / comparison.before.shape[0],
+    )
+
+
+def _jpeg(image: Tensor, longest_side: int, most_bytes: int) -> str:
+    """An H W 3 picture as a data URI, scaled down to ``longest_side`` and compressed to about ``most_bytes``."""
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"expected a picture H W 3, got {tuple(image.shape)}; permute or repeat its channels.")
+    if image.is_floating_point():
+        image = (image.float().nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels = np.ascontiguousarray(image.detach().cpu().numpy()[..., ::-1])  # OpenCV's channels are B G R
+    height, width = pixels.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    for quality in JPEG_QUALITIES:
+        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(data) <= most_bytes:
+            break
+    return _data_uri("image/jpeg", data)
+
+
+def _data_uri(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+class _Bar(NamedTuple):
+    stage: str
+    text: str
+    percent: float
+
+
+def _bars(timings: list[tuple[str, float]]) -> list[_Bar]:
+    longest = max((seconds for _, seconds in timings), default=0) or 1
+    return [_Bar(stage, duration_text(seconds), round(100 * seconds / longest, 2)) for stage, seconds in timings]
+
+
+HIGHER, LOWER, NEAR_ONE = "↑", "↓", "→ 1"
+KNOWN_METRICS = (  # word in the column's name, title, unit, better direction; the first that occurs counts
+    ("psnr", "PSNR", "dB", HIGHER),
+    ("ssim", "SSIM", "", HIGHER),
+    ("lpips", "LPIPS", "", LOWER),
+    ("fid", "FID", "", LOWER),
+    ("kid", "KID", "", LOWER),
+    ("musiq", "MUSIQ", "", HIGHER),
+    ("perceptual", "perceptual", "", LOWER),
+    ("frechet", "Fréchet", "", LOWER),
+    ("sharpness_ratio", "sharpness ratio", "", NEAR_ONE),
+    ("error", "error", "", LOWER),
+    ("seconds", "time", "s", LOWER),
+)
+
+
+class _Column(NamedTuple):
+    name: str
+    title: str
+    unit: str
+    direction: str
+
+
+class _Table(NamedTuple):
+    """rows: name -> (text, whether it is the best of its column) for each column."""
+
+    columns: list[_Column]
+    rows: dict[str, list[tuple[str, bool]]]
+
+
+def _table(metrics: dict[str, dict[str, float | str]]) -> _Table | None:
+    """Every column that a row has, in order of appearance; the best number of a column is marked if there are two."""
+    columns = [_column(name) for name in dict.fromkeys(name for row in metrics.values() for name in row)]
+    best = [_best(column, [row.get(column.name) for row in metrics.values()]) for column in columns]
+    rows = {
+        name: [_cell(row.get(column.name, "–"), top) for column, top in zip(columns, best, strict=True)]
+        for name, row in metrics.items()
+    }
+    return _Table(columns, rows) if columns else None
+
+
+def _column(name: str) -> _Column:
+    for word, title, unit, direction in KNOWN_METRICS:
+        if word in name.lower():
+            start = name.lower().index(word)
+            shown = name[:start] + title + name[start + len(word) :]
+            return _Column(name, shown.replace("_", " "), unit, direction)
+    return _Column(name, name.replace("_", " "), "", "")
+
+
+def _best(column: _Column, values: Iterable[float | str | None]) -> float | None:
+    numbers = [value for value in values if isinstance(value, (int, float)) and not math.isnan(value)]
+    if len(numbers) < 2 or not column.direction:
+        return None
+    rank = {HIGHER: lambda v: -v, LOWER: lambda v: v, NEAR_ONE: lambda v: abs(v - 1)}[column.direction]
+    return min(numbers, key=rank)
+
+
+def _cell(value: float | str, best: float | None) -> tuple[str, bool]:
+    return (value, False) if isinstance(value, str) else (number_text(value), value == best)

@@ -1,0 +1,81 @@
+"""The report of a removal: which pictures and numbers of a run go onto the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+
+from unscene.evaluation.report import Comparison, Report, read_events, write_report
+from unscene.methods.result import Removal
+from unscene.scenes.scene import Scene
+from unscene.training.run import RunFolder, peak_memory_gb
+
+COMPARISONS = 6
+
+
+def report_run(
+    folder: RunFolder, scene: Scene, removal: Removal, metrics: dict[str, Any], method: str, prior: str, seed: int
+) -> Path:
+    """Write ``report.html`` into the run folder; returns its path."""
+    log = read_events(folder.path / "events.jsonl")
+    table = {key: value for key, value in metrics.items() if isinstance(value, dict)}
+    video = folder.path / "video.mp4"
+    report = Report(
+        title=f"{scene.name} without the object",
+        summary={
+            "method": method,
+            "prior": prior,
+            "views": f"{len(scene.train)} of {scene.cameras.width}x{scene.cameras.height}",
+            "seed": str(seed),
+            "time": f"{sum(seconds for _, seconds in log.timings):.0f} s",
+            "peak memory": f"{peak_memory_gb():.1f} GB",
+        },
+        comparisons=[_comparison(scene, removal, view) for view in _spread(scene.train, COMPARISONS)],
+        gallery=_gallery(folder.path, scene, removal),
+        metrics=_without_gaps(table),
+        losses=log.losses,
+        timings=log.timings,
+        notes=log.notes,
+        video=video.read_bytes() if video.is_file() else None,
+    )
+    path = folder.path / "report.html"
+    write_report(path, report)
+    return path
+
+
+def _comparison(scene: Scene, removal: Removal, view: int) -> Comparison:
+    return Comparison(scene.names[view], scene.images[view], removal.scene.images[view])
+
+
+def _gallery(run: Path, scene: Scene, removal: Removal) -> list[tuple[str, Tensor]]:
+    """What was hidden, what was invented, and the pictures the method kept on its way."""
+    view = next((v for v in _spread(scene.train, 5) if removal.filled[v].any()), int(scene.train[0]))
+    pictures = [("removed (red) and invented (blue)", _tinted(scene, removal, view))]
+    for file in sorted((run / "previews").glob("*.png")):
+        pixels = cv2.imread(str(file))
+        if pixels is not None:
+            pictures.append((file.stem.replace("-", " "), torch.from_numpy(pixels[..., ::-1].copy())))
+    return pictures
+
+
+def _tinted(scene: Scene, removal: Removal, view: int) -> Tensor:
+    image = scene.image(view)
+    tints = torch.tensor([[0.9, 0.15, 0.1], [0.1, 0.35, 1.0]])
+    if scene.masks is not None:
+        image = torch.where(scene.masks[view][..., None], image * 0.5 + tints[0] * 0.5, image)
+    return torch.where(removal.filled[view][..., None], scene.image(view) * 0.4 + tints[1] * 0.6, image)
+
+
+def _spread(views: Tensor, count: int) -> list[int]:
+    picked = torch.linspace(0, len(views) - 1, min(count, len(views))).round().long()
+    return views[picked].tolist()
+
+
+def _without_gaps(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | str]]:
+    return {
+        row: {column: value for column, value in cells.items() if value is not None} for row, cells in table.items()
+    }

@@ -1,0 +1,59 @@
+"""Results for other tools: video, coloured points."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+import torch
+import trimesh
+
+from unscene.fields.field import RadianceField, render_view
+from unscene.files import atomic_write
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.masks import surface_points
+from unscene.training.events import Event, ItemDone, StageStarted
+
+FRAMES_PER_SECOND = 24
+
+
+def write_video(path: Path, field: RadianceField, cameras: Cameras) -> Generator[Event, None, None]:
+    """Render each camera as a frame of an H.264 MP4."""
+    stage = "video"
+    yield StageStarted(stage)
+    even = (slice(0, cameras.height // 2 * 2), slice(0, cameras.width // 2 * 2))  # H.264 wants even sides
+    with atomic_write(path) as temporary:
+        writer = imageio.get_writer(
+            temporary, format="FFMPEG", fps=FRAMES_PER_SECOND, codec="libx264", quality=8, macro_block_size=1
+        )  # pyright: ignore[reportArgumentType]
+        with writer:
+            for frame in range(len(cameras)):
+                color = render_view(field, cameras, frame).color
+                writer.append_data((color.clamp(0, 1) * 255).round().to(torch.uint8).numpy()[even])
+                yield ItemDone(stage, frame + 1, len(cameras))
+
+
+def write_points(
+    path: Path, field: RadianceField, cameras: Cameras, *, points: int, generator: torch.Generator
+) -> Generator[Event, None, None]:
+    """Unproject views into one coloured point cloud of at most ``points`` points, in world coordinates, as PLY.
+
+    Points farther than ten times the median depth are dropped: sky and the like have no place.
+    """
+    stage = "points"
+    yield StageStarted(stage)
+    positions, colors = [], []
+    per_view = max(1, points // len(cameras))
+    for view in range(len(cameras)):
+        render = render_view(field, cameras, view)
+        near = (render.depth < 10 * render.depth.median()).flatten().nonzero()[:, 0]
+        chosen = near[torch.randperm(len(near), generator=generator)[:per_view]]
+        positions.append(surface_points(cameras, view, render.depth).view(-1, 3)[chosen])
+        colors.append(render.color.view(-1, 3)[chosen])
+        yield ItemDone(stage, view + 1, len(cameras))
+    rgb = (torch.cat(colors).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    cloud = trimesh.PointCloud(torch.cat(positions).double().numpy(), np.ascontiguousarray(rgb))
+    with atomic_write(path) as temporary:
+        cloud.export(temporary, file_type="ply")

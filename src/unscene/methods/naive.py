@@ -1,0 +1,69 @@
+"""The naive baseline: inpaint every view on its own and fit the field to the result (In-N-Out, figure 1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.losses.perceptual import Features
+from unscene.methods.result import Removal, paste_renders, render_views
+from unscene.priors.inpainter import Inpainter
+from unscene.scenes.scene import Scene
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, StageDone, StageStarted
+from unscene.training.fit import FitConfig, fit
+from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
+
+
+@dataclass(frozen=True)
+class NaiveConfig:
+    """Settings of the naive baseline."""
+
+    nerf: NerfConfig = field(default_factory=lambda: NerfConfig(view_dependence=False))
+    """The field, the same as In-N-Out's."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(seconds=150))
+    """How long to learn."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    """Weights of the histogram losses."""
+    rays: int = 4096
+    """Rays per step."""
+
+
+def naive(
+    scene: Scene,
+    prior: Inpainter,
+    features: Features,
+    config: NaiveConfig,
+    checkpoints: Checkpoints,
+    *,
+    fill: Literal["unseen", "mask"] = "mask",
+) -> Generator[Event, None, Removal]:
+    """Remove the masked object view by view. The whole mask is filled: without a field nothing tells what was seen."""
+    if scene.masks is None:
+        raise ValueError("naive needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
+    train, masks, stage = scene.train, scene.masks, "inpaint every view"
+    region = torch.zeros_like(masks)
+    region[train] = masks[train]
+    if (product := checkpoints.product(stage)) is None:
+        yield StageStarted(stage)
+        started, generator = time.monotonic(), checkpoints.generator(stage)
+        images = []
+        for view in train.tolist():
+            images.append(prior.inpaint(scene.image(view)[None], masks[view][None], generator=generator))
+            yield ItemDone(stage, len(images), len(train))
+        product = {"images": torch.cat(images)}
+        checkpoints.save(stage, product, finished=True)
+        yield StageDone(stage, time.monotonic() - started)
+    filled = scene.with_images(train, product["images"])
+
+    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
+    pixels = PixelSampler(filled, training_pixels(filled))
+    objective = PixelReconstruction(nerf, filled.cameras, pixels, config.regularizer, rays=config.rays)
+    yield from fit("reconstruction", nerf, objective, config.fit, checkpoints, rays_per_step=config.rays)
+    final = yield from render_views("render the cleaned views", nerf, scene, train)
+    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)

@@ -1,0 +1,208 @@
+"""The jobs of the package from photos to results: fit a scene, remove an object, render and evaluate what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from unscene.evaluation.metrics import score
+from unscene.evaluation.run_report import report_run
+from unscene.export import write_points, write_video
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.pose_refinement import PoseRefinement
+from unscene.files import write_json
+from unscene.geometry.cameras import orbit_path
+from unscene.geometry.masks import dilate
+from unscene.methods import METHODS, InNOutConfig, NaiveConfig
+from unscene.methods.result import Removal
+from unscene.priors.choose import PriorName, default_features, load_prior
+from unscene.results import Run, Truth, Watch, evaluate, ignore, keep_run
+from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.transforms import write_transforms
+from unscene.training.events import Event, ItemDone, Note, StepDone
+from unscene.training.fit import FitConfig
+from unscene.training.fit import fit as fit_field
+from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
+from unscene.training.run import RunFolder, peak_memory_gb
+
+MethodName = Literal["in-n-out", "naive"]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Fit a radiance field to all of a scene."""
+
+    nerf: NerfConfig = field(default_factory=NerfConfig)
+    """The field."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(seconds=60))
+    """How long to learn."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    """Weights of the histogram losses."""
+    rays: int = 4096
+    """Rays per step."""
+    refine_poses: bool = False
+    """Correct the camera poses while fitting."""
+    seed: int = 0
+    """Of all random numbers."""
+
+
+@dataclass(frozen=True)
+class RemoveOptions:
+    """Take the masked object out of a scene."""
+
+    method: MethodName = "in-n-out"
+    """The paper to follow."""
+    prior: PriorName = "bundled"
+    """What fills images: the bundled diffusion model or one of OpenCV's algorithms."""
+    fill: Literal["unseen", "mask"] = "unseen"
+    """Inpaint only what no view has seen, or the whole object mask as the papers do."""
+    mask_margin: int = 2
+    """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
+    seed: int = 0
+    """Of all random numbers."""
+    video_frames: int = 72
+    """Frames of the orbit video; 0 writes none."""
+    in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
+    """Settings of In-N-Out."""
+    naive: NaiveConfig = field(default_factory=NaiveConfig)
+    """Settings of the naive baseline."""
+
+
+def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, resume: bool = False,
+        watch: Watch = ignore, source: dict[str, Any] | None = None) -> Run:  # fmt: skip
+    """Fit a radiance field to a scene as it is, masks or not, and measure it on the held-out views."""
+    record = {"job": "fit", "scene": scene.name, "source": source or {}, "options": options}
+    folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
+    checkpoints = folder.checkpoints(options.seed)
+    nerf = Nerf.around(scene.cameras[scene.train], options.nerf, checkpoints.generator("field"))
+    pixels = PixelSampler(scene, training_pixels(scene))
+    poses = PoseRefinement(len(scene), float(nerf.radius)) if options.refine_poses else None
+    objective = PixelReconstruction(nerf, scene.cameras, pixels, options.regularizer, rays=options.rays, poses=poses)
+    learnt = torch.nn.ModuleList([nerf, *([poses] if poses else [])])
+    meter = _RayMeter(watch)
+    _drain(fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays), meter)
+    run = keep_run(folder, nerf, scene)
+    metrics: dict[str, Any] = {"rays_per_second": meter.median()}
+    if len(scene.test):
+        metrics |= _measure_held_out(run, scene, watch)
+    write_json(folder.path / "metrics.json", metrics | {"peak_memory_gb": round(peak_memory_gb(), 3)})
+    return run
+
+
+def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *, resume: bool = False,
+           watch: Watch = ignore, source: dict[str, Any] | None = None, truth: Truth | None = None) -> Run:  # fmt: skip
+    """Take the masked object out of a scene. Leaves field, data set, video, points, renders and report in ``out``.
+
+    truth: what the test views really look like without the object, if known. Raises SceneError without masks.
+    """
+    if scene.masks is None:
+        raise SceneError(
+            f"{scene.name}: expected masks of the object to remove, found none; put one per photo (white = remove) "
+            "into masks/, or name their folder with --masks."
+        )
+    started = time.monotonic()
+    prior, (distance, features) = load_prior(options.prior), default_features()
+    record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
+    folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
+    masked = scene.with_masks(dilate(scene.masks, options.mask_margin)) if options.mask_margin else scene
+    method = METHODS[options.method][0]
+    config = options.in_n_out if options.method == "in-n-out" else options.naive
+    generator = method(masked, prior, features, config, folder.checkpoints(options.seed), fill=options.fill)
+    removal: Removal = _drain(generator, watch)
+    run = keep_run(folder, removal.field, scene)
+    _write_results(run, folder, scene, removal, options, watch)
+    metrics: dict[str, Any] = {}
+    if truth is not None:
+        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": distance}
+    write_json(
+        folder.path / "metrics.json",
+        metrics | {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)},
+    )
+    report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
+    watch(Note(f"report: {folder.path / 'report.html'}"))
+    return run
+
+
+def _start(out: Path, record: dict[str, Any], scene: Scene, *, resume: bool, watch: Watch) -> tuple[RunFolder, Watch]:
+    folder = RunFolder.create(out, record, resume=resume)
+
+    def log_and_watch(event: Event) -> None:
+        if not isinstance(event, ItemDone):
+            folder.log(event)
+        watch(event)
+
+    for note in scene.notes:
+        log_and_watch(Note(note))
+    return folder, log_and_watch
+
+
+def _drain(events: Generator[Event, None, Any], watch: Watch) -> Any:
+    while True:
+        try:
+            watch(next(events))
+        except StopIteration as finished:
+            return finished.value
+
+
+class _RayMeter:
+    """Passes events on and remembers the speeds they report."""
+
+    def __init__(self, watch: Watch):
+        self.watch, self.speeds = watch, []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepDone):
+            self.speeds.append(event.rays_per_second)
+        self.watch(event)
+
+    def median(self) -> float | None:
+        return round(float(torch.tensor(self.speeds).median())) if self.speeds else None
+
+
+def _measure_held_out(run: Run, scene: Scene, watch: Watch) -> dict[str, Any]:
+    """Render the held-out views to ``renders/``; their quality and the speed of rendering."""
+    started = time.monotonic()
+    images = [render_view(run.field, scene.cameras, view).color for view in scene.test.tolist()]
+    seconds = time.monotonic() - started
+    for view, image in zip(scene.test.tolist(), images, strict=True):
+        RunFolder(run.folder).write_image(Path("renders") / f"{Path(scene.names[view]).stem}.png", image)
+    result = score(images, [scene.image(view) for view in scene.test.tolist()], None, None)
+    rays = len(images) * scene.cameras.width * scene.cameras.height
+    watch(Note(f"held-out views: PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.3f}"))
+    return {
+        "psnr": round(result.psnr, 3),
+        "ssim": round(result.ssim, 4),
+        "held_out_views": result.views,
+        "render_rays_per_second": round(rays / seconds),
+    }
+
+
+def _write_results(
+    run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch
+) -> None:
+    views = scene.test if len(scene.test) else scene.train
+    run.render("test", run.folder / "renders", watch)
+    cleaned = removal.scene
+    if len(scene.test):  # test photos may show the object too: inside their masks the field speaks
+        assert scene.masks is not None
+        renders = torch.stack([render_view(run.field, scene.cameras, v).color for v in views.tolist()])
+        outside = ~scene.masks[views]
+        photos = scene.images[views].float() / 255
+        cleaned = cleaned.with_images(views, torch.where(outside[..., None], photos, renders))
+    write_transforms(run.folder / "dataset", cleaned.with_masks(None))
+    for view, name in enumerate(scene.names):
+        if scene.masks is not None:
+            folder.write_image(Path("masks") / f"{Path(name).stem}.png", scene.masks[view])
+    if options.video_frames:
+        path = orbit_path(scene.cameras[scene.train], options.video_frames)
+        _drain(write_video(run.folder / "video.mp4", run.field, path), watch)
+    generator = torch.Generator().manual_seed(options.seed)
+    _drain(write_points(run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000,
+                        generator=generator), watch)  # fmt: skip

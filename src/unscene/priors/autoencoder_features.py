@@ -1,0 +1,32 @@
+"""Perceptual features without a download: the bundled autoencoder's encoder, at three depths."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from unscene.priors.latent_diffusion import BUNDLED, load_autoencoder
+
+
+class AutoencoderFeatures:
+    """Feature maps behind each level of an autoencoder's encoder; N 3 H W in [0, 1] -> list of N C h w."""
+
+    name = "bundled-autoencoder features"
+
+    def __init__(self):
+        self.encoder = _bundled_encoder()
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        hidden = self.encoder.conv_in(images * 2 - 1)
+        features = []
+        for block in self.encoder.down_blocks:
+            hidden = block(hidden)
+            features.append(hidden)
+        return features
+
+
+@functools.cache
+def _bundled_encoder() -> torch.nn.Module:
+    return load_autoencoder(BUNDLED).encoder

@@ -1,0 +1,34 @@
+"""The priors that ship with the package, by the names users give them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from unscene.losses.perceptual import Features
+from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, TeleaInpainter
+from unscene.priors.inpainter import Inpainter
+
+PriorName = Literal["bundled", "exemplar", "telea", "navier-stokes"]
+
+
+def load_prior(name: PriorName) -> Inpainter:
+    """The prior a user asked for."""
+    match name:
+        case "bundled":
+            from unscene.priors.latent_diffusion import LatentDiffusionInpainter  # loads diffusers: seconds
+
+            return LatentDiffusionInpainter.load()
+        case "exemplar":
+            return ExemplarInpainter()
+        case "telea":
+            return TeleaInpainter()
+        case "navier-stokes":
+            return NavierStokesInpainter()
+
+
+def default_features() -> tuple[str, Features]:
+    """The network that compares images perceptually, and what to call its distance: never "LPIPS"."""
+    from unscene.priors.autoencoder_features import AutoencoderFeatures
+
+    features = AutoencoderFeatures()
+    return f"distance in {features.name}", features

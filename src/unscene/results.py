@@ -1,0 +1,138 @@
+"""What a run left, opened again: render it from any camera, measure it against the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unscene.evaluation.metrics import Score, score
+from unscene.fields.field import render_view
+from unscene.fields.hash_grid import HashGridConfig
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.files import atomic_write, write_json
+from unscene.geometry.cameras import Cameras, orbit_path
+from unscene.losses.perceptual import Features
+from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.transforms import read_cameras, write_frames
+from unscene.training.events import Event, ItemDone, StageDone, StageStarted
+from unscene.training.run import RunError, RunFolder
+
+Watch = Callable[[Event], None]
+PATH_FRAMES = 72
+
+
+def ignore(event: Event) -> None:
+    """Watches nothing."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the field, the cameras of the input scene in its own order and world, and the run's folder."""
+
+    folder: Path
+    field: Nerf
+    cameras: Cameras
+    names: tuple[str, ...]
+    train: Tensor
+    test: Tensor
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json as it stands."""
+        path = self.folder / "metrics.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def render(self, cameras: Cameras | Literal["test", "path"], out: Path | str, watch: Watch = ignore) -> list[Path]:
+        """Render PNGs into ``out``: the test views, an orbit, or any cameras in the input scene's world."""
+        out, stage = Path(out), "render"
+        if isinstance(cameras, Cameras):
+            names = [f"{i:05d}" for i in range(len(cameras))]
+        elif cameras == "path":
+            cameras = orbit_path(self.cameras[self.train], PATH_FRAMES)
+            names = [f"{i:05d}" for i in range(len(cameras))]
+        else:
+            views = self.test if len(self.test) else self.train
+            cameras, names = self.cameras[views], [Path(self.names[v]).stem for v in views.tolist()]
+        watch(StageStarted(stage))
+        started, written = time.monotonic(), []
+        for index, name in enumerate(names):
+            image = render_view(self.field, cameras, index).color
+            written.append(RunFolder(out).write_image(f"{name}.png", image))
+            watch(ItemDone(stage, index + 1, len(names)))
+        watch(StageDone(stage, time.monotonic() - started))
+        return written
+
+
+def keep_run(folder: RunFolder, nerf: Nerf, scene: Scene) -> Run:
+    """Write the field and the scene's cameras into the run: what `open_run` needs."""
+    with atomic_write(folder.path / "field.safetensors") as temporary:
+        save_file({k: v.contiguous() for k, v in nerf.state_dict().items()}, temporary)
+    write_json(folder.path / "field.json", dataclasses.asdict(nerf.config))
+    write_frames(folder.path / "cameras.json", scene, list(scene.names))
+    return Run(folder.path, nerf, scene.cameras, scene.names, scene.train, scene.test)
+
+
+def open_run(folder: Path | str) -> Run:
+    """Open a finished run. Raises RunError if the folder is not one, or not finished."""
+    run = RunFolder.open(Path(folder))
+    weights, frames = run.path / "field.safetensors", run.path / "cameras.json"
+    if not weights.is_file() or not frames.is_file():
+        raise RunError(f"{folder}: expected a finished run, but it has no field yet; finish it with --resume.")
+    listed = json.loads(frames.read_text())
+    names = tuple(Path(frame["file_path"]).name for frame in listed["frames"])
+    order = {frame["file_path"]: i for i, frame in enumerate(listed["frames"])}
+    train, test = (
+        torch.tensor([order[n] for n in listed[f"{s}_filenames"]], dtype=torch.long) for s in ("train", "test")
+    )
+    tensors = load_file(weights)
+    nerf = Nerf(
+        _nerf_config(json.loads((run.path / "field.json").read_text())),
+        center=tensors["center"], radius=tensors["radius"], generator=torch.Generator(),
+    )  # fmt: skip
+    nerf.load_state_dict(tensors)
+    return Run(run.path, nerf, read_cameras(frames), names, train, test)
+
+
+def _nerf_config(values: dict[str, Any]) -> NerfConfig:
+    grids: dict[str, Any] = {key: HashGridConfig(**values[key]) for key in ("grid", "proposal_grid")}
+    return NerfConfig(**(values | grids))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Images of views without the object, by file stem (H W 3 in [0, 1]), and where the object was (H W bool)."""
+
+    images: dict[str, Tensor]
+    masks: dict[str, Tensor]
+
+
+def scene_truth(scene: Scene) -> Truth:
+    """The test images of a scene whose test views were taken without the object (the SPIn-NeRF protocol)."""
+    stems = {view: Path(scene.names[view]).stem for view in scene.test.tolist()}
+    masks = {} if scene.masks is None else {stem: scene.masks[view] for view, stem in stems.items()}
+    return Truth({stem: scene.image(view) for view, stem in stems.items()}, masks)
+
+
+def evaluate(run: Run, truth: Truth, features: Features | None = None) -> Score:
+    """Render the views whose truth is known and score them. Raises SceneError if no name of the run's views fits."""
+    views = [v for v, name in enumerate(run.names) if Path(name).stem in truth.images]
+    if not views:
+        raise SceneError(
+            f"truth: expected images named like the run's views ({Path(run.names[0]).stem}, ...), "
+            f"got {', '.join(sorted(truth.images)[:3]) or 'none'}; rename them."
+        )
+    stems = [Path(run.names[v]).stem for v in views]
+    sample = truth.images[stems[0]]
+    cameras = run.cameras.resized(sample.shape[1], sample.shape[0])
+    images = [render_view(run.field, cameras, v).color for v in views]
+    masks = [truth.masks[s] for s in stems] if all(s in truth.masks for s in stems) else None
+    return score(images, [truth.images[s] for s in stems], masks, features)

@@ -1,0 +1,138 @@
+"""`load_scene`: a scene folder of any known format becomes a `Scene`."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unscene.scenes.capture import Capture, Frame, build_cameras, listing, same_aspect, size_text
+from unscene.scenes.colmap import find_model, read_colmap
+from unscene.scenes.image_files import Photos, choose_photos, read_photos
+from unscene.scenes.llff import POSES_FILE, read_llff
+from unscene.scenes.mask_files import MaskFiles, find_masks, nerfstudio_masks, read_masks
+from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.transforms import read_blender, read_transforms
+
+BLENDER_FILES = ("transforms_train.json", "transforms_test.json", "transforms_val.json")
+FEWEST_VIEWS = 3
+
+
+def load_scene(path: Path | str, *, scale: float = 1, holdout: int = 8, masks: Path | str | None = None) -> Scene:
+    """Load a capture: nerfstudio or Blender transforms, a COLMAP model or LLFF poses, with masks if there are any.
+
+    path: the scene folder or its json file. scale: how many times smaller than the original photos to work (4: a
+    quarter of the width); taken from ``images_4/`` where that fits, else area-averaged. holdout: every holdout-th view
+    is kept for testing, 0 none, unless the files bring their own split. masks: folder of masks, one per photo, white =
+    remove; by default ``masks/``, ``seg/``, ``label/`` or ``images_4/label/`` of the scene folder.
+    Raises SceneError, in words for the user, for input that cannot be used.
+    """
+    path = Path(path)
+    if not math.isfinite(scale) or scale < 1:
+        raise SceneError(f"scale: expected a number of at least 1 (4: a quarter of the width), got {scale:g}.")
+    if holdout < 0:
+        raise SceneError(f"holdout: expected 0 (none) or every how many views to hold one out, got {holdout}.")
+    root, capture = _read_capture(path, scale)
+    frames = capture.frames
+    photos = choose_photos(root, [frame.path for frame in frames], scale)
+    aspect_notes = _check_aspect(frames, photos)
+    train, test = _split(frames, holdout)
+    names = _names(frames)
+    cameras = build_cameras(frames, *photos.size)
+    mask_files = _find_masks(root, frames, names, scale, masks)
+    removed, mask_notes = (
+        read_masks(mask_files, names, train, size=photos.size, original=photos.original) if mask_files else (None, ())
+    )
+    return Scene(
+        name=root.resolve().name,
+        cameras=cameras,
+        images=read_photos(root, photos),
+        names=names,
+        train=train,
+        test=test,
+        masks=removed,
+        points=None if capture.points is None else torch.from_numpy(capture.points),
+        point_colors=None if capture.point_colors is None else torch.from_numpy(capture.point_colors),
+        notes=(*capture.notes, *photos.notes, *aspect_notes, *mask_notes),
+    )
+
+
+def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
+    """The scene folder and its frames, read by the reader of the first format found."""
+    if not path.exists():
+        raise SceneError(f"{path}: expected a scene folder or its transforms.json, found nothing; check the path.")
+    root = path if path.is_dir() else path.parent
+    if path.is_file() and path.suffix == ".json" and path.name not in BLENDER_FILES:
+        return root, read_transforms(root, path)
+    if path.is_dir() and (root / "transforms.json").is_file():
+        return root, read_transforms(root, root / "transforms.json")
+    if (path.is_dir() or path.name in BLENDER_FILES) and (root / "transforms_train.json").is_file():
+        return root, read_blender(root)
+    model = find_model(root)
+    if path.is_dir() and model:
+        return root, read_colmap(root, model, scale=scale)
+    if path.is_dir() and (root / POSES_FILE).is_file():
+        return root, read_llff(root, scale=scale)
+    found = listing(sorted(file.name for file in root.iterdir()), 8) if path.is_dir() else path.name
+    raise SceneError(
+        f"{path}: expected a scene in one of three layouts, found {found or 'an empty folder'}:\n"
+        "  nerfstudio, Blender   transforms.json (or transforms_train.json) and the photos it names\n"
+        "  COLMAP                sparse/0/ (cameras, images, points3D as .bin or .txt) and images/\n"
+        "  LLFF                  poses_bounds.npy and images/\n"
+        "Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."
+    )
+
+
+def _split(frames: tuple[Frame, ...], holdout: int) -> tuple[Tensor, Tensor]:
+    """Indices of training and test views: the files' own split, else every ``holdout``-th view for testing."""
+    views = range(len(frames))
+    if any(frame.split for frame in frames):
+        train = [view for view in views if frames[view].split == "train"]
+        test = [view for view in views if frames[view].split == "test"]
+    else:
+        test = [view for view in views if holdout and view % holdout == 0]
+        train = [view for view in views if view not in set(test)]
+    if len(train) < FEWEST_VIEWS:
+        remedy = "hold out fewer" if len(frames) >= FEWEST_VIEWS else "add photos"
+        raise SceneError(
+            f"expected at least {FEWEST_VIEWS} photos to train on, got {len(train)} of {len(frames)} usable photos "
+            f"({len(test)} are held out for testing); {remedy}."
+        )
+    return torch.tensor(train, dtype=torch.long), torch.tensor(test, dtype=torch.long)
+
+
+def _find_masks(
+    root: Path, frames: tuple[Frame, ...], names: tuple[str, ...], scale: float, folder: Path | str | None
+) -> MaskFiles | None:
+    """The masks the caller names, else those the frames name, else those of the usual folders."""
+    if folder is not None:
+        return find_masks(root, names, scale=scale, folder=Path(folder))
+    return nerfstudio_masks([frame.mask_path for frame in frames]) or find_masks(root, names, scale=scale, folder=None)
+
+
+def _names(frames: tuple[Frame, ...]) -> tuple[str, ...]:
+    """File names of the photos, with as much of their folders as differs between them."""
+    common = os.path.commonpath([frame.path.parent for frame in frames])
+    return tuple(frame.path.relative_to(common).as_posix() for frame in frames)
+
+
+def _check_aspect(frames: tuple[Frame, ...], photos: Photos) -> list[str]:
+    """Notes on intrinsics for another resolution than the photos'; a SceneError where the aspect ratio differs."""
+    for frame in frames:
+        size = (frame.width, frame.height)
+        if min(size) >= 1 and not same_aspect(size, photos.original):
+            turned = same_aspect(size, (photos.original[1], photos.original[0]))
+            hint = (
+                "rotate the photos (their EXIF orientation is ignored, as in COLMAP)" if turned else "correct w and h"
+            )
+            raise SceneError(
+                f"{frame.label}: expected a photo with the aspect ratio of its intrinsics, {size_text(size)}, "
+                f"got {size_text(photos.original)}; {hint}."
+            )
+    given = (frames[0].width, frames[0].height)
+    if abs(given[0] - photos.original[0]) <= max(2.0, photos.original[0] / photos.size[0]):
+        return []
+    return [f"intrinsics are given for {size_text(given)}, the photos are {size_text(photos.original)}: rescaled"]

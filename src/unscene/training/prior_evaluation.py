@@ -1,0 +1,152 @@
+"""Measure an inpainting prior on photos whose truth is known: `python -m unscene.training.prior_evaluation --help`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
+from unscene.priors.latent_diffusion import BUNDLED, LatentDiffusionInpainter
+from unscene.training.prior_data import PhotoFolder, random_mask
+from unscene.training.prior_export import sheet, write_png
+from unscene.training.prior_objectives import VGGDistance
+from unscene.training.procedural import PAINTERS
+
+
+@dataclass
+class PriorEvaluation:
+    """Settings of the measurement; the same seed draws the same crops and masks."""
+
+    photos: list[Path]
+    """Folders of photos that were not trained on."""
+    vgg_weights: Path | None = None
+    """VGG19 layers for the feature distance; without them that column is missing."""
+    model: Path = BUNDLED
+    """Diffusers folder of the prior."""
+    count: int = 40
+    """Images to measure."""
+    height: int = 192
+    """Crop height, pixels."""
+    width: int = 256
+    """Crop width, pixels."""
+    strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    """Strengths of the diffusion model on top of the exemplar fill."""
+    steps: int = 20
+    """Sampler steps of the whole schedule."""
+    sheet: Path | None = None
+    """PNG of the first images and all fills, to look at."""
+    seed: int = 0
+    """Seed of crops, masks and noise."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the masked pixels of all images."""
+
+    psnr: float
+    feature_distance: float
+    sharpness: float
+    seconds: float
+
+
+@torch.no_grad()
+def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
+    """Fill the same holes in several ways and compare with the truth; prints a Markdown table."""
+    images, masks = _holes(config)
+    model = LatentDiffusionInpainter.load(config.model, prompt="a photo")
+    generator = torch.Generator().manual_seed(config.seed)
+    start = ExemplarInpainter().inpaint(images, masks, generator=generator)
+    shape = (len(images), model.latent_channels, *model.latent_size(config.height, config.width))
+    noise = torch.randn(shape, generator=generator)
+
+    def diffusion(strength: float, begin: Tensor | None) -> Tensor:
+        parts = [None] * len(images) if begin is None else begin.split(1)
+        fills = [
+            model.inpaint_latent(i, m, noise=z, start=s, strength=strength, steps=config.steps)
+            for i, m, z, s in zip(images.split(1), masks.split(1), noise.split(1), parts, strict=True)
+        ]
+        return torch.cat(fills)
+
+    fillers: dict[str, Callable[[], Tensor]] = {
+        "Telea": lambda: TeleaInpainter().inpaint(images, masks, generator=generator),
+        "exemplar": lambda: ExemplarInpainter().inpaint(images, masks, generator=generator),
+        **{f"exemplar + diffusion {s:g}": lambda s=s: diffusion(s, start) for s in config.strengths},
+        "diffusion alone": lambda: diffusion(1.0, None),
+    }
+    vgg = VGGDistance(config.vgg_weights) if config.vgg_weights else None
+    scores, rows = {}, [torch.where(masks[..., None], 0.5, images)]
+    print(f"autoencoder: {_reconstruction_psnr(model, images):.2f} dB\n")
+    print("| fill | PSNR in the hole, dB | VGG distance | sharpness / truth | s/image |\n|---|---|---|---|---|")
+    for name, fill in fillers.items():
+        began = time.monotonic()
+        rows.append(fill())
+        seconds = (time.monotonic() - began) / len(images)
+        scores[name] = s = _score(rows[-1], images, masks, vgg, seconds)
+        print(f"| {name} | {s.psnr:.2f} | {s.feature_distance:.3f} | {s.sharpness:.2f} | {s.seconds:.2f} |", flush=True)
+    if config.sheet:
+        chosen = torch.stack([*rows, images])[:, :6].transpose(0, 1).permute(0, 1, 4, 2, 3)
+        write_png(config.sheet, sheet(list(chosen)))
+    return scores
+
+
+def procedural_sheet(model: LatentDiffusionInpainter, *, size: int = 128, seed: int = 7) -> np.ndarray:
+    """Drawn pictures (one of each kind) with a hole, exemplar fill, `model.inpaint`, truth, one row each: uint8 RGB."""
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([np.clip(paint(size, rng), 0, 1) for paint in PAINTERS.values()])
+    images = torch.from_numpy(drawn).float()
+    masks = torch.from_numpy(np.stack([random_mask(size, size, rng, coverage=(0.08, 0.25)) for _ in drawn]))
+    start = ExemplarInpainter().inpaint(images, masks, generator=torch.Generator().manual_seed(seed))
+    healed = model.inpaint(images, masks, generator=torch.Generator().manual_seed(seed))
+    hidden = torch.where(masks[..., None], 0.5, images)
+    return sheet([row.permute(0, 3, 1, 2) for row in (hidden, start, healed, images)])
+
+
+def _holes(config: PriorEvaluation) -> tuple[Tensor, Tensor]:
+    """Crops around the photos' centres and object-like masks: N H W 3 in [0, 1], N H W bool."""
+    photos = PhotoFolder(config.photos, short_side=max(config.height, config.width)).photos[: config.count]
+    rng = np.random.default_rng(config.seed)
+    crops, masks = [], []
+    for photo in photos:
+        top, left = (photo.shape[0] - config.height) // 2, (photo.shape[1] - config.width) // 2
+        crops.append(photo[top : top + config.height, left : left + config.width])
+        masks.append(random_mask(config.height, config.width, rng, coverage=(0.05, 0.25)))
+    return torch.from_numpy(np.stack(crops)).float() / 255, torch.from_numpy(np.stack(masks))
+
+
+def _score(filled: Tensor, truth: Tensor, masks: Tensor, vgg: VGGDistance | None, seconds: float) -> Score:
+    inside = masks[..., None].float()
+    error = ((filled - truth).square() * inside).sum((1, 2, 3)) / (3 * inside.sum((1, 2, 3)))
+    distance = float("nan")
+    if vgg is not None:
+        maps = torch.cat(
+            [
+                vgg.distance_map(*(i.permute(0, 3, 1, 2) for i in pair))
+                for pair in zip(filled.split(4), truth.split(4), strict=True)
+            ]
+        )
+        distance = ((maps[:, 0] * masks).sum() / masks.sum()).item()
+    sharpness = _gradient_energy(filled, masks) / _gradient_energy(truth, masks)
+    return Score((-10 * error.clamp(min=1e-8).log10()).mean().item(), distance, sharpness, seconds)
+
+
+def _gradient_energy(images: Tensor, masks: Tensor) -> float:
+    grey = images.mean(-1)
+    across, down = grey[:, :-1, 1:] - grey[:, :-1, :-1], grey[:, 1:, :-1] - grey[:, :-1, :-1]
+    return (across.abs() + down.abs())[masks[:, :-1, :-1]].mean().item()
+
+
+def _reconstruction_psnr(model: LatentDiffusionInpainter, images: Tensor) -> float:
+    pixels = images.permute(0, 3, 1, 2)
+    decoded = torch.cat([model.decode(model.encode(one)) for one in pixels.split(4)]).clamp(0, 1)
+    return (-10 * (decoded - pixels).square().mean((1, 2, 3)).log10()).mean().item()
+
+
+if __name__ == "__main__":
+    evaluate_prior(tyro.cli(PriorEvaluation))

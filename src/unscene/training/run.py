@@ -1,0 +1,115 @@
+"""The run folder: everything a run leaves behind, written so that nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unscene.files import write_json, write_png
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, Picture
+
+RECORDED_PACKAGES = ("unscene", "torch", "warp-lang", "diffusers", "transformers", "opencv-contrib-python-headless")
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used; the text says what was expected, what came and what to do."""
+
+
+class RunFolder:
+    """A folder with ``config.json``, ``events.jsonl``, ``checkpoint/`` and the results."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @staticmethod
+    def create(path: Path, config: dict[str, Any], *, resume: bool) -> RunFolder:
+        """Start a run, or go on with one. Raises RunError if the folder is in use or belongs to other settings."""
+        run, recorded = RunFolder(path), path / "config.json"
+        config = json.loads(json.dumps(config, default=_plain))
+        if resume and recorded.is_file():
+            differing = run._differences(config)
+            if differing:
+                raise RunError(
+                    f"{path}: expected --resume with the settings the run began with, got other values for "
+                    f"{', '.join(differing)}; repeat the first command with --resume added, or choose another --out."
+                )
+            return run
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"{path}: expected a new or empty output folder, but it exists; choose another --out, delete it, "
+                "or add --resume to go on with it."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(recorded, config | {"versions": _versions()})
+        return run
+
+    @staticmethod
+    def open(path: Path) -> RunFolder:
+        """A run that exists. Raises RunError otherwise."""
+        if not (path / "config.json").is_file():
+            raise RunError(f"{path}: expected a run folder with a config.json; give the --out of a fit or remove.")
+        return RunFolder(path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return json.loads((self.path / "config.json").read_text())
+
+    def checkpoints(self, seed: int) -> Checkpoints:
+        return Checkpoints(self.path / "checkpoint", seed)
+
+    def log(self, event: Event) -> None:
+        """Append an event to events.jsonl; pictures go to ``previews/`` instead."""
+        if isinstance(event, Picture):
+            self.write_image(Path("previews") / f"{Path(event.name).stem}.png", event.image)
+            return
+        line = {"event": type(event).__name__, "time": round(time.time(), 3)} | dataclasses.asdict(event)
+        with (self.path / "events.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def write_image(self, name: Path | str, image: Tensor) -> Path:
+        """Write H W 3 (float in [0, 1] or uint8) or a mask H W bool as PNG, atomically."""
+        return write_png(self.path / name, to_uint8(image).cpu().numpy())
+
+    def _differences(self, config: dict[str, Any]) -> list[str]:
+        recorded = self.config
+        return sorted(key for key in config if recorded.get(key) != config[key])
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """H W 3 float in [0, 1] or a mask H W bool as uint8; uint8 stays."""
+    if image.dtype == torch.bool:
+        return image.to(torch.uint8) * 255
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8) if image.is_floating_point() else image
+
+
+def peak_memory_gb() -> float:
+    """Largest resident memory of this process so far, in 10^9 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unscene.geometry.cameras import Cameras, distort, focus_point, look_at, orbit_path, pixel_centers, undistort
+
+UP = torch.tensor([0.0, 0.0, 1.0])
+LENS = torch.tensor([0.06, -0.08, -0.001, 0.0005, 0.01])
+
+
+def ring(views: int = 8, distortion: torch.Tensor | None = None) -> Cameras:
+    """Cameras on an arc of radius 4 around (1, 2, 0.5), looking at it."""
+    angle = torch.linspace(-0.7, 0.7, views)
+    target = torch.tensor([1.0, 2.0, 0.5])
+    positions = target + 4 * torch.stack([angle.sin(), -angle.cos(), 0.3 * torch.cos(3 * angle)], -1)
+    return Cameras(
+        look_at(positions, target, UP),
+        torch.tensor([50.0, 55.0]).expand(views, 2).clone(),
+        torch.tensor([31.0, 25.0]).expand(views, 2).clone(),
+        (torch.zeros(5) if distortion is None else distortion).expand(views, 5).clone(),
+        64,
+        48,
+    )
+
+
+@pytest.mark.parametrize("distortion", [None, LENS], ids=["pinhole", "opencv"])
+def test_project_inverts_rays(distortion: torch.Tensor | None) -> None:
+    cameras = ring(distortion=distortion)
+    xy = pixel_centers(64, 48).reshape(-1, 2)
+    view = torch.arange(len(xy)) % len(cameras)
+    rays = cameras.rays(view, xy)
+    distance = torch.rand(len(xy), generator=torch.Generator().manual_seed(0)) * 5 + 0.5
+    projected, depth = cameras.project(view, rays.origins + distance[:, None] * rays.directions)
+    torch.testing.assert_close(projected, xy, atol=2e-3, rtol=0)
+    torch.testing.assert_close(depth, distance * rays.depth_per_distance, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(rays.directions.norm(dim=-1), torch.ones(len(xy)))
+
+
+def test_undistort_inverts_distort() -> None:
+    plane = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.7
+    lenses = LENS.expand(1000, 5)
+    torch.testing.assert_close(undistort(distort(plane, lenses), lenses), plane, atol=1e-5, rtol=0)
+
+
+def test_the_central_ray_is_the_optical_axis() -> None:
+    cameras = ring()
+    rays = cameras.rays(torch.arange(8), cameras.principal)
+    torch.testing.assert_close(rays.directions, cameras.forward)
+    torch.testing.assert_close(rays.origins, cameras.positions)
+
+
+def test_x_runs_right_and_y_down() -> None:
+    camera = Cameras(torch.eye(4)[None, :3], torch.ones(1, 2), torch.zeros(1, 2), torch.zeros(1, 5), 2, 2)
+    xy, depth = camera.project(torch.zeros(1, dtype=torch.long), torch.tensor([[2.0, 4.0, 2.0]]))
+    assert xy.tolist() == [[1.0, 2.0]] and depth.tolist() == [2.0]
+
+
+def test_image_rays_run_row_by_row() -> None:
+    cameras = ring()
+    rays = cameras.image_rays(3)
+    assert len(rays) == 64 * 48
+    pixel = torch.tensor([[5.5, 7.5]])
+    torch.testing.assert_close(rays.directions[7 * 64 + 5], cameras.rays(torch.tensor([3]), pixel).directions[0])
+
+
+def test_posed_rays_are_differentiable_in_the_pose() -> None:
+    cameras = ring(distortion=LENS)
+    view, xy = torch.tensor([1, 2]), torch.tensor([[3.0, 4.0], [40.0, 20.0]])
+    poses = cameras.T_world_camera[view].clone().requires_grad_()
+    rays = cameras.posed_rays(view, xy, poses)
+    torch.testing.assert_close(rays.directions.detach(), cameras.rays(view, xy).directions)
+    (rays.directions.sum() + rays.origins.sum()).backward()
+    assert poses.grad is not None and poses.grad.abs().sum((1, 2)).min() > 0
+
+
+def test_resized_cameras_see_the_same_rays() -> None:
+    cameras = ring(distortion=LENS)
+    small = cameras.resized(16, 12)
+    assert (small.width, small.height) == (16, 12)
+    view, xy = torch.tensor([0, 4]), torch.tensor([[8.0, 4.0], [60.0, 44.0]])
+    torch.testing.assert_close(small.rays(view, xy / 4).directions, cameras.rays(view, xy).directions)
+    anamorphic = cameras.resized(32, 12)
+    squeezed = xy * torch.tensor([0.5, 0.25])
+    torch.testing.assert_close(anamorphic.rays(view, squeezed).directions, cameras.rays(view, xy).directions)
+
+
+def test_padded_cameras_keep_their_pixels() -> None:
+    cameras = ring()
+    view, xy = torch.tensor([0]), torch.tensor([[8.0, 4.0]])
+    torch.testing.assert_close(cameras.padded(72, 56).rays(view, xy).directions, cameras.rays(view, xy).directions)
+
+
+def test_indexing_keeps_views_together() -> None:
+    cameras = ring()
+    some = cameras[torch.tensor([5, 2])]
+    assert len(some) == 2 and (some.width, some.height) == (64, 48)
+    torch.testing.assert_close(some.positions, cameras.positions[[5, 2]])
+
+
+def test_look_at_is_a_right_handed_rotation_with_up_upwards() -> None:
+    rotation = ring().T_world_camera[:, :, :3]
+    torch.testing.assert_close(rotation.mT @ rotation, torch.eye(3).expand(8, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(rotation), torch.ones(8))
+    assert (rotation[:, :, 1] @ UP).max() < 0  # the image's y axis points down
+
+
+def test_focus_point_is_where_the_axes_meet() -> None:
+    torch.testing.assert_close(focus_point(ring()), torch.tensor([1.0, 2.0, 0.5]), atol=0.05, rtol=0)
+
+
+def test_focus_point_of_parallel_axes_lies_ahead() -> None:
+    positions = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    T = look_at(positions, positions + torch.tensor([0.0, 5.0, 0.0]), UP)
+    cameras = Cameras(T, torch.ones(3, 2), torch.ones(3, 2), torch.zeros(3, 5), 2, 2)
+    x, y, z = focus_point(cameras).tolist()
+    assert y > 0.5 and abs(x) < 1e-4 and abs(z) < 1e-4
+
+
+def test_orbit_path_is_closed_smooth_and_looks_at_the_focus_point() -> None:
+    cameras = ring(distortion=LENS)
+    path = orbit_path(cameras, 24)
+    assert len(path) == 24 and not path.distortion.any()
+    xy, depth = path.project(torch.arange(24), focus_point(cameras).expand(24, 3))
+    torch.testing.assert_close(xy, path.principal, atol=1e-2, rtol=0)
+    assert depth.min() > 0
+    steps = (path.positions - path.positions.roll(1, 0)).norm(dim=-1)
+    assert steps.max() < 0.3 * (path.positions - path.positions.mean(0)).norm(dim=-1).max()
+    assert (path.positions.mean(0) - cameras.positions.mean(0)).norm() < 1e-4

@@ -1,0 +1,180 @@
+"""Training of the bundled prior, at a size that takes seconds."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from unscene.priors.architecture import build_autoencoder, build_parts, build_tokenizer
+from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+from unscene.priors.vocabulary import WORDS
+from unscene.training import prior
+from unscene.training.prior import PriorTraining, learning_rate_factor, train_prior
+from unscene.training.prior_data import PhotoFolder, draw_batch, random_mask
+from unscene.training.prior_export import normalise_latents
+from unscene.training.prior_objectives import DenoisingObjective
+from unscene.training.procedural import PAINTERS, procedural_image
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(4):
+        image, _ = procedural_image(64, np.random.default_rng(index))
+        cv2.imwrite(str(folder / f"n0000000{index}_garden_hose.png"), image)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """accelerate keeps its state for the whole process; leave none behind."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def tiny(photos: Path, out: Path) -> PriorTraining:
+    return PriorTraining(
+        photos=[photos], out=out, width=0.25, autoencoder_steps=5, unet_steps=5, batch=2, autoencoder_crop=32,
+        unet_crop=32, warmup=2, checkpoint_every=2, mixed_precision="no",
+    )  # fmt: skip
+
+
+def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch):
+    whole = train_prior(tiny(photos, tmp_path / "whole"))
+
+    drawn = 0
+
+    def draw_until_killed(*args, **kwargs):
+        nonlocal drawn
+        drawn += 1
+        if drawn in (4, 11):  # once in each stage, one step after a checkpoint
+            raise KeyboardInterrupt
+        return draw_batch(*args, **kwargs)
+
+    monkeypatch.setattr(prior, "evaluation_batch", evaluation_batch_uncounted)
+    monkeypatch.setattr(prior, "draw_batch", draw_until_killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_prior(tiny(photos, tmp_path / "killed"))
+    resumed = train_prior(tiny(photos, tmp_path / "killed"))
+
+    for part in ("vae/diffusion_pytorch_model", "unet/diffusion_pytorch_model", "text_encoder/model"):
+        expected, got = (load_file(folder / f"{part}.safetensors") for folder in (whole, resumed))
+        assert all(torch.equal(expected[name], got[name]) for name in expected), part
+    stages = [json.loads(line)["stage"] for line in (tmp_path / "killed" / "losses.jsonl").read_text().splitlines()]
+    assert stages == ["autoencoder", "unet"]
+    assert len(list((tmp_path / "whole" / "samples").glob("*.png"))) == 6
+    assert not list((tmp_path / "killed").rglob(".writing*"))
+
+    model = LatentDiffusionInpainter.load(resumed)
+    images, masks = torch.rand(1, 32, 32, 3), torch.zeros(1, 32, 32, dtype=torch.bool)
+    masks[:, 8:20, 8:20] = True
+    assert model.inpaint(images, masks, generator=torch.Generator().manual_seed(0)).isfinite().all()
+
+
+def evaluation_batch_uncounted(run, count):
+    rng = np.random.default_rng([run.config.seed, 999])
+    return draw_batch(run.photos, batch=count, crop=run.config.unet_crop, procedural=run.config.procedural, rng=rng)
+
+
+def test_a_time_limit_leaves_a_checkpoint(photos, tmp_path):
+    config = tiny(photos, tmp_path / "run")
+    config.minutes = 1e-6
+    folder = train_prior(config)
+    assert (folder / "model_index.json").is_file()
+    assert not (tmp_path / "run" / "checkpoints" / "unet").exists()
+
+
+def test_learning_rate_rises_stays_and_falls():
+    factors = [learning_rate_factor(step, 100, 10) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1) and factors[9:80] == [1.0] * 71
+    assert factors[-1] == pytest.approx(0.05) and all(np.diff(factors[80:]) < 0)
+
+
+def test_the_denoising_loss_learns_a_single_batch():
+    parts = build_parts(width=0.25)
+    objective = DenoisingObjective(parts, unmasked_weight=0.2)
+    generator = torch.Generator().manual_seed(0)
+    inputs = {
+        "images": torch.rand(4, 3, 32, 32, generator=generator),
+        "masks": (torch.rand(4, 1, 32, 32, generator=generator) > 0.9).float(),
+        "tokens": parts.tokenizer(["a photo"] * 4, padding="max_length", return_tensors="pt").input_ids,
+        "noise": torch.randn(4, 4, 8, 8, generator=generator),
+        "times": torch.tensor([100, 400, 700, 950]),
+    }
+    optimizer = torch.optim.Adam(objective.network.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        loss = objective(**inputs)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    assert all(p.grad is not None for n, p in objective.network.named_parameters() if "text_encoder" in n)
+    assert all(p.grad is None for p in objective.autoencoder.parameters())
+
+
+def test_normalised_latents_decode_to_the_same_image():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        autoencoder = build_autoencoder(0.25).requires_grad_(False)
+        images = torch.rand(8, 3, 32, 32) ** 2
+    before = autoencoder.encode(images * 2 - 1).latent_dist
+    decoded = autoencoder.decode(before.mean).sample
+    normalise_latents(autoencoder, images)
+    after = autoencoder.encode(images * 2 - 1).latent_dist
+    torch.testing.assert_close(autoencoder.decode(after.mean).sample, decoded, rtol=0, atol=1e-4)
+    torch.testing.assert_close(after.mean.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-3)
+    torch.testing.assert_close(after.mean.std((0, 2, 3)), torch.ones(4), rtol=0, atol=1e-3)
+    scale = after.mean.std((0, 2, 3)) / before.mean.std((0, 2, 3))
+    torch.testing.assert_close(
+        after.std / before.std, scale[None, :, None, None].expand_as(after.std), rtol=1e-3, atol=0
+    )
+
+
+def test_batches_depend_on_the_seed_alone(photos):
+    folder = PhotoFolder([photos])
+    assert folder.names == ["garden hose"] * 4
+    first, second, other = (
+        draw_batch(folder, batch=6, crop=48, procedural=0.5, rng=np.random.default_rng(seed)) for seed in (5, 5, 6)
+    )
+    assert torch.equal(first.images, second.images) and torch.equal(first.masks, second.masks)
+    assert first.captions == second.captions
+    assert not torch.equal(first.images, other.images)
+    assert {"a photo of a garden hose"} < set(first.captions)
+    assert first.images.shape == (6, 3, 48, 48) and first.images.min() >= 0 and first.images.max() <= 1
+
+
+def test_masks_cover_what_was_asked():
+    rng = np.random.default_rng(0)
+    coverages = np.array([random_mask(64, 96, rng).mean() for _ in range(200)])
+    assert ((coverages >= 0.05) & (coverages <= 0.45)).mean() > 0.97
+    assert coverages.std() > 0.05
+
+
+@pytest.mark.parametrize("subject", PAINTERS)
+def test_painters_draw_finite_pictures_with_content(subject):
+    image = PAINTERS[subject](64, np.random.default_rng(1))
+    assert image.shape == (64, 64, 3) and np.isfinite(image).all() and image.std() > 0.01
+
+
+def test_an_empty_photo_folder_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="found none"):
+        PhotoFolder([tmp_path])
+
+
+def test_listed_words_are_one_token_and_any_text_can_be_spelled():
+    tokenizer = build_tokenizer()
+    assert all(len(tokenizer(word).input_ids) == 3 for word in WORDS)  # begin, word, end
+    text = "zürich's 7 quokkas"
+    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(
+        " ", ""
+    )
+    assert tokenizer.unk_token_id not in tokenizer(text).input_ids[:-1]
