@@ -10,10 +10,9 @@ import numpy as np
 import torch
 import trimesh
 
-from unscene.fields.field import RadianceField, render_view
+from unscene.fields.field import RadianceField, render_pixels, render_view
 from unscene.files import atomic_write
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.masks import surface_points
 from unscene.training.events import Event, ItemDone, StageStarted
 
 FRAMES_PER_SECOND = 24
@@ -47,11 +46,13 @@ def write_points(
     positions, colors = [], []
     per_view = max(1, points // len(cameras))
     for view in range(len(cameras)):
-        render = render_view(field, cameras, view)
-        near = (render.depth < 10 * render.depth.median()).flatten().nonzero()[:, 0]
-        chosen = near[torch.randperm(len(near), generator=generator)[:per_view]]
-        positions.append(surface_points(cameras, view, render.depth).view(-1, 3)[chosen])
-        colors.append(render.color.view(-1, 3)[chosen])
+        xy = torch.rand(per_view, 2, generator=generator) * torch.tensor([cameras.width, cameras.height])
+        render = render_pixels(field, cameras, view, xy)
+        near = render.depth < 10 * render.depth.median()
+        rays = cameras.rays(torch.full((per_view,), view), xy)
+        distance = render.depth / rays.depth_per_distance
+        positions.append((rays.origins + rays.directions * distance[:, None])[near])
+        colors.append(render.color[near])
         yield ItemDone(stage, view + 1, len(cameras))
     rgb = (torch.cat(colors).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     cloud = trimesh.PointCloud(torch.cat(positions).double().numpy(), np.ascontiguousarray(rgb))

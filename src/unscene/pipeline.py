@@ -24,6 +24,7 @@ from unscene.methods import METHODS, InNOutConfig, NaiveConfig
 from unscene.methods.result import Removal
 from unscene.priors.choose import PriorName, default_features, load_prior
 from unscene.results import Run, Truth, Watch, evaluate, ignore, keep_run
+from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
 from unscene.training.events import Event, ItemDone, Note, StepDone
@@ -67,7 +68,7 @@ class RemoveOptions:
     """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
     seed: int = 0
     """Of all random numbers."""
-    video_frames: int = 72
+    video_frames: int = 48
     """Frames of the orbit video; 0 writes none."""
     in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
     """Settings of In-N-Out."""
@@ -187,22 +188,23 @@ def _measure_held_out(run: Run, scene: Scene, watch: Watch) -> dict[str, Any]:
 def _write_results(
     run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch
 ) -> None:
+    """Renders, masks, cleaned data set, video and points."""
+    assert scene.masks is not None
     views = scene.test if len(scene.test) else scene.train
-    run.render("test", run.folder / "renders", watch)
+    files = run.render("test", run.folder / "renders", watch)
     cleaned = removal.scene
     if len(scene.test):  # test photos may show the object too: inside their masks the field speaks
-        assert scene.masks is not None
-        renders = torch.stack([render_view(run.field, scene.cameras, v).color for v in views.tolist()])
-        outside = ~scene.masks[views]
-        photos = scene.images[views].float() / 255
-        cleaned = cleaned.with_images(views, torch.where(outside[..., None], photos, renders))
+        size = (scene.cameras.width, scene.cameras.height)
+        renders = torch.stack([torch.from_numpy(read_image(file, file.name, size)) for file in files])
+        cleaned = cleaned.with_images(views, torch.where(scene.masks[views][..., None], renders, scene.images[views]))
     write_transforms(run.folder / "dataset", cleaned.with_masks(None))
-    for view, name in enumerate(scene.names):
-        if scene.masks is not None:
-            folder.write_image(Path("masks") / f"{Path(name).stem}.png", scene.masks[view])
+    for name, mask in zip(scene.names, scene.masks, strict=True):
+        folder.write_image(Path("masks") / f"{Path(name).stem}.png", mask)
     if options.video_frames:
         path = orbit_path(scene.cameras[scene.train], options.video_frames)
         _drain(write_video(run.folder / "video.mp4", run.field, path), watch)
     generator = torch.Generator().manual_seed(options.seed)
-    _drain(write_points(run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000,
-                        generator=generator), watch)  # fmt: skip
+    points = write_points(
+        run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator
+    )
+    _drain(points, watch)

@@ -119,7 +119,9 @@ def test_levels_grow_geometrically_and_share_the_table_without_gaps() -> None:
     levels = grid_levels(config)
     resolutions = torch.tensor([level.resolution for level in levels], dtype=torch.float64)
     assert resolutions[0] == 16 and resolutions[-1] == 1024
-    torch.testing.assert_close(resolutions[1:] / resolutions[:-1], torch.full((7,), 64 ** (1 / 7)).double(), rtol=0.05, atol=0)
+    torch.testing.assert_close(
+        resolutions[1:] / resolutions[:-1], torch.full((7,), 64 ** (1 / 7)).double(), rtol=0.05, atol=0
+    )
     for level, following in itertools.pairwise(levels):
         assert level.offset + level.rows == following.offset
     assert all(level.rows <= 2**17 and level.hashed == ((level.resolution + 1) ** 3 > 2**17) for level in levels)

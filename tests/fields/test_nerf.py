@@ -227,7 +227,9 @@ def test_no_rays_render_to_nothing() -> None:
 
 
 def test_without_view_dependence_colour_is_the_same_from_everywhere() -> None:
-    model = nerf(config=NerfConfig(grid=SMALL.grid, proposal_grid=SMALL.proposal_grid, hidden=16, view_dependence=False))
+    model = nerf(
+        config=NerfConfig(grid=SMALL.grid, proposal_grid=SMALL.proposal_grid, hidden=16, view_dependence=False)
+    )
     assert not any("view_network" in name for name, _ in model.named_parameters())
     with torch.no_grad():  # one colour everywhere, by a network without inputs
         model.network.weight_output.zero_()

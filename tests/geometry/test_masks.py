@@ -117,7 +117,9 @@ def row_of_cameras(positions: list[float]) -> Cameras:
     T = torch.eye(4)[:3].expand(len(positions), 3, 4).clone()
     T[:, 0, 3] = torch.tensor(positions)
     count = len(positions)
-    return Cameras(T, torch.full((count, 2), FOCAL), torch.full((count, 2), SIZE / 2), torch.zeros(count, 5), SIZE, SIZE)
+    return Cameras(
+        T, torch.full((count, 2), FOCAL), torch.full((count, 2), SIZE / 2), torch.zeros(count, 5), SIZE, SIZE
+    )
 
 
 def pillar_masks(cameras: Cameras) -> Tensor:

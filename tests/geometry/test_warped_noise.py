@@ -21,7 +21,9 @@ def camera(position: tuple[float, float, float] = (0, 0, 0), *, roll: float = 0.
     T[0, 1, 0], T[0, 0, 1] = math.sin(roll), -math.sin(roll)
     T[0, 2, 2] = 1
     T[0, :, 3] = torch.tensor(position)
-    return Cameras(T, torch.full((1, 2), focal), torch.tensor([[WIDTH / 2, HEIGHT / 2]]), torch.zeros(1, 5), WIDTH, HEIGHT)
+    return Cameras(
+        T, torch.full((1, 2), focal), torch.tensor([[WIDTH / 2, HEIGHT / 2]]), torch.zeros(1, 5), WIDTH, HEIGHT
+    )
 
 
 def wall_points(view: Cameras) -> Tensor:

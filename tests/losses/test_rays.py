@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -20,8 +22,10 @@ def histograms(rays: int, intervals: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def slow_distortion(t: list[float], w: list[float]) -> float:
     """Mip-NeRF 360, eq. 15, as printed."""
-    middle = [(left + right) / 2 for left, right in zip(t[:-1], t[1:], strict=True)]
-    between = sum(wi * wj * abs(mi - mj) for wi, mi in zip(w, middle, strict=True) for wj, mj in zip(w, middle, strict=True))
+    middle = [(left + right) / 2 for left, right in itertools.pairwise(t)]
+    between = sum(
+        wi * wj * abs(mi - mj) for wi, mi in zip(w, middle, strict=True) for wj, mj in zip(w, middle, strict=True)
+    )
     within = sum(wi**2 * (right - left) for wi, left, right in zip(w, t[:-1], t[1:], strict=True)) / 3
     return between + within
 
@@ -74,7 +78,8 @@ def test_interlevel_teaches_the_proposal_only() -> None:
     inputs = [x.requires_grad_() for x in (t, w, t_proposal, w_proposal)]
     interlevel(*inputs).backward()
     assert t.grad is None and w.grad is None and t_proposal.grad is None
-    assert w_proposal.grad is not None and w_proposal.grad.max() <= 0 and w_proposal.grad.min() < 0  # only upwards
+    assert w_proposal.grad is not None
+    assert w_proposal.grad.max() < 1e-7 and w_proposal.grad.min() < -0.1  # descending it only adds weight
 
 
 def test_charbonnier_is_between_l1_and_l2() -> None:

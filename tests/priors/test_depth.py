@@ -30,7 +30,7 @@ def blob_hole() -> Tensor:
 
 def test_a_tilted_plane_is_restored_exactly() -> None:
     depth, hole = plane_depth(), blob_hole()
-    assert (1 / depth[hole]).std() > 0.05
+    assert (1 / depth[hole]).std() > 0.04
     damaged = torch.where(hole, torch.tensor(17.0), depth)
     torch.testing.assert_close(complete_disparity(damaged, hole), depth, rtol=1e-5, atol=0)
 
@@ -45,7 +45,7 @@ def test_what_is_known_stays_exactly() -> None:
 def test_values_lie_between_those_on_the_holes_border(at_border: bool) -> None:
     depth = torch.rand(24, 30, generator=torch.Generator().manual_seed(0)) * 5 + 1
     hole = torch.zeros(24, 30, dtype=torch.bool)
-    hole[0 if at_border else 5 : 14, 8:30 if at_border else 20] = True
+    hole[0 if at_border else 5 : 14, 8 : 30 if at_border else 20] = True
     ring = torch.nn.functional.max_pool2d(hole[None].float(), 3, 1, 1)[0].bool() & ~hole
     filled = complete_disparity(depth, hole)[hole]
     assert filled.min() >= depth[ring].min() and filled.max() <= depth[ring].max()

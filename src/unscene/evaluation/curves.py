@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,23 @@ Curve = Sequence[tuple[float, Mapping[str, float]]]
 """(step or seconds, {term: value}) in the order of time."""
 
 MOST_POINTS = 300  # more than a chart has pixels across
-WIDTH, HEIGHT = 360, 190
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 24  # margins that hold the tick labels
 MOST_DECADES = 6  # a term that vanishes must not flatten all others
 LEAST_DECADES = 0.5
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The drawing and, inside the margins that hold tick labels, the edges of its axes, in user units of the SVG."""
+
+    width: int = 360
+    height: int = 190
+    left: int = 46
+    right: int = 348
+    top: int = 10
+    bottom: int = 166
+
+
+AXES = Axes()
 
 
 @dataclass(frozen=True)
@@ -58,14 +72,15 @@ def loss_charts(losses: Mapping[str, Curve]) -> list[Chart]:
 
 
 def number_text(value: float) -> str:
-    """Four significant digits: '26.40', '0.01310', '12,400', '3.2e-05', 'nan'; whole numbers in full."""
+    """As many decimals as others of its magnitude: '26.43', '0.0131', '12,400', '3.2e-05', 'nan'; integers in full."""
     if isinstance(value, int):
         return f"{value:,}"
+    magnitude = abs(value)
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}" if abs(value) < 1e7 else f"{value:.1e}"
-    return f"{value:#.4g}".rstrip(".") if abs(value) >= 1e-3 else f"{value:.1e}"
+    if magnitude < 1e-3 or magnitude >= 1e7:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if magnitude >= 1000 else f"{value:.2f}" if magnitude >= 10 else f"{value:.4f}"
 
 
 def _chart(stage: str, curve: Curve) -> Chart:
@@ -82,9 +97,7 @@ def _chart(stage: str, curve: Curve) -> Chart:
         name=stage,
         unit="steps" if all(isinstance(x, int) for x, _ in curve) else "seconds",
         x_ticks=[Tick(_across(x / last_moment), f"{x:,.6g}") for x in _round_numbers(last_moment)],
-        y_ticks=[
-            Tick(_up((math.log10(y) - bottom) / (top - bottom)), f"{y:.4g}") for y in _log_ticks(bottom, top)
-        ],
+        y_ticks=list(_log_ticks(bottom, top)),
         lines=[_line(name, curve, place) for name in names],
     )
 
@@ -109,11 +122,11 @@ def _drawable(value: float) -> bool:
 
 
 def _across(share: float) -> float:
-    return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+    return round(AXES.left + share * (AXES.right - AXES.left), 1)
 
 
 def _up(share: float) -> float:
-    return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
+    return round(AXES.bottom - share * (AXES.bottom - AXES.top), 1)
 
 
 def _decades(values: list[float]) -> tuple[float, float]:
@@ -126,11 +139,13 @@ def _decades(values: list[float]) -> tuple[float, float]:
     return bottom - room, top + room
 
 
-def _log_ticks(bottom: float, top: float) -> Iterator[float]:
+def _log_ticks(bottom: float, top: float) -> Iterator[Tick]:
     """Powers of ten, or, where the axis spans less than two, also their double and fivefold."""
     multiples = (1, 2, 5) if top - bottom < 2 else (1,)
-    for exponent in range(math.floor(bottom), math.floor(top) + 1):
-        yield from (m * 10.0**exponent for m in multiples if bottom <= math.log10(m) + exponent <= top)
+    for exponent, multiple in itertools.product(range(math.floor(bottom), math.floor(top) + 1), multiples):
+        power = exponent + math.log10(multiple)
+        if bottom <= power <= top:
+            yield Tick(_up((power - bottom) / (top - bottom)), f"{multiple * 10.0**exponent:.4g}")
 
 
 def _round_numbers(last: float) -> list[float]:

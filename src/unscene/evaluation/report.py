@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unscene.evaluation.curves import loss_charts, number_text, thin
+from unscene.evaluation.curves import AXES, loss_charts, number_text, thin
 from unscene.files import atomic_write
 
 COMPARISON_SIDE, COMPARISON_BYTES = 1024, 270_000  # six comparisons stay below 5 MB even if they are pure noise
@@ -84,6 +84,7 @@ def write_report(path: Path, report: Report) -> None:
         gallery=[(caption, _jpeg(image, GALLERY_SIDE, GALLERY_BYTES)) for caption, image in report.gallery],
         table=_table(report.metrics),
         charts=loss_charts(report.losses),
+        axes=AXES,
         bars=_bars(report.timings),
         total_time=duration_text(sum(seconds for _, seconds in report.timings)),
         notes=report.notes,

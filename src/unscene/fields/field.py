@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from unscene.geometry.cameras import Cameras, Rays
+from unscene.geometry.cameras import Cameras, Rays, pixel_centers
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class Histogram:
 
     edges: Tensor
     weights: Tensor
+
+    def __getitem__(self, rays: slice) -> Histogram:
+        return Histogram(self.edges[rays], self.weights[rays])
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,18 @@ class Render:
     histogram: Histogram
     proposals: tuple[Histogram, ...]
 
+    def __getitem__(self, rays: slice) -> Render:
+        """A part of the rays: what was rendered together need not be judged together."""
+        return Render(
+            self.color[rays],
+            self.distance[rays],
+            self.opacity[rays],
+            self.distances[rays],
+            self.weights[rays],
+            self.histogram[rays],
+            tuple(proposal[rays] for proposal in self.proposals),
+        )
+
 
 class RadianceField(Protocol):
     """A scene's colour and density."""
@@ -46,8 +61,11 @@ class RadianceField(Protocol):
 
 
 @dataclass(frozen=True)
-class ImageRender:
-    """One rendered view. color: H W 3 in [0, 1]; depth: H W, z-depth in world units; opacity: H W."""
+class PixelRender:
+    """Rendered pixels of one view. color: ... 3 in [0, 1]; depth: ..., z-depth in world units; opacity: ...
+
+    The leading shape is H W for a whole view, P for chosen pixels.
+    """
 
     color: Tensor
     depth: Tensor
@@ -55,15 +73,24 @@ class ImageRender:
 
 
 @torch.no_grad()
-def render_view(field: RadianceField, cameras: Cameras, view: int, *, rays_at_once: int = 8192) -> ImageRender:
-    """Render a whole view in slices, so that memory does not grow with the image."""
-    rays = cameras.image_rays(view)
-    color = torch.empty(len(rays), 3, device=rays.origins.device)
+def render_pixels(
+    field: RadianceField, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int = 8192
+) -> PixelRender:
+    """Render pixel positions ``xy`` (P 2) of one view, in slices, so that memory does not grow with the image."""
+    color = torch.empty(len(xy), 3, device=xy.device)
     depth, opacity = torch.empty_like(color[:, 0]), torch.empty_like(color[:, 0])
-    for first in range(0, len(rays), rays_at_once):
+    for first in range(0, len(xy), rays_at_once):
         part = slice(first, first + rays_at_once)
-        render = field.render(rays[part])
+        rays = cameras.rays(torch.full((len(xy[part]),), view, device=xy.device), xy[part])
+        render = field.render(rays)
         color[part], opacity[part] = render.color, render.opacity
-        depth[part] = render.distance * rays.depth_per_distance[part]
+        depth[part] = render.distance * rays.depth_per_distance
+    return PixelRender(color, depth, opacity)
+
+
+def render_view(field: RadianceField, cameras: Cameras, view: int, *, rays_at_once: int = 8192) -> PixelRender:
+    """Render a whole view."""
+    xy = pixel_centers(cameras.width, cameras.height, cameras.focal.device).reshape(-1, 2)
+    flat = render_pixels(field, cameras, view, xy, rays_at_once=rays_at_once)
     shape = (cameras.height, cameras.width)
-    return ImageRender(color.view(*shape, 3), depth.view(shape), opacity.view(shape))
+    return PixelRender(flat.color.view(*shape, 3), flat.depth.view(shape), flat.opacity.view(shape))

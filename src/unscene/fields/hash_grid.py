@@ -208,11 +208,11 @@ def _kernels(features: int) -> SimpleNamespace:
             u = q[0] - float(x)
             v = q[1] - float(y)
             w = q[2] - float(z)
-            low = ((table[_row(x, y, z, level)] * (1.0 - u) + table[_row(x + 1, y, z, level)] * u) * (1.0 - v)
-                   + (table[_row(x, y + 1, z, level)] * (1.0 - u) + table[_row(x + 1, y + 1, z, level)] * u) * v)  # fmt: skip
-            high = ((table[_row(x, y, z + 1, level)] * (1.0 - u) + table[_row(x + 1, y, z + 1, level)] * u) * (1.0 - v)
-                    + (table[_row(x, y + 1, z + 1, level)] * (1.0 - u) + table[_row(x + 1, y + 1, z + 1, level)] * u) * v)  # fmt: skip
-            encoded[i, level_index] = low * (1.0 - w) + high * w
+            c00 = wp.lerp(table[_row(x, y, z, level)], table[_row(x + 1, y, z, level)], u)
+            c10 = wp.lerp(table[_row(x, y + 1, z, level)], table[_row(x + 1, y + 1, z, level)], u)
+            c01 = wp.lerp(table[_row(x, y, z + 1, level)], table[_row(x + 1, y, z + 1, level)], u)
+            c11 = wp.lerp(table[_row(x, y + 1, z + 1, level)], table[_row(x + 1, y + 1, z + 1, level)], u)
+            encoded[i, level_index] = wp.lerp(wp.lerp(c00, c10, v), wp.lerp(c01, c11, v), w)
 
     def add_table_gradient(
         first_point: int, first_level: int, last_level: int,
@@ -268,12 +268,9 @@ def _kernels(features: int) -> SimpleNamespace:
             c101 = wp.dot(g, table[_row(x + 1, y, z + 1, level)])
             c011 = wp.dot(g, table[_row(x, y + 1, z + 1, level)])
             c111 = wp.dot(g, table[_row(x + 1, y + 1, z + 1, level)])
-            du = (((c100 - c000) * (1.0 - v) + (c110 - c010) * v) * (1.0 - w)
-                  + ((c101 - c001) * (1.0 - v) + (c111 - c011) * v) * w)  # fmt: skip
-            dv = (((c010 - c000) * (1.0 - u) + (c110 - c100) * u) * (1.0 - w)
-                  + ((c011 - c001) * (1.0 - u) + (c111 - c101) * u) * w)  # fmt: skip
-            dw = (((c001 - c000) * (1.0 - u) + (c101 - c100) * u) * (1.0 - v)
-                  + ((c011 - c010) * (1.0 - u) + (c111 - c110) * u) * v)  # fmt: skip
+            du = wp.lerp(wp.lerp(c100 - c000, c110 - c010, v), wp.lerp(c101 - c001, c111 - c011, v), w)
+            dv = wp.lerp(wp.lerp(c010 - c000, c110 - c100, u), wp.lerp(c011 - c001, c111 - c101, u), w)
+            dw = wp.lerp(wp.lerp(c001 - c000, c101 - c100, u), wp.lerp(c011 - c010, c111 - c110, u), v)
             total = total + wp.vec3(du, dv, dw) * float(level[0])
         points_gradient[i] = total
 

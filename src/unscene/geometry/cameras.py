@@ -30,6 +30,15 @@ class Rays:
     def __len__(self) -> int:
         return self.origins.shape[0]
 
+    @staticmethod
+    def joined(parts: list[Rays]) -> Rays:
+        """All rays of several bundles, one after the other."""
+        return Rays(
+            torch.cat([part.origins for part in parts]),
+            torch.cat([part.directions for part in parts]),
+            torch.cat([part.depth_per_distance for part in parts]),
+        )
+
     def __getitem__(self, index: slice | Tensor) -> Rays:
         return Rays(self.origins[index], self.directions[index], self.depth_per_distance[index])
 
@@ -162,7 +171,7 @@ def look_at(positions: Tensor, target: Tensor, up: Tensor) -> Tensor:
 
 
 def focus_point(cameras: Cameras) -> Tensor:
-    """The point nearest to all optical axes in the least-squares sense, 3; ahead of the cameras even if they diverge."""
+    """The point nearest to all optical axes in the least-squares sense, 3; ahead of cameras even if they diverge."""
     forward, position = cameras.forward.double(), cameras.positions.double()
     projector = torch.eye(3, dtype=torch.float64) - forward[:, :, None] * forward[:, None, :]
     # A weak pull towards "one camera spread ahead of the centre" keeps parallel axes solvable.

@@ -60,7 +60,8 @@ def unseen_by_all(
 ) -> Tensor:
     """The part of a view's mask whose surface (as ``depth`` has it) too few views see, H W bool.
 
-    view: index; depth: H W z-depth of the view without the object; masks and depths: N H W of all views.
+    view: index; depth: H W z-depth of the view without the object; masks: N H W and depths: N h w, of any resolution,
+    of all views.
     """
     rows, columns = masks[view].nonzero(as_tuple=True)
     unseen = torch.zeros_like(masks[view])
@@ -77,7 +78,7 @@ def unseen_by_all(
 
 
 def tidy(mask: Tensor, within: Tensor, radius: int) -> Tensor:
-    """Drop specks thinner than ``radius``, close gaps, add a margin of ``radius`` pixels; stay ``within`` (H W bool)."""
+    """Drop specks thinner than ``radius`` pixels, close gaps, add a margin as wide; stay ``within`` (H W bool)."""
     opened = dilate(erode(mask[None], max(radius // 2, 1)), max(radius // 2, 1))
     closed = erode(dilate(opened, 2 * radius), radius)
     return closed[0] & within
@@ -93,10 +94,16 @@ def surface_points(cameras: Cameras, view: int, depth: Tensor) -> Tensor:
 def _sees(cameras: Cameras, view: int, points: Tensor, mask: Tensor, depth: Tensor, tolerance: float) -> Tensor:
     xy, z = cameras.project(torch.full((len(points),), view), points)
     inside = (z > 0) & (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height)
-    x = xy[:, 0].nan_to_num().clamp(0, cameras.width - 1).long()
-    y = xy[:, 1].nan_to_num().clamp(0, cameras.height - 1).long()
-    agrees = (depth[y, x] - z).abs() < tolerance * z
-    return inside & ~mask[y, x] & agrees
+    agrees = (_at(depth, xy, cameras) - z).abs() < tolerance * z
+    return inside & ~_at(mask, xy, cameras) & agrees
+
+
+def _at(image: Tensor, xy: Tensor, cameras: Cameras) -> Tensor:
+    """Nearest values of an image (h w, of any resolution) at positions (P 2) in the cameras' pixels, P."""
+    height, width = image.shape
+    x = (xy[:, 0].nan_to_num() * (width / cameras.width)).clamp(0, width - 1).long()
+    y = (xy[:, 1].nan_to_num() * (height / cameras.height)).clamp(0, height - 1).long()
+    return image[y, x]
 
 
 def mask_center_distance(mask: Tensor) -> Tensor:

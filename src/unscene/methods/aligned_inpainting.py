@@ -8,7 +8,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from unscene.fields.field import RadianceField, render_view
+from unscene.fields.field import RadianceField, render_pixels
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.warped_noise import carry_noise, corresponding_cells
 from unscene.methods.single_view_prior import BaseView
@@ -36,8 +36,7 @@ def inpaint_aligned(
         members = torch.cat([torch.tensor([base.view]), batch])
         starts, noises = [base.start], [base.noise]
         for view in batch.tolist():
-            render = render_view(field, scene.cameras, view).color
-            starts.append(torch.where(region[view][..., None], render, scene.image(view)))
+            starts.append(_rendered_inside(field, scene, view, region[view]))
             noises.append(
                 aligned_noise(field, scene.cameras, view, base.view, base.noise, prior.downscale, generator)
                 if ela
@@ -56,6 +55,14 @@ def inpaint_aligned(
     checkpoints.save(stage, {"images": aligned}, finished=True)
     yield StageDone(stage, time.monotonic() - started)
     return filled.with_images(views, aligned)
+
+
+def _rendered_inside(field: RadianceField, scene: Scene, view: int, hole: Tensor) -> Tensor:
+    """A view's photo with the field's render inside the hole (H W bool), H W 3."""
+    rows, columns = hole.nonzero(as_tuple=True)
+    image = scene.image(view)
+    image[rows, columns] = render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5).color
+    return image
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from unscene.losses.perceptual import Features
 from unscene.methods.aligned_inpainting import inpaint_aligned
 from unscene.methods.patches import PatchConfig, PatchGame
 from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen
-from unscene.methods.result import Removal, paste_renders, render_views
+from unscene.methods.result import Removal, paste_renders, render_masked
 from unscene.methods.single_view_prior import BaseView, SingleViewPrior, base_view_depth, choose_base_view
 from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
 from unscene.priors.inpainter import Inpainter, LatentInpainter
@@ -37,15 +37,11 @@ class InNOutConfig:
 
     nerf: NerfConfig = field(default_factory=lambda: NerfConfig(view_dependence=False))
     """The field. The paper switches view dependence off for stability."""
-    reconstruction: FitConfig = field(default_factory=lambda: FitConfig(seconds=70, final_learning_rate=3e-3))
+    reconstruction: FitConfig = field(default_factory=lambda: FitConfig(steps=1100, final_learning_rate=3e-3))
     """Stage 1, unmasked rays only. Paper: 10,000 steps for all of stage 1."""
-    prior: FitConfig = field(
-        default_factory=lambda: FitConfig(seconds=40, learning_rate=5e-3, final_learning_rate=2e-3)
-    )
+    prior: FitConfig = field(default_factory=lambda: FitConfig(steps=400, learning_rate=5e-3, final_learning_rate=2e-3))
     """Stage 1, with the base view's inpainting and depth."""
-    joint: FitConfig = field(
-        default_factory=lambda: FitConfig(seconds=90, learning_rate=3e-3, final_learning_rate=5e-4)
-    )
+    joint: FitConfig = field(default_factory=lambda: FitConfig(steps=500, learning_rate=3e-3, final_learning_rate=5e-4))
     """Stage 3. Paper: 5,000 steps."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """Weights of the histogram losses."""
@@ -99,10 +95,10 @@ def in_n_out(
     # Stage 1: the field from what is visible, then with one inpainted view.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, masked_rays=config.masked_rays)
     yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
-    seen = yield from render_views("look behind the object", nerf, scene, train)
+    seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
     behind = paste_renders(scene, train, seen.color, masks[train])
     if fill == "unseen":
-        region = yield from find_unseen(scene, seen, config.visibility)
+        region = yield from find_unseen(nerf, scene, seen.depth, config.visibility)
     else:
         region = _only(train, masks)
     if not region.any():
@@ -137,7 +133,7 @@ def in_n_out(
 
         rays = pretraining.rays + game.size**2
         yield from fit("joint optimisation", nerf, joint, config.joint, checkpoints, rays_per_step=rays, extra=game)
-    final = yield from render_views("render the cleaned views", nerf, scene, train)
+    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 
 

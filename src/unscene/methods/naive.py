@@ -11,7 +11,7 @@ import torch
 
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.losses.perceptual import Features
-from unscene.methods.result import Removal, paste_renders, render_views
+from unscene.methods.result import Removal, paste_renders, render_masked
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -26,7 +26,7 @@ class NaiveConfig:
 
     nerf: NerfConfig = field(default_factory=lambda: NerfConfig(view_dependence=False))
     """The field, the same as In-N-Out's."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(seconds=150))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=2000))
     """How long to learn."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """Weights of the histogram losses."""
@@ -65,5 +65,5 @@ def naive(
     pixels = PixelSampler(filled, training_pixels(filled))
     objective = PixelReconstruction(nerf, filled.cameras, pixels, config.regularizer, rays=config.rays)
     yield from fit("reconstruction", nerf, objective, config.fit, checkpoints, rays_per_step=config.rays)
-    final = yield from render_views("render the cleaned views", nerf, scene, train)
+    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 
 import torch
 from torch import Tensor
 
-from unscene.fields.field import Render
+from unscene.fields.field import Render, render_view
 from unscene.fields.nerf import Nerf
+from unscene.geometry.cameras import Rays
 from unscene.geometry.masks import VisibilityConfig, tidy, unseen_by_all
 from unscene.losses.rays import distortion, interlevel
-from unscene.methods.result import Renders
 from unscene.scenes.scene import Scene
-from unscene.training.events import Event, ItemDone, Note, StageStarted
+from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
 from unscene.training.pixels import (
-    PixelBatch,
     PixelSampler,
     RegularizerConfig,
+    hash_decay_term,
     reconstruction_terms,
     unmasked_training_pixels,
 )
@@ -38,19 +39,23 @@ class UnmaskedReconstruction:
         self.rays, self.masked_rays = rays, masked_rays
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        batch = self.known.sample(self.rays, generator)
-        terms = reconstruction_terms(self.render(batch, generator), batch.color, self.regularizer)
-        if self.masked_rays:
-            hidden = self.render(self.hidden.sample(self.masked_rays, generator), generator)
-            terms["masked rays"] = MASKED_RAYS_WEIGHT * compactness(hidden, self.regularizer)
-        if self.regularizer.hash_decay:
-            terms["hash decay"] = self.regularizer.hash_decay * self.nerf.hash_decay()
-        return terms
+        return self.terms_and_renders(step, generator, [])[0]
 
-    def render(self, batch: PixelBatch, generator: torch.Generator) -> Render:
-        """Render a batch's rays with jittered samples."""
-        rays = self.scene.cameras.rays(batch.view, batch.xy)
-        return self.nerf.render(rays, jitter=torch.rand(len(rays), generator=generator))
+    def terms_and_renders(
+        self, step: int, generator: torch.Generator, more: list[Rays]
+    ) -> tuple[dict[str, Tensor], list[Render]]:
+        """The terms of one step, and renders of ``more`` bundles of rays: one large launch costs less than several."""
+        known = self.known.sample(self.rays, generator)
+        hidden = self.hidden.sample(self.masked_rays, generator)
+        bundles = [self.scene.cameras.rays(batch.view, batch.xy) for batch in (known, hidden)] + more
+        rays = Rays.joined(bundles)
+        together = self.nerf.render(rays, jitter=torch.rand(len(rays), generator=generator))
+        ends = torch.tensor([len(bundle) for bundle in bundles]).cumsum(0).tolist()
+        renders = [together[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        terms = reconstruction_terms(renders[0], known.color, self.regularizer)
+        if self.masked_rays:
+            terms["masked rays"] = MASKED_RAYS_WEIGHT * compactness(renders[1], self.regularizer)
+        return terms | hash_decay_term(self.nerf, step, self.regularizer), renders[2:]
 
 
 def compactness(render: Render, config: RegularizerConfig) -> Tensor:
@@ -60,21 +65,28 @@ def compactness(render: Render, config: RegularizerConfig) -> Tensor:
     return config.interlevel * cover + config.distortion * distortion(t, w)
 
 
-def find_unseen(scene: Scene, seen: Renders, config: VisibilityConfig) -> Generator[Event, None, Tensor]:
+def find_unseen(nerf: Nerf, scene: Scene, behind: Tensor, config: VisibilityConfig) -> Generator[Event, None, Tensor]:
     """The part of each training view's mask that no view has seen, N H W bool.
 
-    seen: renders of the training views by a field that has never been shown the object.
+    nerf: a field that was never shown the object; behind: T H W, its depth inside the masks of the training views.
     """
     assert scene.masks is not None
     stage = "find what no view has seen"
     yield StageStarted(stage)
+    started = time.monotonic()
     cameras, masks = scene.cameras[scene.train], scene.masks[scene.train]
     radius = max(1, round(scene.cameras.width / 150))
     unseen = torch.zeros_like(scene.masks)
+    half = cameras.resized(cameras.width // 2, cameras.height // 2)  # enough to tell whether a surface is the one seen
+    depths = []
+    for index in range(len(cameras)):
+        depths.append(render_view(nerf, half, index).depth)
+        yield ItemDone(stage, index + 1, 2 * len(cameras))
     for index, view in enumerate(scene.train.tolist()):
-        hidden = unseen_by_all(index, seen.depth[index], masks, seen.depth, cameras, config)
+        hidden = unseen_by_all(index, behind[index], masks, torch.stack(depths), cameras, config)
         unseen[view] = tidy(hidden, masks[index], radius)
-        yield ItemDone(stage, index + 1, len(scene.train))
+        yield ItemDone(stage, len(cameras) + index + 1, 2 * len(cameras))
+    yield StageDone(stage, time.monotonic() - started)
     share = unseen[scene.train].sum() / masks.sum().clamp_min(1)
     yield Note(f"{share:.0%} of the masked pixels were seen by no view and will be inpainted")
     return unseen

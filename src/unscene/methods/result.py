@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from unscene.fields.field import RadianceField, render_view
+from unscene.fields.field import PixelRender, RadianceField, render_pixels
 from unscene.fields.nerf import Nerf
 from unscene.geometry.masks import feathered_composite
 from unscene.scenes.scene import Scene
@@ -27,35 +28,28 @@ class Removal:
     filled: Tensor
 
 
-@dataclass(frozen=True)
-class Renders:
-    """Renders of chosen views. color: V H W 3 uint8; depth: V H W z-depth in world units."""
-
-    color: Tensor
-    depth: Tensor
-
-
-def render_views(stage: str, field: RadianceField, scene: Scene, views: Tensor) -> Generator[Event, None, Renders]:
-    """Render views of the scene's own cameras, reporting each."""
-    import time
-
+def render_masked(
+    stage: str, field: RadianceField, scene: Scene, views: Tensor, masks: Tensor
+) -> Generator[Event, None, PixelRender]:
+    """Render the masked pixels (V H W bool) of views: V H W, zero outside the masks."""
     started = time.monotonic()
     yield StageStarted(stage)
-    size = (len(views), scene.cameras.height, scene.cameras.width)
-    color, depth = torch.empty(*size, 3, dtype=torch.uint8), torch.empty(size)
+    color, depth, opacity = torch.zeros(*masks.shape, 3), torch.zeros(masks.shape), torch.zeros(masks.shape)
     for index, view in enumerate(views.tolist()):
-        render = render_view(field, scene.cameras, view)
-        color[index] = (render.color.clamp(0, 1) * 255).round().to(torch.uint8)
-        depth[index] = render.depth
+        rows, columns = masks[index].nonzero(as_tuple=True)
+        render = render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5)
+        color[index, rows, columns] = render.color
+        depth[index, rows, columns] = render.depth
+        opacity[index, rows, columns] = render.opacity
         yield ItemDone(stage, index + 1, len(views))
     yield StageDone(stage, time.monotonic() - started)
-    return Renders(color, depth)
+    return PixelRender(color, depth, opacity)
 
 
 def paste_renders(scene: Scene, views: Tensor, renders: Tensor, masks: Tensor) -> Scene:
-    """The scene with renders (V H W 3 uint8) inside the masks (V H W) of ``views`` and its photos outside."""
+    """The scene with renders (V H W 3) inside the masks (V H W) of ``views`` and its photos outside."""
     pasted = [
-        feathered_composite(scene.image(view), render.float() / 255, mask, FEATHER)
+        feathered_composite(scene.image(view), render, mask, FEATHER)
         for view, render, mask in zip(views.tolist(), renders, masks, strict=True)
     ]
     return scene.with_images(views, torch.stack(pasted))

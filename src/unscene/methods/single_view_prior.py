@@ -106,10 +106,9 @@ class SingleViewPrior:
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         known, share = self.reconstruction, self.prior_rays / self.reconstruction.rays
-        terms = known(step, progress, generator)
         batch = self.inpainted.sample(self.prior_rays, generator)
         rays = known.scene.cameras.rays(batch.view, batch.xy)
-        render = known.nerf.render(rays, jitter=torch.rand(len(rays), generator=generator))
+        terms, (render,) = known.terms_and_renders(step, generator, [rays])
         column, row = batch.xy.long().unbind(-1)
         relative = render.distance * rays.depth_per_distance / self.depth[row, column] - 1
         terms["prior colour"] = share * charbonnier(render.color, batch.color)

@@ -4,6 +4,9 @@ Every part is the class Stable Diffusion inpainting uses, so code written for on
 channel counts together; 1.0 is the bundled model, about 0.25 makes a model small enough for a test.
 """
 
+# diffusers annotates many arguments and results more narrowly than it behaves
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class CrossViewAttention:
@@ -49,7 +49,7 @@ class CrossViewAttention:
 
 
 @contextmanager
-def cross_view_attention(unet: nn.Module, *, base: int | None, views: int, own_weight: float) -> Iterator[None]:
+def cross_view_attention(unet: Any, *, base: int | None, views: int, own_weight: float) -> Iterator[None]:
     """Let every self-attention layer of `unet` look at the base view meanwhile; restores the processors afterwards.
 
     Without a base view, or with own_weight 1, nothing is installed: the result is plain inpainting bit for bit.

@@ -118,7 +118,7 @@ class LatentDiffusionInpainter:
         with cross_view_attention(self.pipeline.unet, base=base, views=len(images), own_weight=own_weight):
             latents = self._sample(pixels, holes, noise, origin, strength, steps)
         filled = self.decode(latents)
-        if start is not None:
+        if start is not None and origin is not None:
             filled = filled + self._lost_detail(self._padded(start), origin, latents)
         filled = filled[..., :height, :width].permute(0, 2, 3, 1).clamp(0, 1).to(images)
         return composite(images, filled, masks, feather=self.feather)

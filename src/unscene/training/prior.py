@@ -24,8 +24,9 @@ from unscene.training.prior_data import PhotoFolder, PriorBatch, draw_batch
 from unscene.training.prior_export import (
     export_pipeline,
     inpainting_sheet,
-    normalise_latents,
+    load_parts,
     reconstruction_sheet,
+    whiten_latents,
     write_model_card,
     write_png,
 )
@@ -42,6 +43,8 @@ class PriorTraining:
     """Folders of training photos, searched recursively."""
     out: Path = Path("runs/prior")
     """Run folder: checkpoints, losses.jsonl, sample sheets and the finished pipeline in `model/`."""
+    initial: Path | None = None
+    """Pipeline folder to start from instead of random weights; with `autoencoder_steps` 0 its autoencoder stays."""
     vgg_weights: Path | None = None
     """Safetensors of the first VGG19 layers for the autoencoder's perceptual loss; without it the loss is L1 alone."""
     width: float = 1.0
@@ -114,12 +117,13 @@ def train_prior(config: PriorTraining) -> Path:
         config=config,
         accelerator=Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available()),
         photos=PhotoFolder(config.photos),
-        parts=build_parts(width=config.width, seed=config.seed),
+        parts=load_parts(config.initial) if config.initial else build_parts(width=config.width, seed=config.seed),
         deadline=time.monotonic() + 60 * config.minutes if config.minutes else float("inf"),
     )
     config.out.mkdir(parents=True, exist_ok=True)
     if train_stage(run, autoencoder_stage(run)):
-        normalise_latents(run.parts.autoencoder, evaluation_batch(run, 64).images)
+        if config.autoencoder_steps:
+            whiten_latents(run.parts.autoencoder, evaluation_batch(run, 64, config.autoencoder_crop).images)
         train_stage(run, unet_stage(run))
     return write_model(run)
 
@@ -134,7 +138,7 @@ def autoencoder_stage(run: Run) -> Stage:
         return {"images": batch.images, "noise": _latent_noise(batch.images, rng)}
 
     def sheet(parts: PipelineParts) -> np.ndarray:
-        return reconstruction_sheet(parts.autoencoder, evaluation_batch(run, 8).images)
+        return reconstruction_sheet(parts.autoencoder, evaluation_batch(run, 8, config.autoencoder_crop).images)
 
     return Stage(
         "autoencoder", objective, config.autoencoder_steps, config.autoencoder_crop,
@@ -151,12 +155,12 @@ def unet_stage(run: Run) -> Stage:
         tokens = parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         # one time per equal slice of the schedule: the same uniform draw, with less variance between batches
         times = (np.arange(len(captions)) + rng.random(len(captions))) / len(captions)
-        times = torch.from_numpy((times * parts.scheduler.config.num_train_timesteps).astype(np.int64))
+        times = torch.from_numpy((times * parts.scheduler.config["num_train_timesteps"]).astype(np.int64))
         noise = _latent_noise(batch.images, rng)
         return {"images": batch.images, "masks": batch.masks, "tokens": tokens, "noise": noise, "times": times}
 
     def sheet(averaged: PipelineParts) -> np.ndarray:
-        return inpainting_sheet(averaged, evaluation_batch(run, 8))
+        return inpainting_sheet(averaged, evaluation_batch(run, 8, config.unet_crop))
 
     return Stage("unet", objective, config.unet_steps, config.unet_crop, config.unet_learning_rate, inputs, sheet)
 
@@ -199,7 +203,7 @@ def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
     return min(1.0, (step + 1) / warmup, (steps - step) / (0.2 * steps))
 
 
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+def moving_average(decay: float) -> Callable[..., None]:
     """Exponential moving average that forgets faster at first, or the random initial weights would linger."""
 
     @torch.no_grad()
@@ -236,10 +240,9 @@ def write_model(run: Run) -> Path:
     return folder
 
 
-def evaluation_batch(run: Run, count: int) -> PriorBatch:
+def evaluation_batch(run: Run, count: int, crop: int) -> PriorBatch:
     """A fixed batch, the same at every step, for sample sheets and latent statistics."""
     rng = np.random.default_rng([run.config.seed, 999])
-    crop = run.config.unet_crop
     batch = draw_batch(run.photos, batch=count, crop=crop, procedural=run.config.procedural, rng=rng)
     device = run.accelerator.device
     return PriorBatch(batch.images.to(device), batch.masks.to(device), batch.captions)

@@ -1,11 +1,15 @@
 """From trained parts to something a person can use or look at: the diffusers folder and the sample sheets."""
 
+# diffusers annotates many arguments and results more narrowly than it behaves
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import copy
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,21 +24,29 @@ from unscene.training.prior_data import PriorBatch
 
 
 @torch.no_grad()
-def normalise_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
-    """Give every latent channel zero mean and unit deviation over `images` (N 3 H W in [0, 1]), in place.
+def whiten_latents(autoencoder: Any, images: Tensor) -> None:
+    """Give the latents of `images` (N 3 H W in [0, 1]) zero mean and unit covariance, in place.
 
-    The statistics are folded into the 1 x 1 convolutions on both sides of the latent, so nothing else has to know
-    them and `scaling_factor` is 1. Decoding an encoded image gives what it gave before.
+    A lightly regularised autoencoder leaves its channels strongly correlated, and white noise then drowns the weak
+    directions long before the strong ones. The statistics are folded into the 1 x 1 convolutions on both sides of the
+    latent, so nothing else has to know them and `scaling_factor` is 1. Images decode to what they decoded to before.
     """
     latents = torch.cat([autoencoder.encode(one * 2 - 1).latent_dist.mean for one in images.split(8)])
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    flat = latents.transpose(0, 1).flatten(1).double()
+    mean, (variances, axes) = flat.mean(1), torch.linalg.eigh(torch.cov(flat))
+    whitening = (axes * variances.rsqrt()) @ axes.T  # the symmetric root moves every channel the least
     into, back = autoencoder.quant_conv, autoencoder.post_quant_conv
-    channels = len(mean)
+    channels, mean = len(mean), mean.float()
+    unwhitening, whitening = torch.linalg.inv(whitening).float(), whitening.float()
     back.bias += back.weight[:, :, 0, 0] @ mean
-    back.weight *= deviation[None, :, None, None]
-    into.bias[:channels] = (into.bias[:channels] - mean) / deviation
-    into.weight[:channels] /= deviation[:, None, None, None]
-    into.bias[channels:] -= 2 * deviation.log()  # the posterior's log variance shrinks along
+    back.weight.copy_((back.weight[:, :, 0, 0] @ unwhitening)[..., None, None])
+    into.bias[:channels] = whitening @ (into.bias[:channels] - mean)
+    into.weight[:channels] = torch.einsum("ij,jkhw->ikhw", whitening, into.weight[:channels])
+    # a diagonal posterior cannot turn along; its log variances mix as the squared weights do
+    squared = whitening.square()
+    share = squared / squared.sum(1, keepdim=True)
+    into.bias[channels:] = share @ into.bias[channels:] + squared.sum(1).log()
+    into.weight[channels:] = torch.einsum("ij,jkhw->ikhw", share, into.weight[channels:])
     autoencoder.register_to_config(scaling_factor=1.0)
 
 
@@ -104,6 +116,19 @@ def inpainting_sheet(parts: PipelineParts, batch: PriorBatch) -> np.ndarray:
     alone = model.inpaint_latent(images, masks, noise=noise)
     hidden = torch.where(masks[..., None], 0.5, images)
     return sheet([row.permute(0, 3, 1, 2) for row in (hidden, start, healed, alone, images)])
+
+
+def load_parts(folder: Path) -> PipelineParts:
+    """Read a pipeline folder back into trainable float32 parts."""
+    pipeline = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None, use_safetensors=True)
+    pipeline.to(torch.float32)
+    return PipelineParts(
+        autoencoder=pipeline.vae,
+        unet=pipeline.unet.train(),
+        text_encoder=pipeline.text_encoder.train(),
+        tokenizer=pipeline.tokenizer,
+        scheduler=pipeline.scheduler,
+    )
 
 
 def as_pipeline(parts: PipelineParts, dtype: torch.dtype | None = None) -> StableDiffusionInpaintPipeline:

@@ -1,5 +1,8 @@
 """What the bundled prior is trained to minimise: one module per stage, whose forward pass is its loss."""
 
+# diffusers annotates many arguments and results more narrowly than it behaves
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -93,7 +96,7 @@ class VGGDistance(nn.Module):
                 for part in ("weight", "bias")
             }
         )
-        self.register_buffer("mean", torch.tensor(VGG_MEAN_BGR).view(1, 3, 1, 1), persistent=False)
+        self.mean = nn.Buffer(torch.tensor(VGG_MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, target: Tensor) -> Tensor:
         """Mean distance of two N 3 H W batches in [0, 1]; gradients flow to `images` only."""
@@ -108,7 +111,7 @@ class VGGDistance(nn.Module):
             (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1, keepdim=True)
             for a, b in zip(self.features(images), wanted, strict=True)
         ]
-        return sum(F.interpolate(m, size, mode="nearest") for m in maps)
+        return torch.stack([F.interpolate(m, size, mode="nearest") for m in maps]).sum(0)
 
     def features(self, images: Tensor) -> list[Tensor]:
         x = images.flip(1) * 255 - self.mean
