@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import statistics
 import sys
@@ -87,11 +88,13 @@ def nerfacto(scene: Scene, rays: int, steps: int) -> Measure:
     ours = Nerf.around(scene.cameras[scene.train], NerfConfig(), torch.Generator().manual_seed(0))
     pixels, generator = PixelSampler(scene, unmasked_training_pixels(scene)), torch.Generator().manual_seed(0)
 
-    before = TrainingCallbackLocation.BEFORE_TRAIN_ITERATION
+    before, after = TrainingCallbackLocation.BEFORE_TRAIN_ITERATION, TrainingCallbackLocation.AFTER_TRAIN_ITERATION
     attributes = TrainingCallbackAttributes(optimizers=None, grad_scaler=None, pipeline=None, trainer=None)
     callbacks = model.get_training_callbacks(attributes)
+    numbers = itertools.count(10_000)  # past its warm-up: the proposals then learn at every fifth step only
 
-    def step(number: int) -> None:
+    def step() -> None:
+        number = next(numbers)
         batch = pixels.sample(rays, generator)
         world = scene.cameras.rays(batch.view, batch.xy)
         ones = torch.ones(rays, 1)
@@ -106,17 +109,18 @@ def nerfacto(scene: Scene, rays: int, steps: int) -> Measure:
             callback.run_callback_at_location(number, before)
         outputs = model(bundle)
         known = {"image": batch.color}
-        loss = torch.stack(
-            list(model.get_loss_dict(outputs, known, model.get_metrics_dict(outputs, known)).values())
-        ).sum()
+        losses = model.get_loss_dict(outputs, known, model.get_metrics_dict(outputs, known))
+        loss = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        for callback in callbacks:
+            callback.run_callback_at_location(number, after)
 
     def measure() -> float:
         started = time.perf_counter()
-        for number in range(steps):
-            step(number)
+        for _ in range(steps):
+            step()
         return steps * rays / (time.perf_counter() - started)
 
     return measure
@@ -179,15 +183,15 @@ def main() -> None:
     parser.add_argument("scene", type=Path, nargs="?", help="scene folder; default: the bundled still life")
     parser.add_argument("--scale", type=int, default=1, help="down-scaling of the photos (the statue: 4)")
     parser.add_argument("--rays", type=int, default=4096, help="rays per batch, for all alike")
-    parser.add_argument("--turns", type=int, default=5, help="turns that count")
+    parser.add_argument("--turns", type=int, default=3, help="turns that count")
     parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     scene = load_scene(arguments.scene, scale=arguments.scale) if arguments.scene else unscene.still_life()
 
     contestants = {"unscene": our_field(scene, arguments.rays, steps=20)}
     if importlib.util.find_spec("nerfstudio"):
-        contestants["nerfacto (torch)"] = nerfacto(scene, arguments.rays, steps=1)
-    contestants["unscene, plain torch encoding"] = our_field(scene, arguments.rays, steps=1, reference_encoding=True)
+        contestants["nerfacto (torch)"] = nerfacto(scene, arguments.rays, steps=5)
+    contestants["unscene, plain torch encoding"] = our_field(scene, arguments.rays, steps=2, reference_encoding=True)
     fitting = take_turns(contestants, "rays/s", arguments.turns)
     print_table(f"training rays per second, batches of {arguments.rays} (higher is better)", fitting)
 

@@ -23,6 +23,7 @@ _EXPORTS = {
     "fit": "unscene.pipeline",
     "remove": "unscene.pipeline",
     "open_run": "unscene.results",
+    "FitConfig": "unscene.training.fit",
     "FitOptions": "unscene.pipeline",
     "RemoveOptions": "unscene.pipeline",
     "evaluate": "unscene.results",

@@ -18,7 +18,7 @@ from unscene.export import write_points, write_video
 from unscene.files import atomic_write
 from unscene.geometry.cameras import orbit_path
 from unscene.pipeline import FitOptions, RemoveOptions, fit, remove
-from unscene.priors.choose import default_features
+from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.results import PATH_FRAMES, Run, Truth, evaluate, open_run, scene_truth
 from unscene.scenes.image_files import image_size, list_images, read_image
 from unscene.scenes.load import load_scene
@@ -184,8 +184,10 @@ def _evaluate(
             say where the object was.
         json_only: print JSON and nothing else.
     """
-    distance, features = default_features()
-    result = dataclasses.asdict(evaluate(open_run(run), _read_truth(truth, run), features)) | {"perceptual": distance}
+    features = AutoencoderFeatures()
+    result = dataclasses.asdict(evaluate(open_run(run), _read_truth(truth, run), features)) | {
+        "perceptual": features.name
+    }
     print(json.dumps(result, indent=None if json_only else 2))
 
 

@@ -25,9 +25,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if temporary.is_file():
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-        if path.is_dir():
-            _delete(path)
-        temporary.replace(path)
+        if not path.is_dir():
+            temporary.replace(path)
+        else:  # no system call exchanges folders everywhere: set the old one aside, so that one of the two survives
+            aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+            _delete(aside)
+            path.replace(aside)
+            try:
+                temporary.replace(path)
+            except BaseException:
+                aside.replace(path)
+                raise
+            _delete(aside)
     finally:
         _delete(temporary)
 

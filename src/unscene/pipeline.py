@@ -22,7 +22,8 @@ from unscene.geometry.cameras import orbit_path
 from unscene.geometry.masks import dilate
 from unscene.methods import METHODS, InNOutConfig, NaiveConfig
 from unscene.methods.result import Removal
-from unscene.priors.choose import PriorName, default_features, load_prior
+from unscene.priors.autoencoder_features import AutoencoderFeatures
+from unscene.priors.choose import PriorName, load_prior
 from unscene.results import Run, Truth, Watch, evaluate, ignore, keep_run
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
@@ -68,6 +69,8 @@ class RemoveOptions:
     """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
     seed: int = 0
     """Of all random numbers."""
+    effort: float = 1.0
+    """Multiplies the steps of every fit: 0.1 for a first look, 3 for patience or a fast machine."""
     video_frames: int = 48
     """Frames of the orbit video; 0 writes none."""
     in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
@@ -109,19 +112,19 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
             "into masks/, or name their folder with --masks."
         )
     started = time.monotonic()
-    prior, (distance, features) = load_prior(options.prior), default_features()
+    prior, features = load_prior(options.prior), AutoencoderFeatures()
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
     masked = scene.with_masks(dilate(scene.masks, options.mask_margin)) if options.mask_margin else scene
     method = METHODS[options.method][0]
-    config = options.in_n_out if options.method == "in-n-out" else options.naive
+    config = _with_effort(options.in_n_out if options.method == "in-n-out" else options.naive, options.effort)
     generator = method(masked, prior, features, config, folder.checkpoints(options.seed), fill=options.fill)
     removal: Removal = _drain(generator, watch)
     run = keep_run(folder, removal.field, scene)
     _write_results(run, folder, scene, removal, options, watch)
     metrics: dict[str, Any] = {}
     if truth is not None:
-        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": distance}
+        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": features.name}
     write_json(
         folder.path / "metrics.json",
         metrics | {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)},
@@ -129,6 +132,13 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
+
+
+def _with_effort(config: Any, effort: float) -> Any:
+    """A method's settings with all of its fits scaled."""
+    fits = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    scaled = {name: value.scaled(effort) for name, value in fits.items() if isinstance(value, FitConfig)}
+    return dataclasses.replace(config, **scaled)
 
 
 def _start(out: Path, record: dict[str, Any], scene: Scene, *, resume: bool, watch: Watch) -> tuple[RunFolder, Watch]:

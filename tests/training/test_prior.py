@@ -14,10 +14,11 @@ from unscene.priors.architecture import build_autoencoder, build_parts, build_to
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 from unscene.priors.vocabulary import WORDS
 from unscene.training import prior
-from unscene.training.prior import PriorTraining, learning_rate_factor, train_prior
+from unscene.training.prior import PriorTraining, train_prior
 from unscene.training.prior_data import PhotoFolder, draw_batch, random_mask
 from unscene.training.prior_export import whiten_latents
 from unscene.training.prior_objectives import DenoisingObjective
+from unscene.training.prior_schedule import draw_times, learning_rate_factor
 from unscene.training.procedural import PAINTERS, procedural_image
 
 
@@ -110,6 +111,13 @@ def test_learning_rate_rises_stays_and_falls():
     factors = [learning_rate_factor(step, 100, 10) for step in range(100)]
     assert factors[0] == pytest.approx(0.1) and factors[9:80] == [1.0] * 71
     assert factors[-1] == pytest.approx(0.05) and all(np.diff(factors[80:]) < 0)
+
+
+def test_times_follow_the_logit_normal_draw():
+    times = draw_times(4096, -0.4, 1.0, np.random.default_rng(0))
+    logits = torch.logit(times)
+    assert times.min() > 0 and times.max() < 1
+    assert logits.mean() == pytest.approx(-0.4, abs=0.02) and logits.std() == pytest.approx(1.0, abs=0.02)
 
 
 def test_the_denoising_loss_learns_a_single_batch():

@@ -28,16 +28,17 @@ class NerfConfig:
     grid: HashGridConfig = field(default_factory=HashGridConfig)
     """Encoding of the field itself."""
     proposal_grid: HashGridConfig = field(
-        default_factory=lambda: HashGridConfig(levels=5, features=1, coarsest=16, finest=256, log2_table_size=16)
+        default_factory=lambda: HashGridConfig(levels=4, features=1, coarsest=16, finest=128, log2_table_size=16)
     )
-    """Encoding of the proposal density, which is the exponential of its summed features."""
+    """Encoding of the proposal density, which is the exponential of its summed features. Finer cells than a proposal
+    interval is long would hide thin surfaces between two samples."""
     hidden: int = 64
     """Width of the network behind the encoding."""
-    proposal_samples: int = 32
+    proposal_samples: int = 48
     """Intervals per ray at which the proposal is evaluated."""
     field_samples: int = 16
     """Intervals per ray at which the field is evaluated."""
-    near: float = 0.05
+    near: float = 0.1
     """Start of the rays, in units of the scene's radius (the farthest camera's distance to the focus)."""
     far: float = 1000.0
     """End of the rays, in the same units."""

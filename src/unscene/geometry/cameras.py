@@ -101,11 +101,11 @@ class Cameras:
 
     def rays(self, view: Tensor, xy: Tensor) -> Rays:
         """Rays through pixel positions ``xy`` (R 2, in pixels) of cameras ``view`` (R)."""
-        return self._to_world(self._image_plane(view, xy), self.T_world_camera[view])
+        return self._to_world(self.image_plane(view, xy), self.T_world_camera[view])
 
     def posed_rays(self, view: Tensor, xy: Tensor, T_world_camera: Tensor) -> Rays:
         """Like `rays`, with other poses (R 3 4) in place of the cameras' own, differentiable in them."""
-        return self._to_world(self._image_plane(view, xy), T_world_camera)
+        return self._to_world(self.image_plane(view, xy), T_world_camera)
 
     def image_rays(self, view: int) -> Rays:
         """All rays of one view, row by row: height * width of them."""
@@ -125,7 +125,8 @@ class Cameras:
             plane = distort(plane, self.distortion[view])
         return plane * self.focal[view] + self.principal[view], depth
 
-    def _image_plane(self, view: Tensor, xy: Tensor) -> Tensor:
+    def image_plane(self, view: Tensor, xy: Tensor) -> Tensor:
+        """Undistorted positions (x, y) at z = 1 in the camera frame of pixels xy (P 2) of cameras ``view`` (P), P 2."""
         plane = (xy - self.principal[view]) / self.focal[view]
         return undistort(plane, self.distortion[view]) if self.distortion.any() else plane
 

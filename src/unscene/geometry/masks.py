@@ -34,13 +34,8 @@ def feathered_composite(image: Tensor, fill: Tensor, mask: Tensor, radius: int) 
 
     image, fill: H W 3; mask: H W bool. Pixels outside the mask stay exactly as they are.
     """
-    inside = mask[None, None].float()
-    blurred = F.avg_pool2d(
-        F.pad(inside, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1, count_include_pad=False
-    )[0, 0]
-    # A box blur is 1/2 at the border: stretch its inner half to the whole range.
-    alpha = ((blurred * 2 - 1).clamp(0, 1) * inside[0, 0])[..., None]
-    return image + alpha * (fill - image)
+    alpha = sum(erode(mask[None], step)[0].float() for step in range(radius + 1)) / (radius + 1)
+    return image + alpha[..., None] * (fill - image)
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ def unseen_by_all(
     seen_by = torch.zeros(len(points), dtype=torch.long)
     for other in others[picked].tolist():
         seen_by += _sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
-    unseen[rows, columns] = seen_by < min(config.views, len(others))
+    unseen[rows, columns] = seen_by < max(min(config.views, len(others)), 1)
     return unseen
 
 

@@ -52,9 +52,10 @@ def carry_noise(noise: Tensor, correspondence: NoiseCorrespondence, generator: t
     channels, cells = noise.shape[0], noise.shape[1] * noise.shape[2]
     cell, coverage = correspondence.cell, correspondence.coverage
     rays = len(cell)
-    count = torch.zeros(cells).index_add_(0, cell, torch.ones(rays))[cell]
+    covered = (coverage > 0).float()  # the others' cell means nothing
+    count = torch.zeros(cells).index_add_(0, cell, covered)[cell].clamp_min(1)
     fresh = torch.randn(channels, rays, generator=generator)
-    sums = torch.zeros(channels, cells).index_add_(1, cell, fresh)
-    carried = noise.reshape(channels, -1)[:, cell] / count.sqrt() + fresh - sums[:, cell] / count
+    sums = torch.zeros(channels, cells).index_add_(1, cell, fresh * covered)
+    carried = noise.reshape(channels, -1)[:, cell] / count.sqrt() + (fresh - sums[:, cell] / count)
     uncovered = torch.randn(channels, rays, generator=generator)
     return coverage.sqrt() * carried + (1 - coverage).sqrt() * uncovered

@@ -21,7 +21,7 @@ from unscene.methods.aligned_inpainting import inpaint_aligned
 from unscene.methods.patches import PatchConfig, PatchGame
 from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen
 from unscene.methods.result import Removal, paste_renders, render_masked
-from unscene.methods.single_view_prior import BaseView, SingleViewPrior, base_view_depth, choose_base_view
+from unscene.methods.single_view_prior import BaseView, SingleViewPrior, choose_base_view
 from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
@@ -69,8 +69,10 @@ class InNOutConfig:
     """Share of each viewpoint group kept for stage 3 (paper)."""
     groups: tuple[int, int, int] = (2, 2, 3)
     """Viewpoint groups along the base camera's x, y and z (paper)."""
-    patch: PatchConfig | None = field(default_factory=PatchConfig)
-    """Stage 3's patch loss; None leaves stage 3 out (the ablation without L_patch)."""
+    patch_loss: bool = True
+    """Stage 3; off: the field stays as stage 1 left it (the ablation without L_patch)."""
+    patch: PatchConfig = field(default_factory=PatchConfig)
+    """Stage 3's patch loss."""
 
 
 def in_n_out(
@@ -104,10 +106,9 @@ def in_n_out(
     if not region.any():
         yield Note("other views have seen everything behind the object: nothing needs inpainting")
         return Removal(nerf, behind, region)
-    base = yield from choose_base_view(behind, region, prior, config.candidates, checkpoints)
-    depth = yield from base_view_depth(nerf, scene, base.view, region[base.view])
+    base = yield from choose_base_view(nerf, behind, region, prior, config.candidates, checkpoints)
     pretraining = SingleViewPrior(
-        known, base, region[base.view], depth, rays=config.prior_rays, depth_weight=config.depth_weight
+        known, base, region[base.view], rays=config.prior_rays, depth_weight=config.depth_weight
     )
     yield from fit("single-view prior", nerf, pretraining, config.prior, checkpoints, rays_per_step=pretraining.rays)
 
@@ -125,7 +126,7 @@ def in_n_out(
         yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base view alone")
 
     # Stage 3: everything together.
-    if config.patch is not None:
+    if config.patch_loss:
         game = PatchGame(nerf, filled, subset, region, features, config.patch, checkpoints.generator("adversary"))
 
         def joint(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:

@@ -42,8 +42,13 @@ class PatchGame(nn.Module):
                  config: PatchConfig, generator: torch.Generator):  # fmt: skip
         super().__init__()
         self.size = min(config.size, scene.cameras.height, scene.cameras.width)
-        self.discriminator = PatchDiscriminator(config.size, generator)
+        self.discriminator = PatchDiscriminator(self.size, generator)
         self.optimizer = torch.optim.RMSprop(self.discriminator.parameters(), lr=config.discriminator_learning_rate)
+        for index, parameter in enumerate(self.discriminator.parameters()):
+            # As a buffer, the optimiser's memory is part of this module's state, so that a resumed game goes on exactly.
+            self.register_buffer(f"square_average_{index}", torch.zeros_like(parameter))
+            memory = self.get_buffer(f"square_average_{index}")
+            self.optimizer.state[parameter] = {"step": torch.zeros(()), "square_avg": memory}
         self.config, self.features = config, features
         self._nerf, self.scene, self.views = (nerf,), scene, views  # a tuple keeps the field out of this module's state
         self.boxes = {view: bounding_box(region[view]) for view in views.tolist()}

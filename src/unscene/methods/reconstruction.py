@@ -52,7 +52,7 @@ class UnmaskedReconstruction:
         together = self.nerf.render(rays, jitter=torch.rand(len(rays), generator=generator))
         ends = torch.tensor([len(bundle) for bundle in bundles]).cumsum(0).tolist()
         renders = [together[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        terms = reconstruction_terms(renders[0], known.color, self.regularizer)
+        terms = reconstruction_terms(renders[0], known.color, step, self.regularizer)
         if self.masked_rays:
             terms["masked rays"] = MASKED_RAYS_WEIGHT * compactness(renders[1], self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer), renders[2:]

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
-from unscene.geometry.masks import dilate, mask_center_distance
 from unscene.losses.rays import charbonnier
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness
+from unscene.methods.surface_fill import Surface, continue_surface, fill_surface
 from unscene.methods.view_choice import most_central, views_nearest_center
 from unscene.priors.classical import ExemplarInpainter
-from unscene.priors.depth import align_depth, complete_disparity
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -27,16 +26,17 @@ from unscene.training.pixels import PixelSampler
 @dataclass(frozen=True)
 class BaseView:
     """The base view p: its index, its inpainted image I~_p (H W 3), the fill that inpainting started from (H W 3), and
-    its initial latent z_p^T (C h w; empty if the prior has none)."""
+    its initial latent z_p^T (C h w; empty if the prior has none), and its completed depth D~_p (H W)."""
 
     view: int
     image: Tensor
     start: Tensor
     noise: Tensor
+    depth: Tensor
 
 
 def choose_base_view(
-    scene: Scene, region: Tensor, prior: Inpainter, candidates: int, checkpoints: Checkpoints
+    nerf: Nerf, scene: Scene, region: Tensor, prior: Inpainter, candidates: int, checkpoints: Checkpoints
 ) -> Generator[Event, None, BaseView]:
     """Inpaint the most central views independently; the one most like the others becomes the base view.
 
@@ -44,62 +44,60 @@ def choose_base_view(
     """
     stage = "base view"
     if product := checkpoints.product(stage):
-        return BaseView(int(product["view"]), product["image"], product["start"], product["noise"])
+        return BaseView(int(product.pop("view")), **product)
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
     with_hole = scene.train[region[scene.train].flatten(1).any(1)]
-    inpainted = []
+    inpainted, surfaces = [], []
     for view in views_nearest_center(scene.cameras, with_hole, candidates).tolist():
-        inpainted.append(inpaint_alone(scene, view, region[view], prior, generator))
+        candidate, surface = inpaint_alone(nerf, scene, view, region[view], prior, generator)
+        inpainted.append(candidate)
+        surfaces.append(surface)
         yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
-        yield Picture(f"candidate-{scene.names[view]}", inpainted[-1].image)
-    winner = inpainted[most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])]
-    product = {"view": torch.tensor(winner.view), "image": winner.image, "start": winner.start, "noise": winner.noise}
-    checkpoints.save(stage, product, finished=True)
+        yield Picture(f"candidate-{scene.names[view]}", candidate.image)
+    elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
+    winner = inpainted[elected]
+    tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
+    checkpoints.save(stage, {"view": torch.tensor(winner.view)} | tensors, finished=True)
+    yield Note(surfaces[elected].describe())
     yield Note(f"base view: {scene.names[winner.view]}, chosen among {len(inpainted)} by perceptual-hash votes")
     yield StageDone(stage, time.monotonic() - started)
     return winner
 
 
-def inpaint_alone(scene: Scene, view: int, hole: Tensor, prior: Inpainter, generator: torch.Generator) -> BaseView:
-    """Inpaint one view without looking at the others; hole: H W bool."""
-    image, hole = scene.image(view)[None], hole[None]
+def inpaint_alone(
+    nerf: Nerf, scene: Scene, view: int, hole: Tensor, prior: Inpainter, generator: torch.Generator
+) -> tuple[BaseView, Surface]:
+    """Inpaint one view without looking at the others; hole: H W bool.
+
+    Priors that copy or start from copies do so along the surface that continues behind the hole.
+    """
+    image, cameras = scene.image(view), scene.cameras
+    surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
+    if not isinstance(prior, LatentInpainter | ExemplarInpainter):
+        filled = prior.inpaint(image[None], hole[None], generator=generator)[0]
+        return BaseView(view, filled, filled, torch.zeros(0), surface.depth), surface
+    start = fill_surface(image, hole, surface, cameras, view, generator)
     if not isinstance(prior, LatentInpainter):
-        filled = prior.inpaint(image, hole, generator=generator)
-        return BaseView(view, filled[0], filled[0], torch.zeros(0))
-    start = ExemplarInpainter().inpaint(image, hole, generator=generator)
-    size = prior.latent_size(*image.shape[1:3])
+        return BaseView(view, start, start, torch.zeros(0), surface.depth), surface
+    size = prior.latent_size(cameras.height, cameras.width)
     noise = torch.randn(1, prior.latent_channels, *size, generator=generator)
-    filled = prior.inpaint_latent(image, hole, noise=noise, start=start, strength=prior.strength, steps=prior.steps)
-    return BaseView(view, filled[0], start[0], noise[0])
-
-
-def base_view_depth(nerf: Nerf, scene: Scene, view: int, hole: Tensor) -> Generator[Event, None, Tensor]:
-    """D~_p: the field's depth completed inside the hole (H W bool) and aligned on its surroundings, H W."""
-    depth = render_view(nerf, scene.cameras, view).depth
-    unreliable = dilate(hole[None], 2)[0]  # the field's depth frays at the border of what it was shown
-    completed = complete_disparity(depth, unreliable)
-    around = dilate(hole[None], 10)[0] & ~unreliable
-    weight = 1 / mask_center_distance(hole)[around].clamp_min(1)
-    try:
-        scale, offset = align_depth(completed[around], depth[around], weight)
-    except ValueError:  # nothing around the hole to align on: the completion is the field's own depth already
-        scale, offset = 1.0, 0.0
-    yield Note(f"depth of the base view: the field's own, completed in disparity (scale {scale:.3f}, no depth network)")
-    return completed * scale + offset
+    filled = prior.inpaint_latent(
+        image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
+    )
+    return BaseView(view, filled[0], start, noise[0], surface.depth), surface
 
 
 class SingleViewPrior:
     """L_rec + L_prior: the unmasked rays, and the base view's inpainted rays with their colour and depth."""
 
     def __init__(
-        self, reconstruction: UnmaskedReconstruction, base: BaseView, hole: Tensor, depth: Tensor, *,
-        rays: int, depth_weight: float,
+        self, reconstruction: UnmaskedReconstruction, base: BaseView, hole: Tensor, *, rays: int, depth_weight: float
     ):  # fmt: skip
         scene = reconstruction.scene
         inside = torch.zeros(scene.images.shape[:3], dtype=torch.bool)
         inside[base.view] = hole
-        self.reconstruction, self.depth, self.depth_weight = reconstruction, depth, depth_weight
+        self.reconstruction, self.depth, self.depth_weight = reconstruction, base.depth, depth_weight
         self.inpainted = PixelSampler(scene.with_images(torch.tensor([base.view]), base.image[None]), inside)
         self.prior_rays = rays
         self.rays = reconstruction.rays + rays

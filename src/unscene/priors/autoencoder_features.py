@@ -7,13 +7,11 @@ import functools
 import torch
 from torch import Tensor
 
-from unscene.priors.latent_diffusion import BUNDLED, load_autoencoder
-
 
 class AutoencoderFeatures:
     """Feature maps behind each level of an autoencoder's encoder; N 3 H W in [0, 1] -> list of N C h w."""
 
-    name = "bundled-autoencoder features"
+    name = "distance in bundled-autoencoder features"
 
     def __init__(self):
         self.encoder = _bundled_encoder()
@@ -29,4 +27,6 @@ class AutoencoderFeatures:
 
 @functools.cache
 def _bundled_encoder() -> torch.nn.Module:
+    from unscene.priors.latent_diffusion import BUNDLED, load_autoencoder  # loads diffusers: seconds
+
     return load_autoencoder(BUNDLED).encoder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from unscene.losses.perceptual import Features
 from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, TeleaInpainter
 from unscene.priors.inpainter import Inpainter
 
@@ -24,11 +23,3 @@ def load_prior(name: PriorName) -> Inpainter:
             return TeleaInpainter()
         case "navier-stokes":
             return NavierStokesInpainter()
-
-
-def default_features() -> tuple[str, Features]:
-    """The network that compares images perceptually, and what to call its distance: never "LPIPS"."""
-    from unscene.priors.autoencoder_features import AutoencoderFeatures
-
-    features = AutoencoderFeatures()
-    return f"distance in {features.name}", features

@@ -19,7 +19,7 @@ def complete_disparity(depth: Tensor, hole: Tensor) -> Tensor:
         raise ValueError("complete_disparity needs known depth around the hole; the hole covers the whole view")
     if not hole.any():
         return depth.clone()
-    disparity = (1 / depth.clamp_min(1e-6)).double().numpy().copy()
+    disparity = (1 / depth.double().clamp_min(torch.finfo(torch.float32).tiny)).numpy()
     inside = hole.numpy()
     index = np.full(inside.shape, -1)
     index[inside] = np.arange(inside.sum())
@@ -38,11 +38,13 @@ def complete_disparity(depth: Tensor, hole: Tensor) -> Tensor:
     i = np.concatenate([own, *[a for a, _ in neighbours]])
     j = np.concatenate([own, *[b for _, b in neighbours]])
     values = np.concatenate([degree, -np.ones(sum(len(a) for a, _ in neighbours))])
-    disparity[inside] = spsolve(sparse.csc_matrix((values, (i, j))), known)
-    return torch.from_numpy(1 / np.maximum(disparity, 1e-6)).to(depth.dtype)
+    filled = np.maximum(spsolve(sparse.csc_matrix((values, (i, j))), known), np.finfo(np.float32).tiny)
+    completed = depth.clone()
+    completed[hole] = torch.from_numpy(1 / filled).to(depth.dtype)
+    return completed
 
 
-def align_depth(estimate: Tensor, reference: Tensor, weight: Tensor, *, steps: int = 30) -> tuple[float, float]:
+def align_depth(estimate: Tensor, reference: Tensor, weight: Tensor, *, steps: int = 100) -> tuple[float, float]:
     """Scale and offset that bring an estimate onto a reference: argmin sum weight * huber(s * e + o - r).
 
     estimate, reference, weight: P; weight 0 ignores a value, so do values that are not finite. Iteratively

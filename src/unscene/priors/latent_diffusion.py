@@ -3,6 +3,8 @@
 This is the one module of the running product that imports diffusers.
 """
 
+# ruff: noqa: E402 (transformers has to be told to be quiet before diffusers imports it)
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
-"""Checkpoints of a run: one folder a stage, written atomically, so that a killed run goes on where it was.
+"""Checkpoints of a run: one safetensors file a stage, replaced atomically, so that a killed run goes on where it was.
 
-A stage's folder holds ``state.safetensors`` (tensors) and ``state.json`` (the rest). Randomness is seeded per stage,
-so a finished stage can be skipped without changing what follows.
+Randomness is seeded per stage, so a finished stage can be skipped without changing what follows.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from unscene.files import atomic_write
@@ -30,28 +29,33 @@ class Checkpoints:
         """The random numbers of a stage: depends on the run's seed and the stage's name only."""
         return torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {stage}".encode()))
 
-    def save(self, stage: str, tensors: dict[str, Tensor], *, finished: bool, values: dict[str, Any] | None = None):
+    def save(
+        self, stage: str, tensors: dict[str, Tensor], *, finished: bool, values: dict[str, Any] | None = None
+    ) -> None:
         """Replace the stage's state. finished: the stage need not run again."""
         if self.folder is None:
             return
-        with atomic_write(self.folder / stage) as temporary:
-            temporary.mkdir(parents=True)
-            save_file(
-                {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors"
-            )
-            (temporary / "state.json").write_text(json.dumps({"finished": finished, "values": values or {}}))
+        metadata = {"finished": json.dumps(finished), "values": json.dumps(values or {})}
+        with atomic_write(self._path(stage)) as temporary:
+            save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata)
 
     def load(self, stage: str) -> tuple[dict[str, Tensor], dict[str, Any], bool] | None:
         """Tensors, values and whether the stage is finished; None if it never was saved or is damaged."""
-        if self.folder is None or not (self.folder / stage / "state.json").is_file():
+        if self.folder is None or not self._path(stage).is_file():
             return None
         try:
-            state = json.loads((self.folder / stage / "state.json").read_text())
-            return load_file(self.folder / stage / "state.safetensors"), state["values"], state["finished"]
-        except (SafetensorError, json.JSONDecodeError, KeyError):
+            with safe_open(self._path(stage), framework="pt") as file:
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return tensors, json.loads(metadata["values"]), json.loads(metadata["finished"])
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError):
             return None  # a damaged checkpoint is as good as none: the stage runs again
 
     def product(self, stage: str) -> dict[str, Tensor] | None:
         """What a finished stage left, or None if it has to run."""
         saved = self.load(stage)
         return saved[0] if saved and saved[2] else None
+
+    def _path(self, stage: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{stage.replace(' ', '-')}.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -38,6 +39,14 @@ class FitConfig:
     """Steps over which the step size rises linearly."""
     checkpoint_seconds: float = 30.0
     """Time between checkpoints."""
+
+    def scaled(self, effort: float) -> FitConfig:
+        """The same schedule with ``effort`` times the steps and seconds."""
+        return dataclasses.replace(
+            self,
+            steps=None if self.steps is None else max(1, round(self.steps * effort)),
+            seconds=None if self.seconds is None else self.seconds * effort,
+        )
 
 
 def fit(
@@ -120,8 +129,8 @@ class _Meter:
 
 
 def _progress(config: FitConfig, step: int, seconds: float) -> float:
-    by_steps = step / config.steps if config.steps else 0.0
-    by_time = seconds / config.seconds if config.seconds else 0.0
+    by_steps = 0.0 if config.steps is None else step / config.steps if config.steps > 0 else 1.0
+    by_time = 0.0 if config.seconds is None else seconds / config.seconds if config.seconds > 0 else 1.0
     return max(by_steps, by_time)
 
 

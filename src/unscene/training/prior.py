@@ -31,6 +31,7 @@ from unscene.training.prior_export import (
     write_png,
 )
 from unscene.training.prior_objectives import AutoencoderObjective, DenoisingObjective
+from unscene.training.prior_schedule import draw_times, learning_rate_factor, moving_average
 
 STAGES = ("autoencoder", "unet")
 
@@ -71,6 +72,10 @@ class PriorTraining:
     """Weight of the denoising error outside the mask, where the masked region has weight 1."""
     text_dropout: float = 0.2
     """Share of captions replaced by the empty prompt, for classifier-free guidance."""
+    noise_centre: float = -0.4
+    """Centre of the logit-normal draw of noise levels; below 0 favours the levels that heal a start image."""
+    noise_spread: float = 1.0
+    """Spread of that draw; about 1.7 is nearly uniform."""
     procedural: float = 0.2
     """Share of drawn textures among the training images."""
     average_decay: float = 0.999
@@ -153,9 +158,8 @@ def unet_stage(run: Run) -> Stage:
     def inputs(batch: PriorBatch, rng: np.random.Generator) -> dict[str, Tensor]:
         captions = ["" if rng.random() < config.text_dropout else caption for caption in batch.captions]
         tokens = parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        # one time per equal slice of the schedule: the same uniform draw, with less variance between batches
-        times = (np.arange(len(captions)) + rng.random(len(captions))) / len(captions)
-        times = torch.from_numpy((times * parts.scheduler.config["num_train_timesteps"]).astype(np.int64))
+        times = draw_times(len(captions), config.noise_centre, config.noise_spread, rng)
+        times = (times * parts.scheduler.config["num_train_timesteps"]).long()
         noise = _latent_noise(batch.images, rng)
         return {"images": batch.images, "masks": batch.masks, "tokens": tokens, "noise": noise, "times": times}
 
@@ -196,22 +200,6 @@ def train_stage(run: Run, stage: Stage) -> bool:
             write_progress(run, stage, step, network, average)
     network.load_state_dict(average.module.state_dict())
     return step >= stage.steps
-
-
-def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
-    """Warm-up, plateau, linear decay over the last fifth: unlike a cosine it lets a run be lengthened later."""
-    return min(1.0, (step + 1) / warmup, (steps - step) / (0.2 * steps))
-
-
-def moving_average(decay: float) -> Callable[..., None]:
-    """Exponential moving average that forgets faster at first, or the random initial weights would linger."""
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        now = min(decay, (1 + count.item()) / (10 + count.item()))
-        torch._foreach_lerp_(averaged, current, 1 - now)
-
-    return update
 
 
 def log_losses(run: Run, stage: Stage, step: int, losses: dict[str, Tensor], began: float) -> None:

@@ -1,0 +1,95 @@
+"""Continuing the surface behind an object: what lies on one plane is copied along that plane, seen squarely.
+
+Exemplar filling shifts pieces of a photo. Perspective makes every shifted piece wrong, and pieces of other things that
+stand around get copied too. On the rectified plane around the hole, shifts are what they should be, and only the plane
+itself is copied. Ours; no paper's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from unscene.geometry.cameras import Cameras, pixel_centers
+from unscene.geometry.masks import dilate
+from unscene.geometry.planes import Plane, fit_plane, look_squarely
+from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.depth import complete_disparity
+
+TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on the plane
+FEWEST = 0.4  # share of the hole's surroundings that must lie on the plane
+CONTEXT = 0.6  # surroundings to copy from, on each side, as a share of the hole's extent on the plane
+LARGEST_SIDE = 224  # texels along the rectified plane
+FARTHEST = 3.0  # depth, as a multiple of the median's, beyond which a plane is too oblique to be looked at
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What continues behind the hole of a view. depth: H W, completed; plane: the dominant plane or None;
+    on_plane: H W bool, the part of the hole on it; support: H W bool, the visible pixels on it."""
+
+    depth: Tensor
+    plane: Plane | None
+    on_plane: Tensor
+    support: Tensor
+
+    def describe(self) -> str:
+        """In words, for the run's record."""
+        if self.plane is None:
+            return "depth behind the object: the field's own, completed in disparity (no depth network, no plane found)"
+        return "depth behind the object: the plane around it, the rest completed in disparity (no depth network)"
+
+
+def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, generator: torch.Generator) -> Surface:
+    """Complete a view's z-depth (H W) inside the hole (H W bool): on the plane around it if there is one."""
+    unreliable = dilate(hole[None], 2)[0]  # the field's depth frays at the border of what it was shown
+    reach = max(6, round(0.4 * float(hole.sum()) ** 0.5))
+    ring = dilate(hole[None], reach)[0] & ~unreliable
+    nothing = torch.zeros_like(hole)
+    harmonic = complete_disparity(depth, unreliable)
+    if ring.sum() < 50:
+        return Surface(harmonic, None, nothing, nothing)
+    grid = pixel_centers(cameras.width, cameras.height).reshape(-1, 2)
+    plane_xy = cameras.image_plane(torch.full((len(grid),), view), grid).view(*hole.shape, 2)
+    plane, inliers = fit_plane(plane_xy[ring], 1 / depth[ring].clamp_min(1e-6), TOLERANCE, generator)
+    if inliers.float().mean() < FEWEST:
+        return Surface(harmonic, None, nothing, nothing)
+    disparity = plane.disparity(plane_xy)
+    near_enough = disparity * (1 / disparity[ring].clamp_min(1e-9)).median() > 1 / FARTHEST
+    support = ((1 / depth.clamp_min(1e-6) - disparity).abs() < TOLERANCE * disparity) & ~unreliable & near_enough
+    # Harmonic interpolation of "on the plane or not" parts the hole where either is as near as the other.
+    membership = 1 / complete_disparity(1 / torch.where(support, 2.0, 1.0), unreliable | ~(ring | support))
+    on_plane = hole & (membership > 1.5) & near_enough
+    completed = complete_disparity(torch.where(on_plane, 1 / disparity.clamp_min(1e-6), depth), unreliable & ~on_plane)
+    return Surface(completed, plane, on_plane, support)
+
+
+def fill_surface(
+    image: Tensor, hole: Tensor, surface: Surface, cameras: Cameras, view: int, generator: torch.Generator
+) -> Tensor:
+    """Fill the hole (H W bool) of an image (H W 3): its part on the plane along the plane, the rest as it appears."""
+    exemplar, left = ExemplarInpainter(), hole
+    if surface.plane is not None and surface.on_plane.sum() >= 16:
+        square = look_squarely(cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
+        texture = _sample(image, square.pixels)
+        usable = square.valid & (_sample(surface.support.float()[..., None], square.pixels)[..., 0] > 0.99)
+        if usable.float().mean() > 0.05:
+            filled = exemplar.inpaint(texture[None], ~usable[None], generator=generator)[0]
+            image = image.clone()
+            image[surface.on_plane] = _sample(filled, square.texels[None])[0]
+            left = hole & ~surface.on_plane
+    return exemplar.inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
+
+
+def _sample(image: Tensor, xy: Tensor) -> Tensor:
+    """Bicubic values of an image (H W C) at positions (h w 2, pixel centres at .5), h w C, in [0, 1]."""
+    positions = (xy.nan_to_num(-1) - 0.5).clamp(-2, 32000).numpy().astype(np.float32)
+    values = cv2.remap(
+        np.ascontiguousarray(image.numpy()), positions[..., 0], positions[..., 1], cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return torch.from_numpy(values.reshape(*positions.shape[:2], image.shape[-1])).clamp(0, 1)

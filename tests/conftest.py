@@ -1,0 +1,45 @@
+"""Fixtures of the end-to-end tests: a tiny traced scene, a field small enough to fit it in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tests.box_scene import BoxScene, box_scene
+from unscene.fields.hash_grid import HashGridConfig
+from unscene.fields.nerf import NerfConfig
+
+TINY_NERF = NerfConfig(
+    grid=HashGridConfig(levels=4, features=2, coarsest=8, finest=64, log2_table_size=12),
+    proposal_grid=HashGridConfig(levels=3, features=1, coarsest=8, finest=32, log2_table_size=12),
+    hidden=16,
+    view_dependence=False,
+)
+
+
+@pytest.fixture(scope="session")
+def room() -> BoxScene:
+    """Eight training views of 48x36 pixels."""
+    return box_scene()
+
+
+@pytest.fixture(scope="session")
+def room_with_tests() -> BoxScene:
+    """Eight views of 48x36 pixels, the last two of them for testing."""
+    return box_scene(test_views=2)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads only stand in each other's way on networks and images as small as these."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unscene.training.fit.REPORT_SECONDS", 0.0)

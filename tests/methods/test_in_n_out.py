@@ -1,0 +1,350 @@
+"""In-N-Out as a whole on a tiny room: what it returns, what its flags switch, how it survives a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.box_scene import BoxScene
+from tests.conftest import TINY_NERF
+from unscene.geometry.masks import VisibilityConfig
+from unscene.methods.in_n_out import InNOutConfig, in_n_out
+from unscene.methods.patches import PatchConfig
+from unscene.methods.result import Removal
+from unscene.methods.single_view_prior import inpaint_alone
+from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.scenes.scene import Scene
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, StepDone
+from unscene.training.fit import FitConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread", "report_every_step")
+
+NOTHING_SEEN = VisibilityConfig(depth_tolerance=0.0)
+ALL_SEEN = VisibilityConfig(views=1, depth_tolerance=1e6)  # whatever falls into another view outside its mask
+CONFIG = InNOutConfig(
+    nerf=TINY_NERF,
+    reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
+    prior=FitConfig(steps=3, checkpoint_seconds=0),
+    joint=FitConfig(steps=5, checkpoint_seconds=0),
+    rays=64, prior_rays=32, masked_rays=16, visibility=NOTHING_SEEN, candidates=2, views_at_once=3,
+    patch=PatchConfig(size=16),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a latent inpainter was asked."""
+
+    images: Tensor
+    masks: Tensor
+    noise: Tensor
+    start: Tensor
+    strength: float
+    base: int | None
+    own_weight: float
+
+
+@dataclass
+class RecordingInpainter:
+    """A latent inpainter that returns what it should start from, and remembers the calls.
+
+    Its latents have as many channels as it takes to tell related noise from unrelated by their correlation.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    name: str = "recording"
+    latent_channels: int = 256
+    downscale: int = 4
+    strength: float = 0.6
+    steps: int = 2
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        return -(-height // self.downscale), -(-width // self.downscale)
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        raise AssertionError("a latent inpainter is asked through its latents")
+
+    def inpaint_latent(
+        self, images: Tensor, masks: Tensor, *, noise: Tensor, start: Tensor | None = None, strength: float = 1.0,
+        steps: int = 20, base: int | None = None, own_weight: float = 1.0,
+    ) -> Tensor:  # fmt: skip
+        assert noise.shape == (len(images), self.latent_channels, *self.latent_size(*images.shape[1:3]))
+        assert start is not None and steps == self.steps
+        self.calls.append(Call(images, masks, noise, start, strength, base, own_weight))
+        return torch.where(masks[..., None], start, images)
+
+    @property
+    def aligned(self) -> list[Call]:
+        """The calls with the base view and others in one batch."""
+        return [call for call in self.calls if len(call.images) > 1]
+
+
+def pixels_as_features(images: Tensor) -> list[Tensor]:
+    return [images]
+
+
+def start(
+    scene: Scene, prior: Inpainter, config: InNOutConfig = CONFIG, checkpoints: Checkpoints | None = None, **more: Any
+) -> Generator[Event, None, Removal]:
+    return in_n_out(scene, prior, pixels_as_features, config, checkpoints or Checkpoints(None, 0), **more)
+
+
+def finish(events: Generator[Event, None, Removal]) -> tuple[Removal, list[Event]]:
+    log = []
+    while True:
+        try:
+            log.append(next(events))
+        except StopIteration as done:
+            return done.value, log
+
+
+def run(scene: Scene, prior: Inpainter, config: InNOutConfig = CONFIG, **more: Any) -> tuple[Removal, list[Event]]:
+    return finish(start(scene, prior, config, **more))
+
+
+def losses_of(log: list[Event], stage: str) -> set[str]:
+    return {name for event in log if isinstance(event, StepDone) and event.stage == stage for name in event.losses}
+
+
+def stages_of(log: list[Event]) -> list[str]:
+    return [event.stage for event in log if isinstance(event, StageStarted)]
+
+
+@pytest.fixture(scope="module")
+def bundled() -> LatentInpainter:
+    from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+
+    return LatentDiffusionInpainter.load(steps=2)
+
+
+@pytest.fixture(params=["bundled", "exemplar"])
+def real_prior(request: pytest.FixtureRequest) -> Inpainter:
+    return request.getfixturevalue("bundled") if request.param == "bundled" else ExemplarInpainter()
+
+
+def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene, real_prior: Inpainter) -> None:
+    scene = room_with_tests.scene
+    assert scene.masks is not None
+    removal, log = run(scene, real_prior)
+    train, masks = scene.train, scene.masks
+    outside = ~masks
+    assert torch.equal(removal.scene.images[outside], scene.images[outside])
+    assert torch.equal(removal.scene.images[scene.test], scene.images[scene.test])
+    changed = (removal.scene.images[train] != scene.images[train]).any(-1)
+    assert changed[masks[train]].float().mean() > 0.8
+    assert removal.filled[train].any(2).any(1).all() and not removal.filled[scene.test].any()
+    assert not (removal.filled & ~masks).any()
+    assert all(value.isfinite().all() for value in removal.field.state_dict().values())
+    assert any(isinstance(event, Picture) for event in log)
+    aligned = ["aligned inpainting"] if isinstance(real_prior, LatentInpainter) else []
+    assert stages_of(log) == [
+        "reconstruction", "look behind the object", "find what no view has seen", "base view", "single-view prior",
+        *aligned, "joint optimisation", "render the cleaned views",
+    ]  # fmt: skip
+
+
+def test_every_stage_that_starts_ends(room: BoxScene) -> None:
+    _, log = run(room.scene, RecordingInpainter())
+    assert [event.stage for event in log if isinstance(event, StageDone)] == stages_of(log)
+
+
+def test_the_input_scene_is_not_touched(room: BoxScene) -> None:
+    assert room.scene.masks is not None
+    images, masks = room.scene.images.clone(), room.scene.masks.clone()
+    run(room.scene, RecordingInpainter())
+    assert torch.equal(room.scene.images, images) and torch.equal(room.scene.masks, masks)
+
+
+def test_the_prior_never_sees_the_object(room: BoxScene) -> None:
+    """Not in what it starts from, nor outside the holes of what it completes."""
+    assert room.scene.masks is not None
+    prior = RecordingInpainter()
+    run(room.scene, prior, fill="mask")
+    inside = room.scene.masks
+    red = room.scene.images.float() / 255
+
+    def looks_like_the_box(images: Tensor) -> bool:
+        return any(
+            (image[mask] - photo[mask]).abs().mean() < 0.02
+            for image in images
+            for photo, mask in zip(red, inside, strict=True)
+        )
+
+    assert looks_like_the_box(red)  # the measure can tell
+    assert not any(looks_like_the_box(call.start) or looks_like_the_box(call.images) for call in prior.calls)
+
+
+def closest_relative(noise: Tensor, base: Tensor) -> Tensor:
+    """For every cell of a view's noise (C h w) the highest correlation over channels with any cell of the base's."""
+    a, b = (torch.nn.functional.normalize(n.flatten(1), dim=0) for n in (noise, base))
+    return (a.T @ b).amax(1)
+
+
+@pytest.mark.parametrize("ela", [True, False])
+def test_ela_ties_the_views_noise_to_the_base_views(room: BoxScene, ela: bool) -> None:
+    prior = RecordingInpainter()
+    run(room.scene, prior, replace(CONFIG, ela=ela))
+    assert sum(len(call.images) - 1 for call in prior.aligned) == 7
+    for call in prior.aligned:
+        torch.testing.assert_close(call.noise.std(), torch.tensor(1.0), atol=0.03, rtol=0)
+        for noise in call.noise[1:]:
+            relative = closest_relative(noise, call.noise[0]).median()
+            assert (relative > 0.5) if ela else (relative < 0.3)
+
+
+@pytest.mark.parametrize("ila", [True, False])
+def test_ila_lets_views_attend_to_the_base_view(room: BoxScene, ila: bool) -> None:
+    prior = RecordingInpainter()
+    run(room.scene, prior, replace(CONFIG, ila=ila, own_weight=0.35))
+    assert all(call.base == (0 if ila else None) for call in prior.aligned)
+    assert not ila or all(call.own_weight == 0.35 for call in prior.aligned)
+
+
+def test_the_base_view_is_in_every_batch_as_it_was_inpainted(room: BoxScene) -> None:
+    """Its own latent, start and masked image again, so that its keys and values are those of its own inpainting."""
+    prior = RecordingInpainter()
+    removal, _ = run(room.scene, prior)
+    candidates = [call for call in prior.calls if len(call.images) == 1]
+    assert len(candidates) == CONFIG.candidates
+    (alone,) = [call for call in candidates if torch.equal(call.noise[0], prior.aligned[0].noise[0])]
+    for call in prior.aligned:
+        assert len(call.images) <= 1 + CONFIG.views_at_once and call.strength == prior.strength
+        for name in ("images", "masks", "noise", "start"):
+            assert torch.equal(getattr(call, name)[0], getattr(alone, name)[0]), name
+    asked = torch.cat([call.masks[1:] for call in prior.aligned])
+    base = next(v for v in range(8) if torch.equal(removal.filled[v], alone.masks[0]))
+    assert torch.equal(asked, removal.filled[[v for v in range(8) if v != base]])
+
+
+def test_other_views_start_from_the_field_inside_and_the_photo_outside(room: BoxScene) -> None:
+    prior = RecordingInpainter()
+    run(room.scene, prior)
+    for call in prior.aligned:
+        outside = ~call.masks[..., None].expand_as(call.images)
+        assert torch.equal(call.start[outside], call.images[outside])
+        assert not torch.equal(call.start[~outside], call.images[~outside])
+
+
+def test_the_ablation_without_patches_leaves_stage_3_out(room: BoxScene) -> None:
+    _, log = run(room.scene, RecordingInpainter(), replace(CONFIG, patch_loss=False))
+    assert "joint optimisation" not in stages_of(log) and "single-view prior" in stages_of(log)
+
+
+@pytest.mark.parametrize("term", ["perceptual", "adversarial"])
+def test_a_patch_term_can_be_left_out(room: BoxScene, term: str) -> None:
+    terms = {"patch L1", "patch perceptual", "patch adversarial"}
+    _, with_all = run(room.scene, ExemplarInpainter())
+    assert terms <= losses_of(with_all, "joint optimisation")
+    _, without = run(room.scene, ExemplarInpainter(), replace(CONFIG, patch=replace(CONFIG.patch, **{term: False})))
+    assert losses_of(without, "joint optimisation") & terms == terms - {f"patch {term}"}
+
+
+def test_every_term_of_the_paper_is_in_the_stage_it_belongs_to(room: BoxScene) -> None:
+    _, log = run(room.scene, RecordingInpainter())
+    reconstruction, prior, joint = (
+        losses_of(log, stage) for stage in ("reconstruction", "single-view prior", "joint optimisation")
+    )
+    assert "reconstruction" in reconstruction
+    assert prior > reconstruction and {"prior colour", "prior depth"} <= prior
+    assert joint > prior
+
+
+def test_fill_mask_inpaints_the_whole_mask(room_with_tests: BoxScene) -> None:
+    scene = room_with_tests.scene
+    assert scene.masks is not None
+    prior = RecordingInpainter()
+    removal, log = run(scene, prior, replace(CONFIG, visibility=ALL_SEEN), fill="mask")
+    assert torch.equal(removal.filled[scene.train], scene.masks[scene.train])
+    assert not removal.filled[scene.test].any()
+    assert "find what no view has seen" not in stages_of(log)
+
+
+def test_what_other_views_see_needs_no_inpainting(room: BoxScene) -> None:
+    """Masks in another corner of every view: each masked surface is in plain sight of the others."""
+    masks = torch.zeros_like(room.scene.masks)
+    for view in range(8):
+        masks[view, 4 + 3 * view : 10 + 3 * view, 5 * view : 5 * view + 8] = True
+    prior = RecordingInpainter()
+    scene = room.scene.with_masks(masks)
+    removal, log = run(scene, prior, replace(CONFIG, visibility=ALL_SEEN))
+    assert not prior.calls and not removal.filled.any()
+    assert "base view" not in stages_of(log)
+    assert any(isinstance(event, Note) and "nothing needs inpainting" in event.text for event in log)
+    assert torch.equal(removal.scene.images[~masks], scene.images[~masks])
+    assert (removal.scene.images != scene.images).any(-1)[masks].float().mean() > 0.8
+
+
+@pytest.mark.parametrize("prior", [RecordingInpainter(), ExemplarInpainter()], ids=lambda prior: prior.name)
+def test_a_hole_in_a_single_view_is_enough(room: BoxScene, prior: Inpainter) -> None:
+    """Then the base view is all there is to inpaint."""
+    assert room.scene.masks is not None
+    masks = torch.zeros_like(room.scene.masks)
+    masks[3] = room.scene.masks[3]
+    removal, _ = run(room.scene.with_masks(masks), prior, fill="mask")
+    assert torch.equal(removal.filled, masks)
+
+
+def test_a_scene_without_masks_is_refused(room: BoxScene) -> None:
+    with pytest.raises(ValueError, match="masks"):
+        run(room.scene.with_masks(None), RecordingInpainter())
+
+
+KILLS: dict[str, Callable[[Event], bool]] = {
+    "in stage 1": lambda e: isinstance(e, StepDone) and e.stage == "reconstruction" and e.step == 3,
+    "between candidates": lambda e: isinstance(e, ItemDone) and e.stage == "base view",
+    "with the base view": lambda e: isinstance(e, StepDone) and e.stage == "single-view prior" and e.step == 2,
+    "between views": lambda e: isinstance(e, ItemDone) and e.stage == "aligned inpainting",
+    "in stage 3": lambda e: isinstance(e, StepDone) and e.stage == "joint optimisation" and e.step == 3,
+    "at the end": lambda e: isinstance(e, StageStarted) and e.stage == "render the cleaned views",
+}
+
+
+@pytest.mark.parametrize("reached", KILLS.values(), ids=KILLS.keys())
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    room: BoxScene, tmp_path: Path, reached: Callable[[Event], bool]
+) -> None:
+    whole, _ = run(room.scene, RecordingInpainter(), checkpoints=Checkpoints(None, 5))
+    killed = start(room.scene, RecordingInpainter(), checkpoints=Checkpoints(tmp_path, 5))
+    assert any(reached(event) for event in killed)
+    killed.close()
+    resumed, log = run(room.scene, RecordingInpainter(), checkpoints=Checkpoints(tmp_path, 5))
+    steps = [event for event in log if isinstance(event, StepDone)]
+    assert len(steps) < 12  # of 4 + 3 + 5
+    for name, value in whole.field.state_dict().items():
+        assert torch.equal(value, resumed.field.state_dict()[name]), name
+    assert torch.equal(whole.scene.images, resumed.scene.images) and torch.equal(whole.filled, resumed.filled)
+
+
+def test_the_fill_does_not_depend_on_what_ran_before(room: BoxScene) -> None:
+    """The same seed gives the same base view, be it on another thread or deep in a stack that others have used."""
+    assert room.scene.masks is not None
+    hole = room.scene.masks[3]
+
+    def fill() -> Tensor:
+        return inpaint_alone(room.scene, 3, hole, ExemplarInpainter(), torch.Generator().manual_seed(0)).image
+
+    def deep(level: int) -> Tensor:
+        torch.linalg.svd(torch.rand(40, 40))
+        return deep(level - 1) if level else fill()
+
+    here = fill()
+    with ThreadPoolExecutor(1) as other_thread:
+        assert torch.equal(other_thread.submit(fill).result(), here)
+    assert torch.equal(deep(50), here)
+
+
+def test_the_seed_decides(room: BoxScene) -> None:
+    fields = [
+        run(room.scene, RecordingInpainter(), checkpoints=Checkpoints(None, seed))[0].field for seed in (1, 1, 2)
+    ]
+    tables = [field.grid.table for field in fields]
+    assert torch.equal(tables[0], tables[1]) and not torch.equal(tables[0], tables[2])
