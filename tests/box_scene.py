@@ -78,11 +78,6 @@ def moved(scene: Scene, rotation: Tensor, translation: Tensor, scale: float) -> 
     return replace(scene, cameras=replace(scene.cameras, T_world_camera=turned))
 
 
-def distance_to_walls(points: Tensor) -> Tensor:
-    """Distance of points inside the room (P 3) to the nearest wall, P; negative outside."""
-    return (ROOM - (points - ROOM_CENTER).abs()).amin(-1)
-
-
 def _distance_to_room(rays: Rays) -> Tensor:
     """From inside: the nearest wall ahead."""
     ahead = ROOM - (rays.origins - ROOM_CENTER) * rays.directions.sign()

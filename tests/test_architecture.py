@@ -32,9 +32,10 @@ IMPORTERS = {  # heavy package -> the modules that may import it
     "pycolmap": {"scenes.colmap"},
     "torchvision": set(),
     "transformers": {"priors.architecture", "priors.latent_diffusion"},
+    "tyro": {"commands", "training.prior_evaluation"},
     "warp": {"fields.hash_grid"},
 }
-ONE_IMPORTER = {"gsplat", "imageio", "jinja2", "mitsuba", "peft", "rich", "torchmetrics", "trimesh", "tyro", "viser"}
+ONE_IMPORTER = {"gsplat", "imageio", "jinja2", "mitsuba", "peft", "rich", "torchmetrics", "trimesh", "viser"}
 
 
 def imported_names(path: Path) -> set[str]:

@@ -17,6 +17,7 @@ from tyro.conf import Positional
 from unscene.export import write_points, write_video
 from unscene.files import atomic_write
 from unscene.geometry.cameras import orbit_path
+from unscene.methods import InNOutConfig
 from unscene.pipeline import FitOptions, RemoveOptions, fit, remove
 from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.results import PATH_FRAMES, Run, Truth, evaluate, open_run, scene_truth
@@ -101,10 +102,13 @@ def _remove(
     print(json.dumps(run.metrics, indent=2))
 
 
+DEMO = RemoveOptions(effort=0.7, video_frames=36, in_n_out=InNOutConfig(most_views=16))  # four minutes on two cores
+
+
 def _demo(
     out: Path = Path("runs/demo"),
     resume: bool = False,
-    options: Annotated[RemoveOptions, tyro.conf.arg(name="")] = RemoveOptions(),  # noqa: B008
+    options: Annotated[RemoveOptions, tyro.conf.arg(name="")] = DEMO,
 ) -> None:
     """Take the teapot out of the bundled still life, and compare with the truth.
 

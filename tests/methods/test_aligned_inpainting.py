@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from unscene.fields.field import Histogram, Render
 from unscene.geometry.cameras import Cameras, Rays, look_at
-from unscene.geometry.masks import surface_points
 from unscene.methods.aligned_inpainting import aligned_noise
 from unscene.scenes.still_life import still_life, true_depth
 
@@ -135,14 +134,13 @@ def _true_cells(
     cameras: Cameras, view: int, base_view: int, depths: dict[int, Tensor], width: int
 ) -> tuple[Tensor, Tensor]:
     """For the middle of every cell of a view: the base view's cell, and whether both views see that point."""
-    middle = slice(DOWNSCALE // 2, None, DOWNSCALE)
-    points = surface_points(cameras, view, depths[view])[middle, middle]
-    shape = points.shape[:2]
-    xy, z = cameras.project(torch.full((points[..., 0].numel(),), base_view), points.reshape(-1, 3))
+    rays = cameras.resized(cameras.width // DOWNSCALE, cameras.height // DOWNSCALE).image_rays(view)
+    points = rays.origins + rays.directions * _distance_in_view(rays, cameras, view, depths[view])[:, None]
+    xy, z = cameras.project(torch.full((len(points),), base_view), points)
     inside = (xy >= 0).all(-1) & (xy < torch.tensor([cameras.width, cameras.height])).all(-1) & (z > 0)
     column, row = xy[:, 0].clamp(0, cameras.width - 1).long(), xy[:, 1].clamp(0, cameras.height - 1).long()
     seen = inside & ((depths[base_view][row, column] - z).abs() < 0.01 * z)
-    return ((row // DOWNSCALE) * width + column // DOWNSCALE).view(shape), seen.view(shape)
+    return ((row // DOWNSCALE) * width + column // DOWNSCALE).view(-1, width), seen.view(-1, width)
 
 
 @pytest.mark.parametrize("pairs", [plane_pairs, still_life_pairs], ids=["plane", "still life"])

@@ -71,7 +71,7 @@ def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch)
     stages = [json.loads(line)["stage"] for line in (tmp_path / "killed" / "losses.jsonl").read_text().splitlines()]
     assert stages == ["autoencoder", "unet"]
     assert len(list((tmp_path / "whole" / "samples").glob("*.png"))) == 6
-    assert not list((tmp_path / "killed").rglob(".writing*"))
+    assert not list((tmp_path / "killed").rglob("*.partial*"))
 
     model = LatentDiffusionInpainter.load(resumed)
     images, masks = torch.rand(1, 32, 32, 3), torch.zeros(1, 32, 32, dtype=torch.bool)

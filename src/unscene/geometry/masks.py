@@ -34,7 +34,8 @@ def feathered_composite(image: Tensor, fill: Tensor, mask: Tensor, radius: int) 
 
     image, fill: H W 3; mask: H W bool. Pixels outside the mask stay exactly as they are.
     """
-    alpha = sum(erode(mask[None], step)[0].float() for step in range(radius + 1)) / (radius + 1)
+    rings = [erode(mask[None], step)[0].float() for step in range(radius + 1)]
+    alpha = torch.stack(rings).mean(0)
     return image + alpha[..., None] * (fill - image)
 
 

@@ -27,6 +27,8 @@ def inpaint_aligned(
     """Inpaint ``region`` (N H W bool) of ``views`` with the base view in every batch; returns the scene so filled."""
     stage = "aligned inpainting"
     filled = scene.with_images(torch.tensor([base.view]), base.image[None])
+    if len(views) == 0:
+        return filled
     if product := checkpoints.product(stage):
         return filled.with_images(views, product["images"])
     yield StageStarted(stage)

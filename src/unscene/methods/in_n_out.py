@@ -63,6 +63,8 @@ class InNOutConfig:
     """Implicit intermediate latent alignment; off: plain self-attention."""
     own_weight: float = 0.2
     """lambda_a, the weight of a view's own attention (paper)."""
+    most_views: int | None = None
+    """Views to inpaint in stage 2 at most, spread over all of them; None: all (paper)."""
     views_at_once: int = 4
     """Views denoised in one batch with the base view (ours)."""
     subset: float = 0.5
@@ -115,7 +117,7 @@ def in_n_out(
     # Stage 2: the other views, aligned with the base view.
     filled, subset = behind.with_images(torch.tensor([base.view]), base.image[None]), torch.tensor([base.view])
     if isinstance(prior, LatentInpainter):
-        views = train[region[train].flatten(1).any(1) & (train != base.view)]
+        views = _spread(train[region[train].flatten(1).any(1) & (train != base.view)], config.most_views)
         filled = yield from inpaint_aligned(
             nerf, behind, views, region, base, prior, checkpoints,
             ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
@@ -136,6 +138,12 @@ def in_n_out(
         yield from fit("joint optimisation", nerf, joint, config.joint, checkpoints, rays_per_step=rays, extra=game)
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+
+
+def _spread(views: Tensor, most: int | None) -> Tensor:
+    if most is None or len(views) <= most:
+        return views
+    return views[torch.linspace(0, len(views) - 1, most).round().long()]
 
 
 def _only(views: Tensor, masks: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class PatchGame(nn.Module):
         self.discriminator = PatchDiscriminator(self.size, generator)
         self.optimizer = torch.optim.RMSprop(self.discriminator.parameters(), lr=config.discriminator_learning_rate)
         for index, parameter in enumerate(self.discriminator.parameters()):
-            # As a buffer, the optimiser's memory is part of this module's state, so that a resumed game goes on exactly.
+            # As a buffer, the optimiser's memory is part of this module's state: a resumed game goes on exactly.
             self.register_buffer(f"square_average_{index}", torch.zeros_like(parameter))
             memory = self.get_buffer(f"square_average_{index}")
             self.optimizer.state[parameter] = {"step": torch.zeros(()), "square_avg": memory}

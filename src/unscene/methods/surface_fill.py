@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras, pixel_centers
-from unscene.geometry.masks import dilate
+from unscene.geometry.masks import dilate, erode
 from unscene.geometry.planes import Plane, fit_plane, look_squarely
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import complete_disparity
@@ -76,7 +76,8 @@ def fill_surface(
     if surface.plane is not None and surface.on_plane.sum() >= 16:
         square = look_squarely(cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
         texture = _sample(image, square.pixels)
-        usable = square.valid & (_sample(surface.support.float()[..., None], square.pixels)[..., 0] > 0.99)
+        inner = erode(surface.support[None], 2)[0].float()  # the rims of other things must not be copied along
+        usable = square.valid & (_sample(inner[..., None], square.pixels)[..., 0] > 0.99)
         if usable.float().mean() > 0.05:
             filled = exemplar.inpaint(texture[None], ~usable[None], generator=generator)[0]
             image = image.clone()

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from unscene.files import write_png
 from unscene.priors.architecture import DOWNSCALE, LATENT_CHANNELS, PipelineParts, build_parts
 from unscene.training.prior_checkpoint import load_checkpoint, save_checkpoint
 from unscene.training.prior_data import PhotoFolder, PriorBatch, draw_batch
@@ -28,7 +29,6 @@ from unscene.training.prior_export import (
     reconstruction_sheet,
     whiten_latents,
     write_model_card,
-    write_png,
 )
 from unscene.training.prior_objectives import AutoencoderObjective, DenoisingObjective
 from unscene.training.prior_schedule import draw_times, learning_rate_factor, moving_average

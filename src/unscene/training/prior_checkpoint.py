@@ -10,24 +10,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from unscene.files import atomic_write
+
 
 def save_checkpoint(
     folder: Path, step: int, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Path:
     """Write `folder/step-NNNNNNN` and drop the older checkpoints there."""
     final = folder / f"step-{step:07d}"
-    temporary = folder / f".writing-{step:07d}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(network.state_dict(), str(temporary / "network.safetensors"))
-    save_file(average.state_dict(), str(temporary / "average.safetensors"))
-    torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-    (temporary / "progress.json").write_text(json.dumps({"step": step}))
-    older = [path for path in folder.glob("step-*") if path != final]
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    for path in older:
-        shutil.rmtree(path)
+    with atomic_write(final) as temporary:
+        temporary.mkdir()
+        save_file(network.state_dict(), str(temporary / "network.safetensors"))
+        save_file(average.state_dict(), str(temporary / "average.safetensors"))
+        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        (temporary / "progress.json").write_text(json.dumps({"step": step}))
+    for older in folder.glob("step-*"):
+        if older != final:
+            shutil.rmtree(older)
     return final
 
 

@@ -12,10 +12,11 @@ import torch
 import tyro
 from torch import Tensor
 
+from unscene.files import write_png
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.latent_diffusion import BUNDLED, LatentDiffusionInpainter
 from unscene.training.prior_data import PhotoFolder, random_mask
-from unscene.training.prior_export import sheet, write_png
+from unscene.training.prior_export import sheet
 from unscene.training.prior_objectives import VGGDistance
 from unscene.training.procedural import PAINTERS
 
@@ -30,18 +31,20 @@ class PriorEvaluation:
     """VGG19 layers for the feature distance; without them that column is missing."""
     model: Path = BUNDLED
     """Diffusers folder of the prior."""
-    count: int = 40
+    count: int = 24
     """Images to measure."""
     height: int = 192
     """Crop height, pixels."""
     width: int = 256
     """Crop width, pixels."""
-    strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    strengths: tuple[float, ...] = (0.2, 0.3, 0.5, 0.7)
     """Strengths of the diffusion model on top of the exemplar fill."""
     steps: int = 20
     """Sampler steps of the whole schedule."""
     sheet: Path | None = None
     """PNG of the first images and all fills, to look at."""
+    procedural_sheet: Path | None = None
+    """Picture of fills of drawn images, which anyone may publish."""
     seed: int = 0
     """Seed of crops, masks and noise."""
 
@@ -62,37 +65,39 @@ def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
     images, masks = _holes(config)
     model = LatentDiffusionInpainter.load(config.model, prompt="a photo")
     generator = torch.Generator().manual_seed(config.seed)
-    start = ExemplarInpainter().inpaint(images, masks, generator=generator)
     shape = (len(images), model.latent_channels, *model.latent_size(config.height, config.width))
     noise = torch.randn(shape, generator=generator)
+    fills: dict[str, Tensor] = {}
 
-    def diffusion(strength: float, begin: Tensor | None) -> Tensor:
-        parts = [None] * len(images) if begin is None else begin.split(1)
-        fills = [
-            model.inpaint_latent(i, m, noise=z, start=s, strength=strength, steps=config.steps)
-            for i, m, z, s in zip(images.split(1), masks.split(1), noise.split(1), parts, strict=True)
-        ]
-        return torch.cat(fills)
+    def diffusion(strength: float, *, on_exemplar: bool) -> Tensor:
+        starts = fills["exemplar"].split(1) if on_exemplar else [None] * len(images)
+        return torch.cat([
+            model.inpaint_latent(image, mask, noise=z, start=start, strength=strength, steps=config.steps)
+            for image, mask, z, start in zip(images.split(1), masks.split(1), noise.split(1), starts, strict=True)
+        ])  # fmt: skip
 
     fillers: dict[str, Callable[[], Tensor]] = {
         "Telea": lambda: TeleaInpainter().inpaint(images, masks, generator=generator),
         "exemplar": lambda: ExemplarInpainter().inpaint(images, masks, generator=generator),
-        **{f"exemplar + diffusion {s:g}": lambda s=s: diffusion(s, start) for s in config.strengths},
-        "diffusion alone": lambda: diffusion(1.0, None),
+        **{f"exemplar + diffusion {s:g}": lambda s=s: diffusion(s, on_exemplar=True) for s in config.strengths},
+        "diffusion alone": lambda: diffusion(1.0, on_exemplar=False),
     }
     vgg = VGGDistance(config.vgg_weights) if config.vgg_weights else None
-    scores, rows = {}, [torch.where(masks[..., None], 0.5, images)]
-    print(f"autoencoder: {_reconstruction_psnr(model, images):.2f} dB\n")
+    scores = {}
+    print(f"{len(images)} images; autoencoder {_reconstruction_psnr(model, images):.2f} dB\n")
     print("| fill | PSNR in the hole, dB | VGG distance | sharpness / truth | s/image |\n|---|---|---|---|---|")
     for name, fill in fillers.items():
         began = time.monotonic()
-        rows.append(fill())
+        fills[name] = fill()
         seconds = (time.monotonic() - began) / len(images)
-        scores[name] = s = _score(rows[-1], images, masks, vgg, seconds)
+        scores[name] = s = _score(fills[name], images, masks, vgg, seconds)
         print(f"| {name} | {s.psnr:.2f} | {s.feature_distance:.3f} | {s.sharpness:.2f} | {s.seconds:.2f} |", flush=True)
     if config.sheet:
-        chosen = torch.stack([*rows, images])[:, :6].transpose(0, 1).permute(0, 1, 4, 2, 3)
-        write_png(config.sheet, sheet(list(chosen)))
+        hidden = torch.where(masks[..., None], 0.5, images)
+        chosen = torch.stack([hidden, *fills.values(), images])[:, :6]
+        write_png(config.sheet, sheet(list(chosen.permute(0, 1, 4, 2, 3))))
+    if config.procedural_sheet:
+        write_png(config.procedural_sheet, procedural_sheet(model))
     return scores
 
 

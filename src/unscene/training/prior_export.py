@@ -11,12 +11,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline
 from torch import Tensor
 
+from unscene.files import atomic_write
 from unscene.priors.architecture import PipelineParts
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
@@ -55,15 +55,13 @@ def export_pipeline(parts: PipelineParts, folder: Path, *, dtype: torch.dtype = 
 
     Files that the pipeline does not own, such as the model card, are kept.
     """
-    pipeline = as_pipeline(parts, dtype)
-    temporary = folder.with_name(f".writing-{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    pipeline.save_pretrained(temporary, safe_serialization=True)
-    for kept in folder.glob("*"):
-        if kept.is_file() and not (temporary / kept.name).exists():
-            shutil.copy2(kept, temporary / kept.name)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    with atomic_write(folder) as temporary:
+        as_pipeline(parts, dtype).save_pretrained(temporary, safe_serialization=True)
+        for weights in temporary.rglob("*.safetensors"):
+            weights.chmod(0o644)  # safetensors writes files that only their owner may read
+        for kept in folder.glob("*"):
+            if kept.is_file() and not (temporary / kept.name).exists():
+                shutil.copy2(kept, temporary / kept.name)
     return folder
 
 
@@ -150,9 +148,3 @@ def sheet(rows: list[Tensor]) -> np.ndarray:
     """Lay out rows of N 3 H W images in [0, 1] as one picture: uint8 RGB."""
     lines = [torch.cat(list(row.clamp(0, 1)), dim=-1) for row in rows]
     return (torch.cat(lines, dim=-2).permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write H W 3 uint8 RGB."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
