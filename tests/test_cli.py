@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 
 from tests.box_scene import BoxScene, write_capture
 from unscene.cli import COMMANDS, main
+from unscene.export import write_points
 from unscene.training.fit import DivergedError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,7 @@ def test_export_writes_into_the_run_or_elsewhere(
     run: Path, tmp_path: Path, format: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unscene.commands.PATH_FRAMES", 2)
+    monkeypatch.setattr("unscene.commands.write_points", lambda *a, **more: write_points(*a, **more | {"points": 1000}))
     copy = shutil.copytree(run, tmp_path / "run")
     assert main(["export", str(copy), "--format", format]) == 0
     assert main(["export", str(copy), "--format", format, "--out", str(tmp_path / f"other-{name}")]) == 0

@@ -256,9 +256,7 @@ def test_test_views_are_rendered_under_their_own_names(removed: Run, tmp_path: P
         assert (read_png(path).int() - read_png(removed.folder / "renders" / path.name).int()).abs().max() <= 1
 
 
-def test_a_path_is_rendered_in_frame_order(
-    removed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_is_rendered_in_frame_order(removed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unscene.results.PATH_FRAMES", 3)
     written = removed.render("path", tmp_path / "path")
     assert [path.name for path in written] == ["00000.png", "00001.png", "00002.png"]
@@ -305,7 +303,9 @@ def test_evaluate_knows_the_truth_from_the_photos(removed: Run, scene: Scene, tr
     assert right.psnr_masked is not None and wrong.psnr_masked is not None
     assert right.psnr_masked > wrong.psnr_masked + 3
     renders = [read_png(removed.folder / "renders" / f"{stem}.png") for stem in stems]
-    by_hand = [psnr(render, truth(traced.truth).images[stem] * 255) for render, stem in zip(renders, stems, strict=True)]
+    by_hand = [
+        psnr(render, truth(traced.truth).images[stem] * 255) for render, stem in zip(renders, stems, strict=True)
+    ]
     assert right.psnr == pytest.approx(np.mean(by_hand), abs=0.05)
 
 
@@ -362,7 +362,7 @@ def test_a_killed_removal_is_resumed_to_the_end(scene: Scene, tmp_path: Path, re
     out, options = tmp_path / "run", replace(QUICK_REMOVE, fill="mask")
     with pytest.raises(Killed):
         unscene.remove(scene, out, options, watch=kill)
-    with pytest.raises(RunError, match="not finished|no field yet"):
+    with pytest.raises(RunError, match="no field yet"):
         unscene.open_run(out)
     steps = []
     unscene.remove(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from torch import Tensor
+
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
 from unscene.methods.patches import PatchConfig
@@ -343,8 +343,6 @@ def test_the_fill_does_not_depend_on_what_ran_before(room: BoxScene) -> None:
 
 
 def test_the_seed_decides(room: BoxScene) -> None:
-    fields = [
-        run(room.scene, RecordingInpainter(), checkpoints=Checkpoints(None, seed))[0].field for seed in (1, 1, 2)
-    ]
+    fields = [run(room.scene, RecordingInpainter(), checkpoints=Checkpoints(None, seed))[0].field for seed in (1, 1, 2)]
     tables = [field.grid.table for field in fields]
     assert torch.equal(tables[0], tables[1]) and not torch.equal(tables[0], tables[2])

@@ -43,7 +43,7 @@ def feathered_composite(image: Tensor, fill: Tensor, mask: Tensor, radius: int) 
 class VisibilityConfig:
     """When a masked pixel counts as seen by the other views."""
 
-    views: int = 3
+    views: int = 2
     """Other views that must see the surface point outside their mask."""
     depth_tolerance: float = 0.04
     """Largest relative difference between the point's depth in a view and that view's own depth map."""

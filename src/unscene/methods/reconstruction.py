@@ -75,7 +75,7 @@ def find_unseen(nerf: Nerf, scene: Scene, behind: Tensor, config: VisibilityConf
     yield StageStarted(stage)
     started = time.monotonic()
     cameras, masks = scene.cameras[scene.train], scene.masks[scene.train]
-    radius = max(1, round(scene.cameras.width / 150))
+    radius = max(1, round(scene.cameras.width / 300))
     unseen = torch.zeros_like(scene.masks)
     half = cameras.resized(cameras.width // 2, cameras.height // 2)  # enough to tell whether a surface is the one seen
     depths = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
-import torch
 from torch import Tensor
 
 
@@ -26,7 +26,7 @@ class AutoencoderFeatures:
 
 
 @functools.cache
-def _bundled_encoder() -> torch.nn.Module:
+def _bundled_encoder() -> Any:
     from unscene.priors.latent_diffusion import BUNDLED, load_autoencoder  # loads diffusers: seconds
 
     return load_autoencoder(BUNDLED).encoder

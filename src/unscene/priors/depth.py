@@ -38,7 +38,7 @@ def complete_disparity(depth: Tensor, hole: Tensor) -> Tensor:
     i = np.concatenate([own, *[a for a, _ in neighbours]])
     j = np.concatenate([own, *[b for _, b in neighbours]])
     values = np.concatenate([degree, -np.ones(sum(len(a) for a, _ in neighbours))])
-    filled = np.maximum(spsolve(sparse.csc_matrix((values, (i, j))), known), np.finfo(np.float32).tiny)
+    filled = np.maximum(np.asarray(spsolve(sparse.csc_matrix((values, (i, j))), known)), np.finfo(np.float32).tiny)
     completed = depth.clone()
     completed[hole] = torch.from_numpy(1 / filled).to(depth.dtype)
     return completed

@@ -1,0 +1,107 @@
+"""The run folder: what it records, what it refuses, what it logs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unscene.training.events import Note, Picture, StageDone, StepDone
+from unscene.training.run import RunError, RunFolder, peak_memory_gb, to_uint8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a run."""
+
+    seed: int = 0
+    groups: tuple[int, ...] = (2, 2, 3)
+
+
+def record(scale: float = 4, **settings: int) -> dict:
+    return {"scene": Path("scenes") / "statue", "scale": scale, "options": Settings(**settings)}
+
+
+def test_a_new_run_records_settings_and_versions(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "runs" / "statue", record(seed=7), resume=False)
+    config = json.loads((tmp_path / "runs" / "statue" / "config.json").read_text())
+    assert config == run.config
+    assert config["scene"] == "scenes/statue" and config["options"] == {"seed": 7, "groups": [2, 2, 3]}
+    assert torch.__version__.startswith(config["versions"]["torch"])
+    assert RunFolder.open(run.path).config == config
+
+
+def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
+    assert RunFolder.create(tmp_path, record(), resume=False).path == tmp_path
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_or_a_folder_in_use_may_not(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(RunError, match="expected a new or empty output folder"):
+            RunFolder.create(path, record(), resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, record(), resume=False)
+    before = (tmp_path / "config.json").read_text()
+    RunFolder.create(tmp_path, record(), resume=True)
+    for other in (record(seed=1), record(scale=2)):
+        with pytest.raises(RunError, match=r"got other values for (options|scale);"):
+            RunFolder.create(tmp_path, other, resume=True)
+    with pytest.raises(RunError, match="--resume"):
+        RunFolder.create(tmp_path, record(), resume=False)
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_resume_of_nothing_is_a_new_run(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "new", record(), resume=True)
+    assert (tmp_path / "new" / "config.json").is_file()
+
+
+def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"expected a run folder with a config\.json"):
+        RunFolder.open(tmp_path)
+
+
+def test_events_become_lines_and_pictures_become_previews(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.log(Note("façade"))
+    run.log(StepDone("fit", 3, 0.5, {"reconstruction": 0.25}, 1e5))
+    run.log(Picture("candidate-004.jpg", torch.rand(4, 6, 3)))
+    run.log(StageDone("fit", 1.5))
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["Note", "StepDone", "StageDone"]
+    assert lines[0]["text"] == "façade" and lines[1]["losses"] == {"reconstruction": 0.25}
+    assert all(line["time"] > 1.7e9 for line in lines)
+    with Image.open(tmp_path / "previews" / "candidate-004.png") as image:
+        assert image.size == (6, 4)
+
+
+def test_images_are_written_as_they_are(tmp_path: Path) -> None:
+    image = torch.randint(0, 256, (5, 7, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mask = image[..., 0] > 100
+    for value, wanted in ((image, image), (image.float() / 255, image), (mask, mask * 255)):
+        path = RunFolder(tmp_path).write_image("renders/image.png", value)
+        with Image.open(path) as written:
+            assert np.array_equal(np.asarray(written), wanted.numpy())
+
+
+def test_floats_are_clamped_and_rounded() -> None:
+    values = torch.tensor([-0.5, 0.0, 0.499 / 255, 0.501 / 255, 1.0, 3.0])
+    assert to_uint8(values).tolist() == [0, 0, 0, 1, 255, 255]
+
+
+def test_peak_memory_is_in_gigabytes_and_only_rises() -> None:
+    before = peak_memory_gb()
+    block = torch.zeros(int(before * 1e9 / 4) + 25_000_000)  # touched: larger than all so far by 0.1 GB
+    assert before + 0.05 < peak_memory_gb() < before * 2 + 1
+    del block
+    assert peak_memory_gb() > before
