@@ -9,7 +9,7 @@ import unscene
 
 
 def main(capture: str, out: str, steps: int = 1000) -> None:
-    scene = unscene.load_scene(capture, scale=4, holdout=8)
+    scene = unscene.load_scene(capture, scale=1, holdout=8)
     options = unscene.FitOptions(fit=unscene.FitConfig(steps=steps))
     run = unscene.fit(scene, out, options)
     print(run.metrics)

@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         commands = importlib.import_module("unscene.commands")
         return commands.run(command, arguments[1:])
     except KeyboardInterrupt:
-        return _fail("interrupted; repeat the command with --resume to go on.", status=130)
+        resumable = command in ("demo", "fit", "remove")
+        return _fail("interrupted" + ("; repeat the command with --resume to go on." if resumable else "."), status=130)
     except Exception as error:
         explanation = _explain(error)
         if explanation is None:
@@ -63,7 +64,8 @@ def _explain(error: Exception) -> str | None:
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."
     if isinstance(error, MemoryError) or ("memory" in str(error).lower() and "alloc" in str(error).lower()):
         return "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels)."
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or "os error 28" in str(error).lower() or "no space left" in str(error).lower():  # safetensors has its own
         return "the disk is full: nothing finished was lost; free some space and repeat the command with --resume."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"cannot write {error.filename}: expected a folder that may be written to; choose another --out."

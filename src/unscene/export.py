@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def write_video(path: Path, field: RadianceField, cameras: Cameras) -> Generator
         writer = imageio.get_writer(
             temporary, format="FFMPEG", fps=FRAMES_PER_SECOND, codec="libx264", quality=8, macro_block_size=1
         )  # pyright: ignore[reportArgumentType]
-        with writer:
+        with contextlib.closing(writer):
             for frame in range(len(cameras)):
                 color = render_view(field, cameras, frame).color
                 writer.append_data((color.clamp(0, 1) * 255).round().to(torch.uint8).numpy()[even])

@@ -24,7 +24,7 @@ from unscene.methods import METHODS, InNOutConfig, NaiveConfig
 from unscene.methods.result import Removal
 from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.priors.choose import PriorName, load_prior
-from unscene.results import Run, Truth, Watch, evaluate, ignore, keep_run
+from unscene.results import Run, Truth, Watch, evaluate, ignore, keep_run, view_key
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
@@ -93,7 +93,8 @@ def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, re
     meter = _RayMeter(watch)
     _drain(fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays), meter)
     run = keep_run(folder, nerf, scene)
-    metrics: dict[str, Any] = {"rays_per_second": meter.median()}
+    speed = meter.median() or run.metrics.get("rays_per_second")  # a run resumed at its end takes no steps
+    metrics: dict[str, Any] = {"rays_per_second": speed}
     if len(scene.test):
         metrics |= _measure_held_out(run, scene, watch)
     write_json(folder.path / "metrics.json", metrics | {"peak_memory_gb": round(peak_memory_gb(), 3)})
@@ -121,7 +122,7 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     generator = method(masked, prior, features, config, folder.checkpoints(options.seed), fill=options.fill)
     removal: Removal = _drain(generator, watch)
     run = keep_run(folder, removal.field, scene)
-    _write_results(run, folder, scene, removal, options, watch)
+    _write_results(run, folder, masked, removal, options, watch)
     metrics: dict[str, Any] = {}
     if truth is not None:
         metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": features.name}
@@ -183,7 +184,7 @@ def _measure_held_out(run: Run, scene: Scene, watch: Watch) -> dict[str, Any]:
     images = [render_view(run.field, scene.cameras, view).color for view in scene.test.tolist()]
     seconds = time.monotonic() - started
     for view, image in zip(scene.test.tolist(), images, strict=True):
-        RunFolder(run.folder).write_image(Path("renders") / f"{Path(scene.names[view]).stem}.png", image)
+        RunFolder(run.folder).write_image(Path("renders") / f"{view_key(scene.names[view])}.png", image)
     result = score(images, [scene.image(view) for view in scene.test.tolist()], None, None)
     rays = len(images) * scene.cameras.width * scene.cameras.height
     watch(Note(f"held-out views: PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.3f}"))
@@ -209,7 +210,7 @@ def _write_results(
         cleaned = cleaned.with_images(views, torch.where(scene.masks[views][..., None], renders, scene.images[views]))
     write_transforms(run.folder / "dataset", cleaned.with_masks(None))
     for name, mask in zip(scene.names, scene.masks, strict=True):
-        folder.write_image(Path("masks") / f"{Path(name).stem}.png", mask)
+        folder.write_image(Path("masks") / f"{view_key(name)}.png", mask)
     if options.video_frames:
         path = orbit_path(scene.cameras[scene.train], options.video_frames)
         _drain(write_video(run.folder / "video.mp4", run.field, path), watch)

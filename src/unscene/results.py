@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from unscene.evaluation.metrics import Score, score
 from unscene.fields.field import render_view
@@ -28,6 +29,11 @@ from unscene.training.run import RunError, RunFolder
 
 Watch = Callable[[Event], None]
 PATH_FRAMES = 72
+
+
+def view_key(name: str) -> str:
+    """What files about a view are called: its image's name without the extension, folders joined by dashes."""
+    return Path(name).with_suffix("").as_posix().replace("/", "-")
 
 
 def ignore(event: Event) -> None:
@@ -61,7 +67,7 @@ class Run:
             names = [f"{i:05d}" for i in range(len(cameras))]
         else:
             views = self.test if len(self.test) else self.train
-            cameras, names = self.cameras[views], [Path(self.names[v]).stem for v in views.tolist()]
+            cameras, names = self.cameras[views], [view_key(self.names[v]) for v in views.tolist()]
         watch(StageStarted(stage))
         started, written = time.monotonic(), []
         for index, name in enumerate(names):
@@ -88,7 +94,7 @@ def open_run(folder: Path | str) -> Run:
     if not weights.is_file() or not frames.is_file():
         raise RunError(f"{folder}: expected a finished run, but it has no field yet; finish it with --resume.")
     listed = json.loads(frames.read_text())
-    names = tuple(Path(frame["file_path"]).name for frame in listed["frames"])
+    names = tuple(frame["file_path"] for frame in listed["frames"])
     order = {frame["file_path"]: i for i, frame in enumerate(listed["frames"])}
     train, test = (
         torch.tensor([order[n] for n in listed[f"{s}_filenames"]], dtype=torch.long) for s in ("train", "test")
@@ -117,22 +123,29 @@ class Truth:
 
 def scene_truth(scene: Scene) -> Truth:
     """The test images of a scene whose test views were taken without the object (the SPIn-NeRF protocol)."""
-    stems = {view: Path(scene.names[view]).stem for view in scene.test.tolist()}
+    stems = {view: view_key(scene.names[view]) for view in scene.test.tolist()}
     masks = {} if scene.masks is None else {stem: scene.masks[view] for view, stem in stems.items()}
     return Truth({stem: scene.image(view) for view, stem in stems.items()}, masks)
 
 
 def evaluate(run: Run, truth: Truth, features: Features | None = None) -> Score:
     """Render the views whose truth is known and score them. Raises SceneError if no name of the run's views fits."""
-    views = [v for v, name in enumerate(run.names) if Path(name).stem in truth.images]
+    views = [v for v, name in enumerate(run.names) if view_key(name) in truth.images]
     if not views:
         raise SceneError(
-            f"truth: expected images named like the run's views ({Path(run.names[0]).stem}, ...), "
+            f"truth: expected images named like the run's views ({view_key(run.names[0])}, ...), "
             f"got {', '.join(sorted(truth.images)[:3]) or 'none'}; rename them."
         )
-    stems = [Path(run.names[v]).stem for v in views]
+    stems = [view_key(run.names[v]) for v in views]
     sample = truth.images[stems[0]]
     cameras = run.cameras.resized(sample.shape[1], sample.shape[0])
     images = [render_view(run.field, cameras, v).color for v in views]
-    masks = [truth.masks[s] for s in stems] if all(s in truth.masks for s in stems) else None
+    masks = None
+    if all(stem in truth.masks for stem in stems):
+        masks = [_resized(truth.masks[stem], truth.images[stem]) for stem in stems]
     return score(images, [truth.images[s] for s in stems], masks, features)
+
+
+def _resized(mask: Tensor, image: Tensor) -> Tensor:
+    """A mask (H W bool) at the size of an image, set wherever any of it is."""
+    return F.adaptive_max_pool2d(mask[None].float(), (image.shape[0], image.shape[1]))[0] > 0

@@ -47,6 +47,8 @@ def similar_views(
     Viewpoints are split in the base camera's frame into groups[0] x groups[1] x groups[2] cells along x, y, z, with
     equal counts per axis. similarity: one number per view. Every group that has a view keeps at least one.
     """
+    if len(views) == 0:
+        return views
     T = cameras.T_world_camera[base]
     local = (cameras.positions[views] - T[:, 3]) @ T[:, :3]
     cell = torch.zeros(len(views), dtype=torch.long)

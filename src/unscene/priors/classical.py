@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unscene.priors.inpainter import check_images
+from unscene.priors.shift_map import shift_map
 
 UNFILLED_LAB = 0  # all three channels: no real colour in OpenCV's 8-bit Lab, whose black is (0, 128, 128)
 STRAY_SHARE = 0.02  # isolated pixels that the shift map skips are no failure; more than this share of a hole is
@@ -34,8 +35,7 @@ class ExemplarInpainter:
     name: str = "exemplar"
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
-        """See `Inpainter.inpaint`."""
-        cv2.setRNGSeed(_draw_seed(generator))
+        """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
         return _each(images, masks, self._fill)
 
     def _fill(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -62,9 +62,7 @@ class ExemplarInpainter:
         for _ in range(self.rounds):
             if not left.any() or left.all():  # either makes OpenCV's shift map crash
                 break
-            filled = np.zeros_like(lab)
-            valid = np.where(left, 0, 255).astype(np.uint8)
-            cv2.xphoto.inpaint(np.ascontiguousarray(lab), valid, filled, cv2.xphoto.INPAINT_SHIFTMAP)
+            filled = shift_map(lab, left)
             still = left & (filled == UNFILLED_LAB).all(-1)
             lab = np.where((left & ~still)[..., None], filled, lab)
             if still.sum() == left.sum():
@@ -125,7 +123,3 @@ def _each(images: Tensor, masks: Tensor, fill) -> Tensor:
         filled = torch.from_numpy(fill(image, mask)).to(images) / 255
         out[index] = torch.where(masks[index][..., None], filled, images[index])
     return out
-
-
-def _draw_seed(generator: torch.Generator) -> int:
-    return int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
