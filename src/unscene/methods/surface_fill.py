@@ -24,7 +24,7 @@ TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on
 FEWEST = 0.4  # share of the hole's surroundings that must lie on the plane
 CONTEXT = 0.6  # surroundings to copy from, on each side, as a share of the hole's extent on the plane
 LARGEST_SIDE = 224  # texels along the rectified plane
-LEAST_KNOWN = 0.25  # share of the square look that is known: copying into more than that is slow and poor
+LEAST_KNOWN = 0.12  # share of the square look that is known: copying into more than that is slow and poor
 FARTHEST = 3.0  # depth, as a multiple of the median's, beyond which a plane is too oblique to be looked at
 
 
