@@ -61,8 +61,8 @@ class RemoveOptions:
 
     method: MethodName = "in-n-out"
     """The paper to follow."""
-    prior: PriorName = "bundled"
-    """What fills images: the bundled diffusion model or one of OpenCV's algorithms."""
+    prior: PriorName = "exemplar"
+    """What fills images: exemplar copies along surfaces; bundled lets the small diffusion model go over that."""
     fill: Literal["unseen", "mask"] = "unseen"
     """Inpaint only what no view has seen, or the whole object mask as the papers do."""
     mask_margin: int = 2

@@ -36,7 +36,7 @@ class LatentDiffusionInpainter:
     """Describes the scene without the object."""
     guidance: float = 1.0
     """Classifier-free guidance scale; 1 runs the conditional half only."""
-    strength: float = 0.2
+    strength: float = 0.1
     """Share of the noise schedule that `inpaint` runs on top of the exemplar fill."""
     steps: int = 20
     """Sampler steps of the whole schedule."""
