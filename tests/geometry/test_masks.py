@@ -13,7 +13,6 @@ from unscene.geometry.masks import (
     dilate,
     erode,
     feathered_composite,
-    mask_center_distance,
     surface_points,
     tidy,
     unseen_by_all,
@@ -99,14 +98,6 @@ def test_tidy_drops_specks_closes_gaps_and_stays_within() -> None:
     wanted[10:30, 10:30] = True
     assert torch.equal(tidied, wanted)
     assert not tidy(mask, within & ~wanted, 2).any()
-
-
-def test_mask_center_distance_is_measured_from_the_centre_of_mass() -> None:
-    mask = torch.zeros(7, 9, dtype=torch.bool)
-    mask[2:5, 3:6] = True
-    distance = mask_center_distance(mask)
-    assert distance[3, 4] == 0
-    torch.testing.assert_close(distance[0, 0], torch.tensor(5.0))
 
 
 # A wall at z = 4 behind a square pillar front at z = 2, seen by a row of cameras along x that look along z.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unscene.geometry.cameras import Cameras, pixel_centers
+from unscene.geometry.cameras import Cameras
 
 
 def dilate(masks: Tensor, radius: int) -> Tensor:
@@ -100,9 +100,3 @@ def _at(image: Tensor, xy: Tensor, cameras: Cameras) -> Tensor:
     x = (xy[:, 0].nan_to_num() * (width / cameras.width)).clamp(0, width - 1).long()
     y = (xy[:, 1].nan_to_num() * (height / cameras.height)).clamp(0, height - 1).long()
     return image[y, x]
-
-
-def mask_center_distance(mask: Tensor) -> Tensor:
-    """Distance of every pixel to the mask's centre of mass, in pixels, H W."""
-    grid = pixel_centers(mask.shape[1], mask.shape[0], mask.device)
-    return (grid - grid[mask].mean(0)).norm(dim=-1)
