@@ -15,12 +15,17 @@ import torch.nn.functional as F
 import transformers
 
 transformers.logging.set_verbosity_error()  # it warns that torchvision is missing, which nothing here needs
+transformers.logging.disable_progress_bar()  # a model of 18 MB needs none
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 
 from unscene.priors.attention import cross_view_attention
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.inpainter import Inpainter, check_images
+
+diffusers_logging.set_verbosity_error()
+diffusers_logging.disable_progress_bar()
 
 BUNDLED = Path(__file__).parent / "bundled"
 
