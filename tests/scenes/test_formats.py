@@ -156,6 +156,23 @@ def test_llff(tiny: TinyScene, points: np.ndarray) -> None:
         np.testing.assert_allclose(project(scene.cameras, view, points), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("prefix", ["", "../{}/"], ids=["below", "beside"])
+@pytest.mark.parametrize("format", ["nerfstudio", "colmap", "llff"])
+def test_a_relative_path(tiny: TinyScene, monkeypatch: pytest.MonkeyPatch, format: str, prefix: str) -> None:
+    tiny.photos()
+    tiny.masks()
+    match format:
+        case "nerfstudio":
+            tiny.json(tiny.transforms())
+        case "colmap":
+            tiny.colmap("PINHOLE", [*FOCAL, CX, CY])
+        case "llff":
+            tiny.llff()
+    monkeypatch.chdir(tiny.root.parent)
+    scene = load_scene(prefix.format(tiny.root.parent.name) + tiny.root.name)
+    assert len(scene) == 6 and scene.masks is not None
+
+
 def test_intrinsics_follow_photos_of_another_resolution(tiny: TinyScene) -> None:
     tiny.photos()
     tiny.llff(size=(128, 96), focal=160.0)

@@ -64,7 +64,7 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
     """The scene folder and its frames, read by the reader of the first format found."""
     if not path.exists():
         raise SceneError(f"{path}: expected a scene folder or its transforms.json, found nothing; check the path.")
-    root = path if path.is_dir() else path.parent
+    root = (path if path.is_dir() else path.parent).resolve()
     if path.is_file() and path.suffix == ".json" and path.name not in BLENDER_FILES:
         return root, read_transforms(root, path)
     if path.is_dir() and (root / "transforms.json").is_file():
