@@ -146,7 +146,8 @@ def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene, re
     assert any(isinstance(event, Picture) for event in log)
     aligned = ["aligned inpainting"] if isinstance(real_prior, LatentInpainter) else []
     assert stages_of(log) == [
-        "reconstruction", "look behind the object", "find what no view has seen", "base view", "single-view prior",
+        "reconstruction", "look behind the object", "depth maps", "find what no view has seen", "base view",
+        "single-view prior",
         *aligned, "joint optimisation", "render the cleaned views",
     ]  # fmt: skip
 

@@ -68,7 +68,7 @@ def unseen_by_all(
     picked = torch.linspace(0, len(others) - 1, min(config.observers, len(others))).round().long()
     seen_by = torch.zeros(len(points), dtype=torch.long)
     for other in others[picked].tolist():
-        seen_by += _sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
+        seen_by += sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
     unseen[rows, columns] = seen_by < max(min(config.views, len(others)), 1)
     return unseen
 
@@ -87,7 +87,8 @@ def surface_points(cameras: Cameras, view: int, depth: Tensor) -> Tensor:
     return (rays.origins + rays.directions * distance[:, None]).view(*depth.shape, 3)
 
 
-def _sees(cameras: Cameras, view: int, points: Tensor, mask: Tensor, depth: Tensor, tolerance: float) -> Tensor:
+def sees(cameras: Cameras, view: int, points: Tensor, mask: Tensor, depth: Tensor, tolerance: float) -> Tensor:
+    """Whether a view sees world points (P 3) outside its mask (H W bool), at its own z-depth (h w), P bool."""
     xy, z = cameras.project(torch.full((len(points),), view), points)
     inside = (z > 0) & (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height)
     agrees = (_at(depth, xy, cameras) - z).abs() < tolerance * z

@@ -56,10 +56,11 @@ def fit_plane(
 class PlaneView:
     """A square look at a plane seen by one camera.
 
-    pixels: h w 2, where each texel lies in the photo; valid: h w, inside the photo and in front of the camera;
-    texels: P 2, where chosen pixels of the photo lie in the texture.
+    points: h w 3, each texel in the world; pixels: h w 2, where it lies in the photo; valid: h w, inside the photo and
+    in front of the camera; texels: P 2, where chosen pixels of the photo lie in the texture.
     """
 
+    points: Tensor
     pixels: Tensor
     valid: Tensor
     texels: Tensor
@@ -91,4 +92,6 @@ def look_squarely(cameras: Cameras, view: int, plane: Plane, chosen: Tensor, *, 
     world = surface.reshape(-1, 3) @ T[:, :3].T + T[:, 3]
     pixels, depth = cameras.project(torch.full((len(world),), view), world)
     inside = (depth > 0) & (pixels > 0).all(-1) & (pixels[:, 0] < width) & (pixels[:, 1] < height)
-    return PlaneView(pixels.view(rows, columns, 2), inside.view(rows, columns), (local - low) / texel)
+    return PlaneView(
+        world.view(rows, columns, 3), pixels.view(rows, columns, 2), inside.view(rows, columns), (local - low) / texel
+    )

@@ -19,7 +19,7 @@ from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
 from unscene.methods.aligned_inpainting import inpaint_aligned
 from unscene.methods.patches import PatchConfig, PatchGame
-from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen
+from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen, render_depths
 from unscene.methods.result import Removal, paste_renders, render_masked
 from unscene.methods.single_view_prior import BaseView, SingleViewPrior, choose_base_view
 from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
@@ -101,14 +101,15 @@ def in_n_out(
     yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
     seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
     behind = paste_renders(scene, train, seen.color, masks[train])
+    depths = yield from render_depths(nerf, scene)
     if fill == "unseen":
-        region = yield from find_unseen(nerf, scene, seen.depth, config.visibility)
+        region = yield from find_unseen(scene, depths, seen.depth, config.visibility)
     else:
         region = _only(train, masks)
     if not region.any():
         yield Note("other views have seen everything behind the object: nothing needs inpainting")
         return Removal(nerf, behind, region)
-    base = yield from choose_base_view(nerf, behind, region, prior, config.candidates, checkpoints)
+    base = yield from choose_base_view(nerf, behind, region, depths, prior, config.candidates, checkpoints)
     pretraining = SingleViewPrior(
         known, base, region[base.view], rays=config.prior_rays, depth_weight=config.depth_weight
     )

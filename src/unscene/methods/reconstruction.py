@@ -65,10 +65,25 @@ def compactness(render: Render, config: RegularizerConfig) -> Tensor:
     return config.interlevel * cover + config.distortion * distortion(t, w)
 
 
-def find_unseen(nerf: Nerf, scene: Scene, behind: Tensor, config: VisibilityConfig) -> Generator[Event, None, Tensor]:
+def render_depths(nerf: Nerf, scene: Scene) -> Generator[Event, None, Tensor]:
+    """Depth maps of the training views at half their size, enough to tell whether a surface is the one seen: T h w."""
+    stage = "depth maps"
+    yield StageStarted(stage)
+    started, depths = time.monotonic(), []
+    half = scene.cameras[scene.train].resized(scene.cameras.width // 2, scene.cameras.height // 2)
+    for index in range(len(half)):
+        depths.append(render_view(nerf, half, index).depth)
+        yield ItemDone(stage, index + 1, len(half))
+    yield StageDone(stage, time.monotonic() - started)
+    return torch.stack(depths)
+
+
+def find_unseen(
+    scene: Scene, depths: Tensor, behind: Tensor, config: VisibilityConfig
+) -> Generator[Event, None, Tensor]:
     """The part of each training view's mask that no view has seen, N H W bool.
 
-    nerf: a field that was never shown the object; behind: T H W, its depth inside the masks of the training views.
+    depths: T h w, of the training views without the object; behind: T H W, the same inside their masks.
     """
     assert scene.masks is not None
     stage = "find what no view has seen"
@@ -77,15 +92,10 @@ def find_unseen(nerf: Nerf, scene: Scene, behind: Tensor, config: VisibilityConf
     cameras, masks = scene.cameras[scene.train], scene.masks[scene.train]
     radius = max(1, round(scene.cameras.width / 300))
     unseen = torch.zeros_like(scene.masks)
-    half = cameras.resized(cameras.width // 2, cameras.height // 2)  # enough to tell whether a surface is the one seen
-    depths = []
-    for index in range(len(cameras)):
-        depths.append(render_view(nerf, half, index).depth)
-        yield ItemDone(stage, index + 1, 2 * len(cameras))
     for index, view in enumerate(scene.train.tolist()):
-        hidden = unseen_by_all(index, behind[index], masks, torch.stack(depths), cameras, config)
+        hidden = unseen_by_all(index, behind[index], masks, depths, cameras, config)
         unseen[view] = tidy(hidden, masks[index], radius)
-        yield ItemDone(stage, len(cameras) + index + 1, 2 * len(cameras))
+        yield ItemDone(stage, index + 1, len(cameras))
     yield StageDone(stage, time.monotonic() - started)
     share = unseen[scene.train].sum() / masks.sum().clamp_min(1)
     yield Note(f"{share:.0%} of the masked pixels were seen by no view and will be inpainted")

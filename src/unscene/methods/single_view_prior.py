@@ -36,11 +36,18 @@ class BaseView:
 
 
 def choose_base_view(
-    nerf: Nerf, scene: Scene, region: Tensor, prior: Inpainter, candidates: int, checkpoints: Checkpoints
+    nerf: Nerf,
+    scene: Scene,
+    region: Tensor,
+    depths: Tensor,
+    prior: Inpainter,
+    candidates: int,
+    checkpoints: Checkpoints,
 ) -> Generator[Event, None, BaseView]:
     """Inpaint the most central views independently; the one most like the others becomes the base view.
 
-    region: N H W bool, what to inpaint. Views whose region is empty cannot be candidates.
+    region: N H W bool, what to inpaint; depths: T h w, depth maps of the training views. Views whose region is empty
+    cannot be candidates.
     """
     stage = "base view"
     if product := checkpoints.product(stage):
@@ -50,7 +57,7 @@ def choose_base_view(
     with_hole = scene.train[region[scene.train].flatten(1).any(1)]
     inpainted, surfaces = [], []
     for view in views_nearest_center(scene.cameras, with_hole, candidates).tolist():
-        candidate, surface = inpaint_alone(nerf, scene, view, region[view], prior, generator)
+        candidate, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
         inpainted.append(candidate)
         surfaces.append(surface)
         yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
@@ -66,18 +73,18 @@ def choose_base_view(
 
 
 def inpaint_alone(
-    nerf: Nerf, scene: Scene, view: int, hole: Tensor, prior: Inpainter, generator: torch.Generator
+    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator
 ) -> tuple[BaseView, Surface]:
-    """Inpaint one view without looking at the others; hole: H W bool.
+    """Inpaint one view's region (of N H W bool) without looking at how others are inpainted.
 
     Priors that copy or start from copies do so along the surface that continues behind the hole.
     """
-    image, cameras = scene.image(view), scene.cameras
+    image, cameras, hole = scene.image(view), scene.cameras, region[view]
     surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
     if not isinstance(prior, LatentInpainter | ExemplarInpainter):
         filled = prior.inpaint(image[None], hole[None], generator=generator)[0]
         return BaseView(view, filled, filled, torch.zeros(0), surface.depth), surface
-    start = fill_surface(image, hole, surface, cameras, view, generator)
+    start = fill_surface(scene, view, region, depths, surface, generator)
     if not isinstance(prior, LatentInpainter):
         return BaseView(view, start, start, torch.zeros(0), surface.depth), surface
     size = prior.latent_size(cameras.height, cameras.width)

@@ -1,12 +1,14 @@
 """Continuing the surface behind an object: what lies on one plane is copied along that plane, seen squarely.
 
-Exemplar filling shifts pieces of a photo. Perspective makes every shifted piece wrong, and pieces of other things that
-stand around get copied too. On the rectified plane around the hole, shifts are what they should be, and only the plane
-itself is copied. Ours; no paper's.
+Exemplar filling copies pieces of a photo. Perspective makes every copied piece wrong, and pieces of other things that
+stand around get copied too. On the rectified plane around the hole, copies are what they should be, only the plane
+itself is copied, and what other views see of it, behind and beside whatever stands on it, can be copied as well. Ours;
+no paper's.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import cv2
@@ -15,16 +17,22 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras, pixel_centers
-from unscene.geometry.masks import dilate, erode
-from unscene.geometry.planes import Plane, fit_plane, look_squarely
+from unscene.geometry.masks import dilate, erode, sees
+from unscene.geometry.planes import Plane, PlaneView, fit_plane, look_squarely
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import complete_disparity
+from unscene.priors.patch_completion import NothingToCopyError, PatchConfig, complete
+from unscene.scenes.scene import Scene
 
 TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on the plane
 FEWEST = 0.4  # share of the hole's surroundings that must lie on the plane
-CONTEXT = 0.6  # surroundings to copy from, on each side, as a share of the hole's extent on the plane
-LARGEST_SIDE = 224  # texels along the rectified plane
-LEAST_KNOWN = 0.12  # share of the square look that is known: copying into more than that is slow and poor
+CONTEXT = 1.0  # surroundings to copy from, on each side, as a share of the hole's extent on the plane
+LARGEST_SIDE = 300  # texels along the rectified plane
+FEWEST_PIXELS = 16  # of the hole on the plane, below which looking at it squarely is not worth it
+RIM = 2  # pixels along the border of what lies on the plane that may show something else
+OTHER_VIEWS = (
+    24  # asked for what a view does not see of the plane, the nearest first: keeps the cost of a view constant
+)
 FARTHEST = 3.0  # depth, as a multiple of the median's, beyond which a plane is too oblique to be looked at
 
 
@@ -70,21 +78,47 @@ def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, g
 
 
 def fill_surface(
-    image: Tensor, hole: Tensor, surface: Surface, cameras: Cameras, view: int, generator: torch.Generator
+    scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, generator: torch.Generator
 ) -> Tensor:
-    """Fill the hole (H W bool) of an image (H W 3): its part on the plane along the plane, the rest as it appears."""
-    exemplar, left = ExemplarInpainter(), hole
-    if surface.plane is not None and surface.on_plane.sum() >= 16:
-        square = look_squarely(cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
-        texture = _sample(image, square.pixels)
-        inner = erode(surface.support[None], 2)[0].float()  # the rims of other things must not be copied along
-        usable = square.valid & (_sample(inner[..., None], square.pixels)[..., 0] > 0.99)
-        if usable.float().mean() > LEAST_KNOWN:
-            filled = exemplar.inpaint(texture[None], ~usable[None], generator=generator)[0]
-            image = image.clone()
+    """Fill a view's region (of N H W bool): its part on the plane along the plane, the rest as it appears. H W 3.
+
+    What the view does not see of the plane but others do is copied from too. depths: T h w, of the training views.
+    """
+    image, left = scene.image(view), region[view]
+    if surface.plane is not None and surface.on_plane.sum() >= FEWEST_PIXELS:
+        square = look_squarely(scene.cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
+        texture, known = _texture_of_all_views(scene, view, region, depths, surface, square)
+        hole = _sample(dilate(surface.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
+        hole = dilate(hole[None], PatchConfig().size // 2)[0] & ~known  # patches over the rim need no ignored pixel
+        with contextlib.suppress(NothingToCopyError):  # then the plane is filled as it appears, like all the rest
+            filled = complete(texture, hole, known)
             image[surface.on_plane] = _sample(filled, square.texels[None])[0]
-            left = hole & ~surface.on_plane
-    return exemplar.inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
+            left = left & ~surface.on_plane
+    return ExemplarInpainter().inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
+
+
+def _texture_of_all_views(
+    scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, square: PlaneView
+) -> tuple[Tensor, Tensor]:
+    """The plane's colours (h w 3), from ``view`` where it shows them, else from the nearest view that does; and where
+    any view shows them (h w bool)."""
+    cameras, points = scene.cameras, square.points.reshape(-1, 3)
+    texture = _sample(scene.image(view), square.pixels)
+    support = erode(surface.support[None], RIM)[0].float()  # the rims of other things must not be copied along
+    known = square.valid & (_sample(support[..., None], square.pixels)[..., 0] > 0.99)
+    nearest = (cameras.positions[scene.train] - cameras.positions[view]).norm(dim=-1).argsort()
+    for index in nearest[: OTHER_VIEWS + 1].tolist():
+        other = int(scene.train[index])
+        if other == view:
+            continue
+        invented = dilate(region[other][None], 1)[0]
+        shown = sees(cameras, other, points, invented, depths[index], TOLERANCE).view(known.shape)
+        shown = erode(shown[None], 1)[0] & ~known
+        if shown.any():
+            pixels, _ = cameras.project(torch.full((len(points),), other), points)
+            colors = _sample(scene.image(other), pixels.view(*known.shape, 2))
+            texture, known = torch.where(shown[..., None], colors, texture), known | shown
+    return texture, known
 
 
 def _sample(image: Tensor, xy: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, TeleaInpainter
+from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, ShiftMapInpainter, TeleaInpainter
 from unscene.priors.inpainter import Inpainter
 
-PriorName = Literal["bundled", "exemplar", "telea", "navier-stokes"]
+PriorName = Literal["bundled", "exemplar", "shift-map", "telea", "navier-stokes"]
 
 
 def load_prior(name: PriorName) -> Inpainter:
@@ -19,6 +19,8 @@ def load_prior(name: PriorName) -> Inpainter:
             return LatentDiffusionInpainter.load()
         case "exemplar":
             return ExemplarInpainter()
+        case "shift-map":
+            return ShiftMapInpainter()
         case "telea":
             return TeleaInpainter()
         case "navier-stokes":

@@ -1,8 +1,9 @@
-"""Inpainting without learnt weights: exemplar (shift-map), Telea's fast marching, Navier-Stokes. All from OpenCV."""
+"""Inpainting without learnt weights: patches of the image itself, and OpenCV's shift map, Telea and Navier-Stokes."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -11,19 +12,41 @@ import torch
 from torch import Tensor
 
 from unscene.priors.inpainter import check_images
+from unscene.priors.patch_completion import NothingToCopyError, complete
 from unscene.priors.shift_map import shift_map
 
+Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]  # uint8 H W 3 and its hole, H W bool -> filled
 UNFILLED_LAB = 0  # all three channels: no real colour in OpenCV's 8-bit Lab, whose black is (0, 128, 128)
 STRAY_SHARE = 0.02  # isolated pixels that the shift map skips are no failure; more than this share of a hole is
 
 
 @dataclass
 class ExemplarInpainter:
-    """Fill a hole with pieces of its surroundings, chosen by graph cuts over shifts (He and Sun 2012, shift maps).
+    """Fill a hole with patches of its surroundings, see `patch_completion`.
 
-    Real texture, sharp, no weights; its seams and its copies of the wrong thing are for other priors to heal. Where no
-    shift reaches, the fill is repeated from what has been filled, and what is left even then goes to Telea with a
-    warning.
+    Real texture, sharp, no weights; edges and patterns run on. Its copies of the wrong thing are for other priors to
+    heal. A hole beside which nothing can be copied goes to Telea with a warning.
+    """
+
+    context: float = 0.75
+    """Surroundings to copy from, on each side, as a share of the hole's box; the fill's time grows with it."""
+    largest_side: int = 384
+    """Crops longer than this, in pixels, are filled at reduced size and enlarged."""
+    name: str = "exemplar"
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
+        return _each(
+            images, masks, lambda image, mask: _in_crop(image, mask, self.context, self.largest_side, _patched)
+        )
+
+
+@dataclass
+class ShiftMapInpainter:
+    """Fill a hole with shifted pieces of its surroundings, chosen by graph cuts (He and Sun 2012), from OpenCV.
+
+    Where no shift reaches, the fill is repeated from what has been filled, and what is left even then goes to Telea
+    with a warning.
     """
 
     context: float = 0.75
@@ -32,32 +55,15 @@ class ExemplarInpainter:
     """Crops longer than this, in pixels, are filled at reduced size and enlarged."""
     rounds: int = 4
     """Fills to try, each starting from the last, before handing what is left to Telea."""
-    name: str = "exemplar"
+    name: str = "shift-map"
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
         """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
-        return _each(images, masks, self._fill)
+        return _each(
+            images, masks, lambda image, mask: _in_crop(image, mask, self.context, self.largest_side, self._fill)
+        )
 
-    def _fill(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        rows, columns = self._crop(mask)
-        crop, hole = image[rows, columns], mask[rows, columns]
-        scale = min(1.0, self.largest_side / max(hole.shape))
-        small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else crop
-        small_hole = cv2.resize(hole.astype(np.uint8), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
-        filled = self._shift_map(small, small_hole)
-        out = image.copy()
-        out[rows, columns] = cv2.resize(filled, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        return out
-
-    def _crop(self, mask: np.ndarray) -> tuple[slice, slice]:
-        spans = []
-        for axis in (1, 0):
-            inside = np.flatnonzero(mask.any(axis))
-            margin = max(16, round(self.context * (inside[-1] + 1 - inside[0])))
-            spans.append(slice(max(0, inside[0] - margin), inside[-1] + 1 + margin))
-        return spans[0], spans[1]
-
-    def _shift_map(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    def _fill(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         lab, left = cv2.cvtColor(image, cv2.COLOR_RGB2Lab), hole
         for _ in range(self.rounds):
             if not left.any() or left.all():  # either makes OpenCV's shift map crash
@@ -70,10 +76,7 @@ class ExemplarInpainter:
             left = still
         out = cv2.cvtColor(lab, cv2.COLOR_Lab2RGB)
         if left.sum() > STRAY_SHARE * hole.sum():
-            warnings.warn(
-                f"exemplar fill found nothing to copy for {left.sum()} of {hole.sum()} pixels; Telea filled them",
-                stacklevel=2,
-            )
+            _warn_of_telea("shift-map", int(left.sum()), int(hole.sum()))
         if left.any():
             out = _smooth_fill(out, left, cv2.INPAINT_TELEA, 3)
         return out
@@ -109,7 +112,39 @@ def _smooth_fill(image: np.ndarray, mask: np.ndarray, method: int, radius: float
     return cv2.inpaint(np.ascontiguousarray(image), mask.astype(np.uint8), radius, method)
 
 
-def _each(images: Tensor, masks: Tensor, fill) -> Tensor:
+def _patched(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    missing = torch.from_numpy(hole)
+    try:
+        filled = complete(torch.from_numpy(image).float() / 255, missing, ~missing)
+    except NothingToCopyError:
+        _warn_of_telea("exemplar", int(hole.sum()), int(hole.sum()))
+        return _smooth_fill(image, hole, cv2.INPAINT_TELEA, 3)
+    return (filled.clamp(0, 1) * 255).round().byte().numpy()
+
+
+def _in_crop(image: np.ndarray, mask: np.ndarray, context: float, largest_side: int, fill: Fill) -> np.ndarray:
+    """Fill within the hole's surroundings, at reduced size if they are large."""
+    spans = []
+    for axis in (1, 0):
+        inside = np.flatnonzero(mask.any(axis))
+        margin = max(16, round(context * (inside[-1] + 1 - inside[0])))
+        spans.append(slice(max(0, inside[0] - margin), inside[-1] + 1 + margin))
+    rows, columns = spans
+    crop, hole = image[rows, columns], mask[rows, columns]
+    scale = min(1.0, largest_side / max(hole.shape))
+    small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else crop
+    small_hole = cv2.resize(hole.astype(np.uint8), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+    out = image.copy()
+    filled = fill(small, small_hole)
+    out[rows, columns] = cv2.resize(filled, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC) if scale < 1 else filled
+    return out
+
+
+def _warn_of_telea(name: str, left: int, hole: int) -> None:
+    warnings.warn(f"{name} fill found nothing to copy for {left} of {hole} pixels; Telea filled them", stacklevel=4)
+
+
+def _each(images: Tensor, masks: Tensor, fill: Fill) -> Tensor:
     """Apply a function of uint8 H W 3 and bool H W to each image; keep unmasked pixels, skip images without a hole."""
     check_images(images, masks)
     out = images.clone()
