@@ -57,6 +57,8 @@ class InNOutConfig:
     """Views that vote for the base view (paper)."""
     depth_weight: float = 0.5
     """Weight of the base view's depth in L_prior, on squared relative differences (ours; the paper's is 1, metric)."""
+    share_elsewhere: float = 0.5
+    """Share of the base view's inpainted points looked at from other views, if they hide them too (ours; paper: 0)."""
     ela: bool = True
     """Explicit initial latent alignment; off: independent noise per view."""
     ila: bool = True
@@ -111,8 +113,9 @@ def in_n_out(
         return Removal(nerf, behind, region)
     base = yield from choose_base_view(nerf, behind, region, depths, prior, config.candidates, checkpoints)
     pretraining = SingleViewPrior(
-        known, base, region[base.view], rays=config.prior_rays, depth_weight=config.depth_weight
-    )
+        known, base, region, rays=config.prior_rays, depth_weight=config.depth_weight,
+        share_elsewhere=config.share_elsewhere,
+    )  # fmt: skip
     yield from fit("single-view prior", nerf, pretraining, config.prior, checkpoints, rays_per_step=pretraining.rays)
 
     # Stage 2: the other views, aligned with the base view.

@@ -1,0 +1,41 @@
+"""Looking at the base view's points from other views."""
+
+import pytest
+import torch
+from tests.box_scene import BoxScene, box_scene
+
+from unscene.geometry.masks import surface_points
+from unscene.methods.single_view_prior import look_from
+
+
+@pytest.fixture(scope="module")
+def room() -> BoxScene:
+    return box_scene()
+
+
+def test_points_are_looked_at_where_a_view_hides_them_too(room: BoxScene) -> None:
+    cameras, region = room.scene.cameras, room.scene.masks
+    assert region is not None
+    points = surface_points(cameras, 3, room.depth[3])[region[3]]
+    asked = torch.arange(len(points)) % len(room.scene)
+    base = torch.full_like(asked, 3)
+    view, xy, depth = look_from(cameras, points, asked, base, region)
+    column, row = xy.floor().long().unbind(-1)
+    moved = view != base
+    assert moved.float().mean() > 0.2 and (view[moved] == asked[moved]).all()
+    assert region[view, row, column][moved].all()
+    rays = cameras.rays(view, xy)
+    seen = rays.origins + rays.directions * (depth / rays.depth_per_distance)[:, None]
+    torch.testing.assert_close(seen, points, atol=1e-4, rtol=1e-4)
+    # the walls of the room have one colour per place: what the other view really shows there is the same point's
+    there = room.truth[view, row, column].float() - room.truth[3][region[3]].float()
+    assert there[moved].abs().median() < 16
+
+
+def test_points_outside_every_hole_or_image_are_left_to_the_base_view(room: BoxScene) -> None:
+    cameras = room.scene.cameras
+    region = torch.zeros(len(room.scene), cameras.height, cameras.width, dtype=torch.bool)
+    far = torch.tensor([[0.0, 0.0, -50.0], [1e9, 0.0, 1.0], [0.0, 0.1, 1.0]])
+    base = torch.full((3,), 2)
+    view, _, _ = look_from(cameras, far, torch.tensor([0, 5, 7]), base, region)
+    assert torch.equal(view, base)
