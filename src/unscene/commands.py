@@ -102,7 +102,7 @@ def _remove(
     print(json.dumps(run.metrics, indent=2))
 
 
-DEMO = RemoveOptions(effort=0.7, video_frames=36, in_n_out=InNOutConfig(most_views=16))  # four minutes on two cores
+DEMO = RemoveOptions(effort=0.45, video_frames=24, in_n_out=InNOutConfig(most_views=16))  # four minutes on two cores
 
 
 def _demo(

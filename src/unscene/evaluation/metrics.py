@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unscene.losses.perceptual import Features, perceptual_distance
 
@@ -26,19 +25,16 @@ def ssim(image: Tensor, truth: Tensor, mask: Tensor | None = None) -> float:
 
     image, truth: H W 3 in [0, 1]; mask: H W bool, whose pixels' windows count.
     """
-    x, y = (i.permute(2, 0, 1)[:, None].double() for i in (image, truth))
-    kernel = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
-    kernel = (kernel / kernel.sum())[:, None] * (kernel / kernel.sum())[None]
+    x, y = (np.ascontiguousarray(i.numpy(), dtype=np.float64) for i in (image, truth))
 
-    def blur(z: Tensor) -> Tensor:
-        return F.conv2d(F.pad(z, (5,) * 4, mode="reflect"), kernel[None, None])
+    def blur(z: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(z, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT_101)
 
     mean_x, mean_y = blur(x), blur(y)
     var_x, var_y, cov = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2, blur(x * y) - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     score = ((2 * mean_x * mean_y + c1) * (2 * cov + c2)) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    score = score.mean((0, 1))
-    return float((score if mask is None else score[mask]).mean())
+    return float((score if mask is None else score[mask.numpy()]).mean())
 
 
 def sharpness(image: Tensor, mask: Tensor | None = None) -> float:

@@ -13,7 +13,7 @@ import tyro
 from torch import Tensor
 
 from unscene.files import write_png
-from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
+from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, ShiftMapInpainter, TeleaInpainter
 from unscene.priors.latent_diffusion import BUNDLED, LatentDiffusionInpainter
 from unscene.training.prior_data import PhotoFolder, random_mask
 from unscene.training.prior_export import sheet
@@ -78,6 +78,8 @@ def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
 
     fillers: dict[str, Callable[[], Tensor]] = {
         "Telea": lambda: TeleaInpainter().inpaint(images, masks, generator=generator),
+        "Navier-Stokes": lambda: NavierStokesInpainter().inpaint(images, masks, generator=generator),
+        "shift map": lambda: ShiftMapInpainter().inpaint(images, masks, generator=generator),
         "exemplar": lambda: ExemplarInpainter().inpaint(images, masks, generator=generator),
         **{f"exemplar + diffusion {s:g}": lambda s=s: diffusion(s, on_exemplar=True) for s in config.strengths},
         "diffusion alone": lambda: diffusion(1.0, on_exemplar=False),
