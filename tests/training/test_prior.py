@@ -16,7 +16,7 @@ from unscene.priors.vocabulary import WORDS
 from unscene.training import prior
 from unscene.training.prior import PriorTraining, train_prior
 from unscene.training.prior_data import PhotoFolder, draw_batch, random_mask
-from unscene.training.prior_export import whiten_latents
+from unscene.training.prior_export import export_pipeline, load_parts, whiten_latents
 from unscene.training.prior_objectives import DenoisingObjective
 from unscene.training.prior_schedule import draw_times, learning_rate_factor
 from unscene.training.procedural import PAINTERS, procedural_image
@@ -199,3 +199,10 @@ def test_listed_words_are_one_token_and_any_text_can_be_spelled():
         " ", ""
     )
     assert tokenizer.unk_token_id not in tokenizer(text).input_ids[:-1]
+
+
+def test_an_exported_pipeline_does_not_tell_where_its_parts_came_from(tmp_path):
+    first = export_pipeline(build_parts(width=0.25), tmp_path / "first")
+    again = export_pipeline(load_parts(first), tmp_path / "again")
+    configs = list(again.rglob("config.json"))
+    assert len(configs) == 3 and not any(str(tmp_path) in config.read_text() for config in configs)

@@ -59,6 +59,10 @@ def export_pipeline(parts: PipelineParts, folder: Path, *, dtype: torch.dtype = 
         as_pipeline(parts, dtype).save_pretrained(temporary, safe_serialization=True)
         for weights in temporary.rglob("*.safetensors"):
             weights.chmod(0o644)  # safetensors writes files that only their owner may read
+        for described in temporary.rglob("config.json"):  # diffusers notes the folder a part was loaded from
+            settings = json.loads(described.read_text())
+            settings.pop("_name_or_path", None)
+            described.write_text(json.dumps(settings, indent=2) + "\n")
         for kept in folder.glob("*"):
             if kept.is_file() and not (temporary / kept.name).exists():
                 shutil.copy2(kept, temporary / kept.name)
