@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unscene.priors.patch_completion import NothingToCopyError, PatchConfig, _Matcher, _patches, complete
+from unscene.priors.patch_completion import CompletionConfig, NothingToCopyError, _Matcher, _patches, complete
 
 
 def tiles(height: int, width: int, period: int = 10) -> Tensor:
@@ -101,4 +101,4 @@ def test_sources_are_bounded():
     matcher = _Matcher(image.permute(2, 0, 1), torch.ones(60, 60, dtype=torch.bool), 9, most=100)
     assert len(matcher.centers) == 100
     hole = box(60, 60, slice(20, 40), slice(20, 40))
-    assert complete(image, hole, ~hole, PatchConfig(most_sources=100)).isfinite().all()
+    assert complete(image, hole, ~hole, CompletionConfig(most_sources=100)).isfinite().all()

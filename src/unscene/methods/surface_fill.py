@@ -8,7 +8,7 @@ no paper's.
 
 from __future__ import annotations
 
-import contextlib
+import warnings
 from dataclasses import dataclass
 
 import cv2
@@ -21,7 +21,7 @@ from unscene.geometry.masks import dilate, erode, sees
 from unscene.geometry.planes import Plane, PlaneView, fit_plane, look_squarely
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import complete_disparity
-from unscene.priors.patch_completion import NothingToCopyError, PatchConfig, complete
+from unscene.priors.patch_completion import CompletionConfig, NothingToCopyError, complete
 from unscene.scenes.scene import Scene
 
 TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on the plane
@@ -30,9 +30,7 @@ CONTEXT = 1.0  # surroundings to copy from, on each side, as a share of the hole
 LARGEST_SIDE = 300  # texels along the rectified plane
 FEWEST_PIXELS = 16  # of the hole on the plane, below which looking at it squarely is not worth it
 RIM = 2  # pixels along the border of what lies on the plane that may show something else
-OTHER_VIEWS = (
-    24  # asked for what a view does not see of the plane, the nearest first: keeps the cost of a view constant
-)
+OTHER_VIEWS = 24  # asked, the nearest first, for what a view does not see of the plane, however many views there are
 FARTHEST = 3.0  # depth, as a multiple of the median's, beyond which a plane is too oblique to be looked at
 
 
@@ -89,11 +87,14 @@ def fill_surface(
         square = look_squarely(scene.cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
         texture, known = _texture_of_all_views(scene, view, region, depths, surface, square)
         hole = _sample(dilate(surface.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
-        hole = dilate(hole[None], PatchConfig().size // 2)[0] & ~known  # patches over the rim need no ignored pixel
-        with contextlib.suppress(NothingToCopyError):  # then the plane is filled as it appears, like all the rest
+        rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
+        hole = dilate(hole[None], rim)[0] & ~known
+        try:
             filled = complete(texture, hole, known)
             image[surface.on_plane] = _sample(filled, square.texels[None])[0]
             left = left & ~surface.on_plane
+        except NothingToCopyError:
+            warnings.warn("no view shows enough of the plane to copy from: it is filled as it appears", stacklevel=2)
     return ExemplarInpainter().inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
 
 

@@ -20,7 +20,7 @@ SETTLED = 2e-3  # mean change of a colour below which a level is done
 
 
 @dataclass(frozen=True)
-class PatchConfig:
+class CompletionConfig:
     """How patches are matched."""
 
     size: int = 9
@@ -39,7 +39,7 @@ class NothingToCopyError(ValueError):
     """No patch of the image is wholly visible."""
 
 
-def complete(image: Tensor, hole: Tensor, source: Tensor, config: PatchConfig = PatchConfig()) -> Tensor:
+def complete(image: Tensor, hole: Tensor, source: Tensor, config: CompletionConfig = CompletionConfig()) -> Tensor:
     """Fill the hole (H W bool) of an image (H W 3 in [0, 1]) with what the source (H W bool) shows.
 
     Pixels in neither are ignored and stay. Raises NothingToCopyError if the source has no room for the smallest patch.
