@@ -11,15 +11,16 @@ PRIMES = (1, 2654435761, 805459861)  # Müller et al. 2022, eq. 4
 
 
 class ReferenceHashGrid(nn.Module):
-    """Stands in for a `HashGrid`: the same levels, a copy of its table, P 3 -> P (levels * features)."""
+    """Stands in for a `HashGrid`: the same levels, a copy of its table, P 3 -> P (levels * features), or P features."""
 
     def __init__(self, grid: HashGrid):
         super().__init__()
-        self.levels = grid.levels
+        self.levels, self.summed = grid.levels, grid.summed
         self.table = nn.Parameter(grid.table.detach().clone())
 
     def forward(self, points: Tensor) -> Tensor:
-        return torch.cat([encode_level(points, self.table, level) for level in self.levels], -1)
+        encoded = [encode_level(points, self.table, level) for level in self.levels]
+        return torch.stack(encoded).sum(0) if self.summed else torch.cat(encoded, -1)
 
     def mean_square_per_level(self) -> Tensor:
         """As `HashGrid.mean_square_per_level`."""

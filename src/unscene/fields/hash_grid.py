@@ -63,20 +63,19 @@ def grid_levels(config: HashGridConfig) -> list[Level]:
 class HashGrid(nn.Module):
     """Encodes points in the unit cube: P 3 -> P (levels * features). Gradients reach the table and the points.
 
-    ``table``: rows features, uniform in +-1e-4 at the start as in the paper.
+    ``table``: rows features, uniform in +-1e-4 at the start as in the paper. ``summed``: the levels' features are added
+    up instead of put side by side, P features.
     """
 
-    def __init__(self, config: HashGridConfig, generator: torch.Generator):
+    def __init__(self, config: HashGridConfig, generator: torch.Generator, *, summed: bool = False):
         super().__init__()
-        self.config = config
+        self.config, self.summed = config, summed
         self.levels = grid_levels(config)
         rows = self.levels[-1].offset + self.levels[-1].rows
         self.table = nn.Parameter((torch.rand(rows, config.features, generator=generator) * 2 - 1) * 1e-4)
-        layout = [[lv.resolution, lv.offset, lv.rows, int(lv.hashed)] for lv in self.levels]
-        self.register_buffer("layout", torch.tensor(layout, dtype=torch.int32), persistent=False)
 
     def forward(self, points: Tensor) -> Tensor:
-        return _Encode.apply(points, self.table, self.layout)
+        return _Encode.apply(points, self.table, self.levels, self.summed)
 
     def mean_square_per_level(self) -> Tensor:
         """Sum over levels of the mean squared feature: the hash decay of Zip-NeRF (section 4), a scalar."""
@@ -85,46 +84,40 @@ class HashGrid(nn.Module):
 
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
+    def forward(ctx, points: Tensor, table: Tensor, levels: list[Level], summed: bool) -> Tensor:
         points = points.detach().contiguous().float()
-        ctx.save_for_backward(points, table, layout)
-        encoded = points.new_empty(len(points), len(layout) * table.shape[1])
-        kernels = _kernels(table.shape[1])
-        _launch(kernels.encode, points.device, points=len(points), levels=len(layout), split_points=True,
-                arrays=_arrays(kernels, points, table.detach(), layout, encoded))  # fmt: skip
+        ctx.save_for_backward(points, table)
+        ctx.levels, ctx.summed = levels, summed
+        encoded = points.new_empty(len(points), (1 if summed else len(levels)) * table.shape[1])
+        _launch("encode", levels, summed, points, _arrays(points, table.detach(), encoded))
         return encoded
 
     @staticmethod
     @once_differentiable
     def backward(ctx, encoded_gradient: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        points, table, layout = ctx.saved_tensors
-        kernels = _kernels(table.shape[1])
+        points, table = ctx.saved_tensors
         gradient = encoded_gradient.contiguous()
-        sizes = {"points": len(points), "levels": len(layout)}
         points_gradient = table_gradient = None
         if ctx.needs_input_grad[1]:
             table_gradient = torch.zeros_like(table)
-            arrays = _arrays(kernels, points, table_gradient, layout, gradient)
-            _launch(kernels.add_table_gradient, points.device, split_points=False, arrays=arrays, **sizes)
+            arrays = _arrays(points, table_gradient, gradient)
+            _launch("add_table_gradient", ctx.levels, ctx.summed, points, arrays, split_points=False)
         if ctx.needs_input_grad[0]:
             points_gradient = torch.zeros_like(points)
-            arrays = [*_arrays(kernels, points, table.detach(), layout, gradient), _vec3(points_gradient)]
-            _launch(kernels.point_gradient, points.device, split_points=True, arrays=arrays, **sizes)
-        return points_gradient, table_gradient, None
+            arrays = [*_arrays(points, table.detach(), gradient), _vec3(points_gradient)]
+            _launch("point_gradient", ctx.levels, ctx.summed, points, arrays)
+        return points_gradient, table_gradient, None, None
 
 
 def _vec3(tensor: Tensor) -> wp.array:
     return wp.from_torch(tensor, dtype=wp.vec3)
 
 
-def _arrays(kernels: SimpleNamespace, points: Tensor, table: Tensor, layout: Tensor, encoded: Tensor) -> list[wp.array]:
-    per_level = encoded.view(len(points), len(layout), table.shape[1])
-    return [
-        _vec3(points),
-        wp.from_torch(table, dtype=kernels.Feature),
-        wp.from_torch(layout, dtype=wp.vec4i),
-        wp.from_torch(per_level, dtype=kernels.Feature),
-    ]
+def _arrays(points: Tensor, table: Tensor, encoded: Tensor) -> list[wp.array]:
+    features = table.shape[1]
+    columns = encoded.view(len(points), encoded.shape[1] // features, features)
+    row = _row_type(features)
+    return [_vec3(points), wp.from_torch(table, dtype=row), wp.from_torch(columns, dtype=row)]
 
 
 @functools.cache
@@ -132,44 +125,78 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(torch.get_num_threads(), 1), thread_name_prefix="hash-grid")
 
 
-def _launch(kernel, device: torch.device, *, points: int, levels: int, split_points: bool, arrays: list) -> None:
-    """Run a kernel over all points and levels; on a CPU, in one slice of points or levels per thread."""
-    if points == 0:
+def _launch(
+    name: str, levels: list[Level], summed: bool, points: Tensor, arrays: list, *, split_points: bool = True
+) -> None:
+    """Run a kernel level by level, so that one level's rows stay in the cache; on a CPU in slices of points, or whole
+    levels, on one thread each."""
+    count, device, features = len(points), points.device, arrays[1].dtype._length_
+    if count == 0:
         return
+    # looked up here, or the threads would race to compile them
+    kernels = [getattr(_kernels(features, level.hashed), name) for level in levels]
+
+    def run(index: int, first: int, last: int, **where) -> None:
+        level, kernel = levels[index], kernels[index]
+        described = wp.vec4i(level.resolution, level.offset, level.rows, int(level.hashed))
+        column, added = (0, int(index > 0)) if summed else (index, 0)
+        wp.launch(kernel, dim=last - first, inputs=[first, described, column, added, *arrays], **where)
+
     if device.type != "cpu":
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
-        wp.launch(kernel, dim=points, inputs=[0, 0, levels, *arrays], stream=stream)
+        for index in range(len(levels)):
+            run(index, 0, count, stream=stream)
         return
-    total = points if split_points else levels
-    parts = min(torch.get_num_threads(), total) if points * levels > 4096 else 1
-    bounds = [total * part // parts for part in range(parts + 1)]
+    parts = min(torch.get_num_threads(), count) if count * len(levels) > 4096 else 1
+    bounds = [count * part // parts for part in range(parts + 1)]
 
-    def run(part: int) -> None:
-        first, last = bounds[part], bounds[part + 1]
-        if split_points:
-            wp.launch(kernel, dim=last - first, inputs=[first, 0, levels, *arrays], device="cpu")
-        else:
-            wp.launch(kernel, dim=points, inputs=[0, first, last, *arrays], device="cpu")
+    def slice_of_points(part: int) -> None:
+        for index in range(len(levels)):
+            run(index, bounds[part], bounds[part + 1], device="cpu")
 
-    if parts == 1:
-        run(0)
-    else:
-        list(_pool(os.getpid()).map(run, range(parts)))
+    def whole_level(index: int) -> None:
+        run(index, 0, count, device="cpu")
+
+    # the fine levels miss the cache and take longest: first
+    tasks = (slice_of_points, range(parts)) if split_points else (whole_level, reversed(range(len(levels))))
+    list((map if parts == 1 else _pool(os.getpid()).map)(*tasks))
+
+
+Rows = wp.types.vector(length=8, dtype=wp.int32)
 
 
 @wp.func
-def _row(x: int, y: int, z: int, level: wp.vec4i) -> int:
-    """Table row of a grid corner; level = (resolution, offset, rows, hashed)."""
-    if level[3] == 0:
-        side = level[0] + 1
-        return level[1] + x + side * (y + side * z)
-    hashed = wp.uint32(x) ^ (wp.uint32(y) * wp.uint32(PRIME_Y)) ^ (wp.uint32(z) * wp.uint32(PRIME_Z))
-    return level[1] + int(hashed & wp.uint32(level[2] - 1))
+def _dense_corners(x: int, y: int, z: int, level: wp.vec4i) -> Rows:
+    """Table rows of a cell's corners, x fastest; level = (resolution, offset, rows, hashed)."""
+    side = level[0] + 1
+    square = side * side
+    row = level[1] + x + side * y + square * z
+    return Rows(row, row + 1, row + side, row + side + 1,
+                row + square, row + square + 1, row + square + side, row + square + side + 1)  # fmt: skip
+
+
+@wp.func
+def _hashed_corners(x: int, y: int, z: int, level: wp.vec4i) -> Rows:
+    """The same for a level whose rows are hashed (eq. 4)."""
+    x0 = wp.uint32(x)
+    x1 = x0 + wp.uint32(1)
+    y0 = wp.uint32(y) * wp.uint32(PRIME_Y)
+    y1 = y0 + wp.uint32(PRIME_Y)
+    z0 = wp.uint32(z) * wp.uint32(PRIME_Z)
+    z1 = z0 + wp.uint32(PRIME_Z)
+    last = wp.uint32(level[2] - 1)
+    return Rows(
+        level[1] + int((x0 ^ y0 ^ z0) & last), level[1] + int((x1 ^ y0 ^ z0) & last),
+        level[1] + int((x0 ^ y1 ^ z0) & last), level[1] + int((x1 ^ y1 ^ z0) & last),
+        level[1] + int((x0 ^ y0 ^ z1) & last), level[1] + int((x1 ^ y0 ^ z1) & last),
+        level[1] + int((x0 ^ y1 ^ z1) & last), level[1] + int((x1 ^ y1 ^ z1) & last),
+    )  # fmt: skip
 
 
 @wp.func
 def _cell(position: float, resolution: int) -> int:
-    return wp.clamp(int(wp.floor(position)), 0, resolution - 1)
+    """The cell of a position in the unit cube. Unsigned, so that one comparison keeps even NaN inside the table."""
+    return int(wp.min(wp.uint32(int(position)), wp.uint32(resolution - 1)))
 
 
 def _init_warp() -> None:
@@ -187,97 +214,99 @@ def _init_warp() -> None:
 
 
 @functools.cache
-def _kernels(features: int) -> SimpleNamespace:
-    """The three kernels for tables of ``features`` numbers a row, compiled at first use and cached on disk."""
+def _row_type(features: int):
     _init_warp()
-    Feature = wp.types.vector(length=features, dtype=wp.float32)
+    return wp.types.vector(length=features, dtype=wp.float32)
+
+
+@functools.cache
+def _kernels(features: int, hashed: bool) -> SimpleNamespace:
+    """The three kernels for dense or hashed levels of ``features`` numbers a row, compiled at first use and cached on
+    disk."""
+    corners = _hashed_corners if hashed else _dense_corners
+    Feature = _row_type(features)
 
     def encode(
-        first_point: int, first_level: int, last_level: int,
-        points: wp.array(dtype=wp.vec3), table: wp.array(dtype=Feature),
-        layout: wp.array(dtype=wp.vec4i), encoded: wp.array2d(dtype=Feature),
+        first_point: int, level: wp.vec4i, column: int, added: int,
+        points: wp.array(dtype=wp.vec3), table: wp.array(dtype=Feature), encoded: wp.array2d(dtype=Feature),
     ):  # fmt: skip
         i = wp.tid() + first_point
-        p = points[i]
-        for level_index in range(first_level, last_level):
-            level = layout[level_index]
-            q = p * float(level[0])
-            x = _cell(q[0], level[0])
-            y = _cell(q[1], level[0])
-            z = _cell(q[2], level[0])
-            u = q[0] - float(x)
-            v = q[1] - float(y)
-            w = q[2] - float(z)
-            c00 = wp.lerp(table[_row(x, y, z, level)], table[_row(x + 1, y, z, level)], u)
-            c10 = wp.lerp(table[_row(x, y + 1, z, level)], table[_row(x + 1, y + 1, z, level)], u)
-            c01 = wp.lerp(table[_row(x, y, z + 1, level)], table[_row(x + 1, y, z + 1, level)], u)
-            c11 = wp.lerp(table[_row(x, y + 1, z + 1, level)], table[_row(x + 1, y + 1, z + 1, level)], u)
-            encoded[i, level_index] = wp.lerp(wp.lerp(c00, c10, v), wp.lerp(c01, c11, v), w)
+        q = points[i] * float(level[0])
+        x = _cell(q[0], level[0])
+        y = _cell(q[1], level[0])
+        z = _cell(q[2], level[0])
+        u = q[0] - float(x)
+        v = q[1] - float(y)
+        w = q[2] - float(z)
+        r = corners(x, y, z, level)
+        c00 = wp.lerp(table[r[0]], table[r[1]], u)
+        c10 = wp.lerp(table[r[2]], table[r[3]], u)
+        c01 = wp.lerp(table[r[4]], table[r[5]], u)
+        c11 = wp.lerp(table[r[6]], table[r[7]], u)
+        value = wp.lerp(wp.lerp(c00, c10, v), wp.lerp(c01, c11, v), w)
+        if added == 1:
+            value = value + encoded[i, column]
+        encoded[i, column] = value
 
     def add_table_gradient(
-        first_point: int, first_level: int, last_level: int,
-        points: wp.array(dtype=wp.vec3), table_gradient: wp.array(dtype=Feature),
-        layout: wp.array(dtype=wp.vec4i), gradient: wp.array2d(dtype=Feature),
+        first_point: int, level: wp.vec4i, column: int, added: int,
+        points: wp.array(dtype=wp.vec3), table_gradient: wp.array(dtype=Feature), gradient: wp.array2d(dtype=Feature),
     ):  # fmt: skip
         i = wp.tid() + first_point
-        p = points[i]
-        for level_index in range(first_level, last_level):
-            level = layout[level_index]
-            q = p * float(level[0])
-            x = _cell(q[0], level[0])
-            y = _cell(q[1], level[0])
-            z = _cell(q[2], level[0])
-            u = q[0] - float(x)
-            v = q[1] - float(y)
-            w = q[2] - float(z)
-            g = gradient[i, level_index]
-            low = g * (1.0 - w)
-            high = g * w
-            wp.atomic_add(table_gradient, _row(x, y, z, level), low * ((1.0 - u) * (1.0 - v)))
-            wp.atomic_add(table_gradient, _row(x + 1, y, z, level), low * (u * (1.0 - v)))
-            wp.atomic_add(table_gradient, _row(x, y + 1, z, level), low * ((1.0 - u) * v))
-            wp.atomic_add(table_gradient, _row(x + 1, y + 1, z, level), low * (u * v))
-            wp.atomic_add(table_gradient, _row(x, y, z + 1, level), high * ((1.0 - u) * (1.0 - v)))
-            wp.atomic_add(table_gradient, _row(x + 1, y, z + 1, level), high * (u * (1.0 - v)))
-            wp.atomic_add(table_gradient, _row(x, y + 1, z + 1, level), high * ((1.0 - u) * v))
-            wp.atomic_add(table_gradient, _row(x + 1, y + 1, z + 1, level), high * (u * v))
+        q = points[i] * float(level[0])
+        x = _cell(q[0], level[0])
+        y = _cell(q[1], level[0])
+        z = _cell(q[2], level[0])
+        u = q[0] - float(x)
+        v = q[1] - float(y)
+        w = q[2] - float(z)
+        r = corners(x, y, z, level)
+        g = gradient[i, column]
+        g00 = g * ((1.0 - v) * (1.0 - w))
+        g10 = g * (v * (1.0 - w))
+        g01 = g * ((1.0 - v) * w)
+        g11 = g * (v * w)
+        wp.atomic_add(table_gradient, r[0], g00 * (1.0 - u))
+        wp.atomic_add(table_gradient, r[1], g00 * u)
+        wp.atomic_add(table_gradient, r[2], g10 * (1.0 - u))
+        wp.atomic_add(table_gradient, r[3], g10 * u)
+        wp.atomic_add(table_gradient, r[4], g01 * (1.0 - u))
+        wp.atomic_add(table_gradient, r[5], g01 * u)
+        wp.atomic_add(table_gradient, r[6], g11 * (1.0 - u))
+        wp.atomic_add(table_gradient, r[7], g11 * u)
 
     def point_gradient(
-        first_point: int, first_level: int, last_level: int,
-        points: wp.array(dtype=wp.vec3), table: wp.array(dtype=Feature),
-        layout: wp.array(dtype=wp.vec4i), gradient: wp.array2d(dtype=Feature), points_gradient: wp.array(dtype=wp.vec3),
+        first_point: int, level: wp.vec4i, column: int, added: int,
+        points: wp.array(dtype=wp.vec3), table: wp.array(dtype=Feature), gradient: wp.array2d(dtype=Feature),
+        points_gradient: wp.array(dtype=wp.vec3),
     ):  # fmt: skip
         i = wp.tid() + first_point
-        p = points[i]
-        total = wp.vec3(0.0, 0.0, 0.0)
-        for level_index in range(first_level, last_level):
-            level = layout[level_index]
-            q = p * float(level[0])
-            x = _cell(q[0], level[0])
-            y = _cell(q[1], level[0])
-            z = _cell(q[2], level[0])
-            u = q[0] - float(x)
-            v = q[1] - float(y)
-            w = q[2] - float(z)
-            g = gradient[i, level_index]
-            c000 = wp.dot(g, table[_row(x, y, z, level)])
-            c100 = wp.dot(g, table[_row(x + 1, y, z, level)])
-            c010 = wp.dot(g, table[_row(x, y + 1, z, level)])
-            c110 = wp.dot(g, table[_row(x + 1, y + 1, z, level)])
-            c001 = wp.dot(g, table[_row(x, y, z + 1, level)])
-            c101 = wp.dot(g, table[_row(x + 1, y, z + 1, level)])
-            c011 = wp.dot(g, table[_row(x, y + 1, z + 1, level)])
-            c111 = wp.dot(g, table[_row(x + 1, y + 1, z + 1, level)])
-            du = wp.lerp(wp.lerp(c100 - c000, c110 - c010, v), wp.lerp(c101 - c001, c111 - c011, v), w)
-            dv = wp.lerp(wp.lerp(c010 - c000, c110 - c100, u), wp.lerp(c011 - c001, c111 - c101, u), w)
-            dw = wp.lerp(wp.lerp(c001 - c000, c101 - c100, u), wp.lerp(c011 - c010, c111 - c110, u), v)
-            total = total + wp.vec3(du, dv, dw) * float(level[0])
-        points_gradient[i] = total
+        q = points[i] * float(level[0])
+        x = _cell(q[0], level[0])
+        y = _cell(q[1], level[0])
+        z = _cell(q[2], level[0])
+        u = q[0] - float(x)
+        v = q[1] - float(y)
+        w = q[2] - float(z)
+        r = corners(x, y, z, level)
+        g = gradient[i, column]
+        c000 = wp.dot(g, table[r[0]])
+        c100 = wp.dot(g, table[r[1]])
+        c010 = wp.dot(g, table[r[2]])
+        c110 = wp.dot(g, table[r[3]])
+        c001 = wp.dot(g, table[r[4]])
+        c101 = wp.dot(g, table[r[5]])
+        c011 = wp.dot(g, table[r[6]])
+        c111 = wp.dot(g, table[r[7]])
+        du = wp.lerp(wp.lerp(c100 - c000, c110 - c010, v), wp.lerp(c101 - c001, c111 - c011, v), w)
+        dv = wp.lerp(wp.lerp(c010 - c000, c110 - c100, u), wp.lerp(c011 - c001, c111 - c101, u), w)
+        dw = wp.lerp(wp.lerp(c001 - c000, c101 - c100, u), wp.lerp(c011 - c010, c111 - c110, u), v)
+        points_gradient[i] = points_gradient[i] + wp.vec3(du, dv, dw) * float(level[0])
 
     compiled = {
         kernel.__name__: wp.kernel(kernel, enable_backward=False, module="unique")
         for kernel in (encode, add_table_gradient, point_gradient)
     }
     for kernel in compiled.values():
-        kernel.module.load("cpu")  # before the threads race to compile it
-    return SimpleNamespace(Feature=Feature, **compiled)
+        kernel.module.load("cpu")
+    return SimpleNamespace(**compiled)

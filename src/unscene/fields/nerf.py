@@ -58,7 +58,7 @@ class Nerf(nn.Module):
         self.register_buffer("center", center.float())
         self.register_buffer("radius", radius.float())
         self.grid = HashGrid(config.grid, generator)
-        self.proposal_grid = HashGrid(config.proposal_grid, generator)
+        self.proposal_grid = HashGrid(config.proposal_grid, generator, summed=True)
         encoded = config.grid.levels * config.grid.features
         self.network = Perceptron(encoded, config.hidden, 4 + APPEARANCE_FEATURES, generator)
         if config.view_dependence:
