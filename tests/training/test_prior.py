@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from unscene.priors.architecture import build_autoencoder, build_parts, build_tokenizer
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
@@ -17,7 +17,7 @@ from unscene.training import prior
 from unscene.training.prior import PriorTraining, train_prior
 from unscene.training.prior_data import PhotoFolder, draw_batch, random_mask
 from unscene.training.prior_export import export_pipeline, load_parts, whiten_latents
-from unscene.training.prior_objectives import DenoisingObjective
+from unscene.training.prior_objectives import VGG_LAYERS, DenoisingObjective
 from unscene.training.prior_schedule import draw_times, learning_rate_factor
 from unscene.training.procedural import PAINTERS, procedural_image
 
@@ -122,7 +122,7 @@ def test_times_follow_the_logit_normal_draw():
 
 def test_the_denoising_loss_learns_a_single_batch():
     parts = build_parts(width=0.25)
-    objective = DenoisingObjective(parts, unmasked_weight=0.2)
+    objective = DenoisingObjective(parts, None, unmasked_weight=0.2, perceptual=0.0)
     generator = torch.Generator().manual_seed(0)
     inputs = {
         "images": torch.rand(4, 3, 32, 32, generator=generator),
@@ -142,6 +142,53 @@ def test_the_denoising_loss_learns_a_single_batch():
     assert losses[-1] < 0.3 * losses[0]
     assert all(p.grad is not None for n, p in objective.network.named_parameters() if "text_encoder" in n)
     assert all(p.grad is None for p in objective.autoencoder.parameters())
+
+
+def test_a_perfect_velocity_denoises_to_the_truth_at_any_noise_level():
+    parts = build_parts(width=0.25)
+    objective = DenoisingObjective(parts, None, unmasked_weight=0.2, perceptual=0.0)
+    generator = torch.Generator().manual_seed(0)
+    latents, noise = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
+    times = torch.tensor([1, 500, 999])
+    noisy = parts.scheduler.add_noise(latents, noise, times)
+    velocity = parts.scheduler.get_velocity(latents, noise, times)
+    torch.testing.assert_close(objective._denoised(noisy, velocity, times), latents, rtol=0, atol=1e-5)
+
+
+def test_the_perceptual_term_looks_into_the_hole_alone_and_teaches_the_unet(tmp_path):
+    parts = build_parts(width=0.25)
+    weights = random_vgg(tmp_path / "vgg.safetensors")
+    objective = DenoisingObjective(parts, weights, unmasked_weight=0.2, perceptual=1.0)
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.zeros(2, 1, 32, 32)
+    masks[..., :16] = 1
+    inputs = {
+        "images": torch.rand(2, 3, 32, 32, generator=generator),
+        "masks": masks,
+        "tokens": parts.tokenizer(["a photo"] * 2, padding="max_length", return_tensors="pt").input_ids,
+        "noise": torch.randn(2, 4, 8, 8, generator=generator),
+        "times": torch.tensor([300, 800]),
+    }
+    terms = objective(**inputs)
+    terms["perceptual"].backward()
+    gradients = [p.grad for p in objective.network.parameters() if p.grad is not None]
+    assert gradients and all(g.isfinite().all() for g in gradients) and any(g.abs().max() > 0 for g in gradients)
+    plain = DenoisingObjective(parts, None, unmasked_weight=0.2, perceptual=1.0)(**inputs)
+    torch.testing.assert_close(terms["loss"], plain["loss"] + terms["perceptual"])
+    with torch.no_grad():
+        nothing = objective(**inputs | {"masks": torch.zeros_like(masks)})
+    assert nothing["perceptual"] == 0
+
+
+def random_vgg(path):
+    """Weights of the first VGG19 layers with their true shapes, drawn at random."""
+    generator, state, channels = torch.Generator().manual_seed(0), {}, 3
+    for layer, width in zip(VGG_LAYERS, (64, 64, 128, 128, 256, 256), strict=True):
+        state[f"{layer}.weight"] = torch.randn(width, channels, 3, 3, generator=generator) / (9 * channels) ** 0.5
+        state[f"{layer}.bias"] = torch.zeros(width)
+        channels = width
+    save_file(state, str(path))
+    return path
 
 
 def test_whitened_latents_decode_to_the_same_image():

@@ -47,7 +47,8 @@ class PriorTraining:
     initial: Path | None = None
     """Pipeline folder to start from instead of random weights; with `autoencoder_steps` 0 its autoencoder stays."""
     vgg_weights: Path | None = None
-    """Safetensors of the first VGG19 layers for the autoencoder's perceptual loss; without it the loss is L1 alone."""
+    """Safetensors of the first VGG19 layers for the perceptual losses; without it the autoencoder's loss is L1 and the
+    U-Net's the regression alone."""
     width: float = 1.0
     """Scale of all channel counts; 1.0 is the bundled model."""
     autoencoder_steps: int = 6000
@@ -66,6 +67,8 @@ class PriorTraining:
     """The same for the U-Net and text encoder."""
     perceptual: float = 0.1
     """Weight of the VGG feature distance beside L1."""
+    unet_perceptual: float = 0.1
+    """Weight of the VGG feature distance of the decoded one-step denoising, beside the regression."""
     kl: float = 1e-4
     """Weight of the autoencoder's mean KL divergence."""
     unmasked_weight: float = 0.2
@@ -153,7 +156,9 @@ def autoencoder_stage(run: Run) -> Stage:
 
 def unet_stage(run: Run) -> Stage:
     config, parts = run.config, run.parts
-    objective = DenoisingObjective(parts, unmasked_weight=config.unmasked_weight)
+    objective = DenoisingObjective(
+        parts, config.vgg_weights, unmasked_weight=config.unmasked_weight, perceptual=config.unet_perceptual
+    )
 
     def inputs(batch: PriorBatch, rng: np.random.Generator) -> dict[str, Tensor]:
         captions = ["" if rng.random() < config.text_dropout else caption for caption in batch.captions]
