@@ -14,7 +14,9 @@ from torch import Tensor
 
 from unscene.files import write_png
 from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, ShiftMapInpainter, TeleaInpainter
-from unscene.priors.latent_diffusion import BUNDLED, LatentDiffusionInpainter
+from unscene.priors.diffusion_checkpoints import BUNDLED
+from unscene.priors.diffusion_config import DiffusionConfig
+from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 from unscene.training.prior_data import PhotoFolder, random_mask
 from unscene.training.prior_export import sheet
 from unscene.training.prior_objectives import VGGDistance
@@ -63,7 +65,7 @@ class Score:
 def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
     """Fill the same holes in several ways and compare with the truth; prints a Markdown table."""
     images, masks = _holes(config)
-    model = LatentDiffusionInpainter.load(config.model, prompt="a photo")
+    model = LatentDiffusionInpainter.load(config.model, DiffusionConfig(prompt="a photo", guidance=1))
     generator = torch.Generator().manual_seed(config.seed)
     shape = (len(images), model.latent_channels, *model.latent_size(config.height, config.width))
     noise = torch.randn(shape, generator=generator)

@@ -19,6 +19,7 @@ from torch import Tensor
 from unscene.files import atomic_write
 from unscene.priors.architecture import PipelineParts
 from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.diffusion_checkpoints import Checkpoint
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 from unscene.training.prior_data import PriorBatch
 
@@ -109,7 +110,7 @@ def reconstruction_sheet(autoencoder: AutoencoderKL, images: Tensor) -> np.ndarr
 def inpainting_sheet(parts: PipelineParts, batch: PriorBatch) -> np.ndarray:
     """Masked images, exemplar fills, the model on top of them at half noise, the model alone, the truth."""
     images, masks = batch.images.permute(0, 2, 3, 1), batch.masks[:, 0] > 0.5
-    model = LatentDiffusionInpainter(as_pipeline(parts))
+    model = LatentDiffusionInpainter(Checkpoint(as_pipeline(parts), "in training"))
     generator = torch.Generator().manual_seed(0)
     start = ExemplarInpainter().inpaint(images, masks, generator=generator)
     shape = (len(images), model.latent_channels, *model.latent_size(*images.shape[1:3]))

@@ -41,9 +41,7 @@ class AutoencoderObjective(nn.Module):
         }
         loss = terms["l1"] + self.kl * terms["kl"]
         if self.vgg is not None:
-            # the middle two thirds: less than half the cost, and none of the padding's influence
-            height, width = images.shape[-2:]
-            part = (..., slice(height // 6, height - height // 6), slice(width // 6, width - width // 6))
+            part = _middle(images)
             terms["perceptual"] = self.vgg(decoded[part] / 2 + 0.5, images[part])
             loss = loss + self.perceptual * terms["perceptual"]
         terms["psnr"] = -10 * torch.log10((decoded.detach() - target).square().mean() / 4)
@@ -87,8 +85,10 @@ class DenoisingObjective(nn.Module):
             some = slice(None, None, 2)
             denoised = self._denoised(noisy[some], predicted[some], times[some])
             decoded = self.autoencoder.decode(denoised / self.autoencoder.config.scaling_factor).sample.float()
-            distance = self.vgg.distance_map(decoded / 2 + 0.5, images[some])
-            terms["perceptual"] = (distance * masks[some]).sum() / masks[some].sum().clamp(min=1)
+            part = _middle(images)
+            distance = self.vgg.distance_map(decoded[part] / 2 + 0.5, images[some][part])
+            inside = masks[some][part]
+            terms["perceptual"] = (distance * inside).sum() / inside.sum().clamp(min=1)
             terms["loss"] = terms["loss"] + self.perceptual * terms["perceptual"]
         return terms
 
@@ -96,6 +96,12 @@ class DenoisingObjective(nn.Module):
         """The latents that a predicted velocity points at: sqrt(alpha) z - sqrt(1 - alpha) v."""
         alpha = self.scheduler.alphas_cumprod.to(noisy.device)[times].view(-1, 1, 1, 1)
         return alpha.sqrt() * noisy - (1 - alpha).sqrt() * velocity
+
+
+def _middle(images: Tensor) -> tuple:
+    """The middle two thirds of N C H W images: less than half the cost, and none of the padding's influence."""
+    height, width = images.shape[-2:]
+    return (..., slice(height // 6, height - height // 6), slice(width // 6, width - width // 6))
 
 
 class VGGDistance(nn.Module):
