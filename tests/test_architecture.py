@@ -15,7 +15,7 @@ LEVELS = [
     {"scenes", "fields", "priors", "losses", "evaluation.metrics"},
     {"training"},
     {"methods"},
-    {"evaluation", "export", "results", "screen", "viewer"},
+    {"evaluation", "export", "doctor", "results", "screen", "viewer"},
     {"pipeline"},
     {"commands", "cli"},
 ]
@@ -25,17 +25,29 @@ IMPORTERS = {  # heavy package -> the modules that may import it
     "accelerate": {"training.prior"},
     "diffusers": {
         "priors.architecture",
-        "priors.latent_diffusion",
+        "priors.diffusion_checkpoints",
         "training.prior_export",
         "training.prior_objectives",
     },
     "pycolmap": {"scenes.colmap"},
     "torchvision": set(),
-    "transformers": {"priors.architecture", "priors.latent_diffusion"},
+    "transformers": {"priors.architecture", "priors.depth_network", "priors.diffusion_checkpoints"},
     "tyro": {"commands", "training.prior_evaluation"},
     "warp": {"fields.hash_grid"},
 }
-ONE_IMPORTER = {"gsplat", "imageio", "jinja2", "mitsuba", "peft", "rich", "torchmetrics", "trimesh", "viser"}
+ONE_IMPORTER = {
+    "gsplat",
+    "imageio",
+    "jinja2",
+    "mitsuba",
+    "onnxruntime",
+    "peft",
+    "rich",
+    "skimage",
+    "torchmetrics",
+    "trimesh",
+    "viser",
+}
 
 
 def imported_names(path: Path) -> set[str]:

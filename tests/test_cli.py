@@ -91,6 +91,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture) -> 
     ("export", ["--format", "--out"]),
     ("evaluate", ["--truth", "--json"]),
     ("demo", ["--out"]),
+    ("customize", ["--out", "--prior", "--holdout", "--seed", "--resume"]),
 ])  # fmt: skip
 def test_commands_take_the_options_they_promise(
     command: str, options: list[str], capsys: pytest.CaptureFixture
@@ -197,12 +198,33 @@ def _halve(folder: Path) -> None:
         cv2.imwrite(str(file), cv2.resize(mask, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
 
 
+def test_priors_tells_what_is_usable_and_what_the_rest_lacks(capsys: pytest.CaptureFixture) -> None:
+    assert main(["priors"]) == 0
+    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["exemplar"].startswith("yes") and lines["bundled"].startswith("yes")
+    assert {"sd-1.5", "sd-2", "sdxl", "lama", "files:DIR"} <= lines.keys()
+    assert all(len(line.split(maxsplit=2)) == 3 for line in lines.values())  # each says why
+
+
+def test_doctor_reports_devices_memory_versions_and_caches(capsys: pytest.CaptureFixture) -> None:
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in (torch.__version__, "GB", "compiled kernels"))
+
+
+def test_a_prior_that_is_not_there_leaves_no_run(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    text = failure(["remove", str(capture), "--out", str(tmp_path / "run"), "--prior", "nothing"], capsys)
+    assert text == "nothing: expected a folder, a .safetensors file or a hub checkpoint's name, found none."
+    assert not (tmp_path / "run").exists()
+
+
 # Errors: what was expected, what came, what to do
 
 
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture) -> None:
     assert failure(["paint"], capsys) == (
-        "unscene: expected a command, one of demo, fit, remove, render, export, evaluate, train; got 'paint'."
+        "unscene: expected a command, one of demo, fit, remove, render, export, evaluate, customize, "
+        "priors, doctor, train; got 'paint'."
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from safetensors.torch import load_file
 from torch import Tensor
 
 import unscene
@@ -23,7 +24,13 @@ from unscene.export import write_points
 from unscene.fields.field import render_view
 from unscene.geometry.masks import dilate
 from unscene.methods import InNOutConfig, NaiveConfig
+from unscene.methods.customization import CustomizationConfig
 from unscene.methods.patches import PatchConfig
+from unscene.pipeline import CustomizeOptions, customize
+from unscene.priors.choose import load_prior
+from unscene.priors.depth import Estimate
+from unscene.priors.diffusion_config import CustomizeConfig, DiffusionConfig
+from unscene.priors.prior_error import PriorError
 from unscene.results import Run, Truth
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import read_cameras, write_frames
@@ -229,6 +236,89 @@ def test_remove_with_the_bundled_prior(scene: Scene, tmp_path: Path) -> None:
     )  # fmt: skip
     assert any("inpainted views" in note for note in notes)
     assert json.loads((run.folder / "config.json").read_text())["prior"] == "bundled-diffusion"
+
+
+SHORT = unscene.FitConfig(steps=2, checkpoint_seconds=0)
+TAUGHT = CustomizationConfig(CustomizeConfig(rank=2, batch=2, crop=48), fit=SHORT)
+
+
+def test_a_prior_taught_the_scene_removes_and_is_kept(scene: Scene, tmp_path: Path) -> None:
+    options = replace(QUICK_REMOVE, prior="bundled", customize=True, customization=TAUGHT, video_frames=0)
+    notes: list[str] = []
+    run = unscene.remove(scene, tmp_path / "run", options, watch=lambda e: notes.append(getattr(e, "text", "")))
+    assert any("customised to the scene" in note for note in notes)
+    kept = run.folder / "customization"
+    assert {file.name for file in kept.iterdir()} == {"pytorch_lora_weights.safetensors", "scene_token.safetensors"}
+    diffusion = DiffusionConfig(customization=kept)
+    assert "<scene>" in load_prior("bundled", diffusion).config.prompt  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_customize_writes_what_remove_would(scene: Scene, tmp_path: Path, report_every_step: None) -> None:
+    options = CustomizeOptions(customization=TAUGHT)
+    first = customize(scene, tmp_path / "a", options)
+
+    class Kill(Exception):
+        pass
+
+    def kill(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 2:
+            raise Kill
+
+    with pytest.raises(Kill):
+        customize(scene, tmp_path / "b", options, watch=kill)
+    second = customize(scene, tmp_path / "b", options, resume=True)
+    for name in ("pytorch_lora_weights.safetensors", "scene_token.safetensors"):
+        a, b = load_file(str(first / name)), load_file(str(second / name))
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_only_diffusion_priors_can_be_taught(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match="expected a diffusion prior, got 'exemplar'"):
+        unscene.remove(scene, tmp_path / "run", replace(QUICK_REMOVE, customize=True))
+    with pytest.raises(PriorError, match="expected a diffusion prior, got 'telea'"):
+        customize(scene, tmp_path / "run", CustomizeOptions(prior="telea"))
+    assert not (tmp_path / "run").exists()
+
+
+def write_inpaintings(scene: Scene, folder: Path, views: list[int]) -> Path:
+    """Grey in place of the object, as some other tool might leave it."""
+    folder.mkdir()
+    for view in views:
+        assert scene.masks is not None
+        image = torch.where(scene.masks[view][..., None], 0.5, scene.image(view))
+        pixels = (image * 255).round().byte().numpy()
+        cv2.imwrite(str(folder / f"{Path(scene.names[view]).stem}.png"), pixels[..., ::-1])
+    return folder
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_inpaintings_made_elsewhere_are_used_as_they_are(scene: Scene, tmp_path: Path, count: int) -> None:
+    views = scene.train.tolist()[:count]
+    folder = write_inpaintings(scene, tmp_path / "inpainted", views)
+    notes: list[str] = []
+    options = replace(QUICK_REMOVE, prior=f"files:{folder}", fill="mask")
+    unscene.remove(scene, tmp_path / "run", options, watch=lambda e: notes.append(getattr(e, "text", "")))
+    assert any(f"stage 3 learns from {count} inpaintings" in note for note in notes)
+    chosen = next(note for note in notes if note.startswith("base view: "))
+    assert any(scene.names[view] in chosen for view in views)
+
+
+def test_a_depth_network_is_asked_about_the_base_view_and_named(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Network:
+        def estimate(self, image: Tensor) -> Estimate:
+            asked.append(image.shape)
+            return Estimate(torch.rand(image.shape[:2], generator=torch.Generator().manual_seed(0)), True, "a network")
+
+    monkeypatch.setattr("unscene.priors.depth_network.DepthNetwork.load", lambda source, device: Network())
+    notes: list[str] = []
+    options = replace(QUICK_REMOVE, depth="zoedepth", fill="mask")
+    unscene.remove(scene, tmp_path / "run", options, watch=lambda e: notes.append(getattr(e, "text", "")))
+    assert asked == [(scene.cameras.height, scene.cameras.width, 3)]
+    assert "depth behind the object: a network, aligned" in notes
 
 
 def test_remove_without_masks_tells_where_to_put_them(scene: Scene, tmp_path: Path) -> None:

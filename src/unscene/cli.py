@@ -13,6 +13,9 @@ COMMANDS = {
     "render": "render a finished run from its test views, along a path, or from a file of cameras",
     "export": "write a run's cleaned data set, coloured points or video somewhere else",
     "evaluate": "score a run against images of what is really there",
+    "customize": "teach a diffusion prior a scene, for remove and for diffusers",
+    "priors": "list what can fill images on this machine, and why the rest cannot",
+    "doctor": "report devices, memory, versions and caches",
     "train": "train the bundled prior",
 }
 HELP = """usage: unscene COMMAND [OPTIONS]
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         commands = importlib.import_module("unscene.commands")
         return commands.run(command, arguments[1:])
     except KeyboardInterrupt:
-        resumable = command in ("demo", "fit", "remove")
+        resumable = command in ("demo", "fit", "remove", "customize")
         return _fail("interrupted" + ("; repeat the command with --resume to go on." if resumable else "."), status=130)
     except Exception as error:
         explanation = _explain(error)
@@ -54,11 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explain(error: Exception) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
+    from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    if isinstance(error, SceneError | RunError):
+    if isinstance(error, PriorError | SceneError | RunError):
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."

@@ -14,12 +14,14 @@ import torch
 import tyro
 from tyro.conf import Positional
 
+from unscene.doctor import examine
 from unscene.export import write_points, write_video
 from unscene.files import atomic_write
 from unscene.geometry.cameras import orbit_path
 from unscene.methods import InNOutConfig
-from unscene.pipeline import FitOptions, RemoveOptions, fit, remove
+from unscene.pipeline import CustomizeOptions, FitOptions, RemoveOptions, customize, fit, remove
 from unscene.priors.autoencoder_features import AutoencoderFeatures
+from unscene.priors.choose import available_priors
 from unscene.results import PATH_FRAMES, Run, Truth, evaluate, open_run, scene_truth
 from unscene.scenes.image_files import image_size, list_images, read_image
 from unscene.scenes.load import load_scene
@@ -220,6 +222,42 @@ def _read(file: Path) -> np.ndarray:
     return read_image(file, file.name, image_size(file, file.name))
 
 
+def _customize(
+    source: Source,
+    out: Path,
+    holdout: int = 0,
+    resume: bool = False,
+    options: Annotated[CustomizeOptions, tyro.conf.arg(name="")] = CustomizeOptions(),  # noqa: B008
+) -> None:
+    """Teach a diffusion prior a scene: LoRA and a scene token, for `--diffusion.customization OUT` and for diffusers.
+
+    Args:
+        source: the scene; nothing is learnt inside its masks.
+        out: folder to write.
+        holdout: keep every so manieth view out, 0 none.
+        resume: go on with an interrupted run.
+        options: everything else.
+    """
+    scene = source.load(holdout)
+    with Screen() as screen:
+        folder = customize(scene, out, options, resume=resume, watch=screen, source=source.record(holdout))
+    print(folder)
+
+
+def _priors() -> None:
+    """List what can fill images on this machine, and why the rest cannot."""
+    rows = list(available_priors())
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{'yes' if row.usable else 'no ':<4}{row.name:<{width}}  {row.remark}")
+
+
+def _doctor() -> None:
+    """Report devices, memory, versions and caches."""
+    for name, finding in examine():
+        print(f"{name:<30}{finding}")
+
+
 def _train_prior(arguments: list[str]) -> None:
     if arguments[:1] != ["prior"] and arguments[:1] not in (["--help"], ["-h"]):
         raise SceneError("train: expected `unscene train prior`, the one model there is to train.")
@@ -235,6 +273,7 @@ def run(command: str, arguments: list[str]) -> int:
         return 0
     functions = {
         "demo": _demo, "fit": _fit, "remove": _remove, "render": _render, "export": _export, "evaluate": _evaluate,
+        "customize": _customize, "priors": _priors, "doctor": _doctor,
     }  # fmt: skip
     tyro.cli(functions[command], args=arguments, prog=f"unscene {command}", config=(tyro.conf.FlagCreatePairsOff,))
     return 0

@@ -21,13 +21,19 @@ from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.geometry.masks import dilate
 from unscene.methods import METHODS, InNOutConfig, NaiveConfig
+from unscene.methods.customization import CustomizationConfig, customize_prior
 from unscene.methods.result import Removal
+from unscene.methods.single_view_prior import DepthEstimator
 from unscene.priors.autoencoder_features import AutoencoderFeatures
-from unscene.priors.choose import PriorName, load_prior
+from unscene.priors.choose import load_prior
+from unscene.priors.diffusion_config import DiffusionConfig
+from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.priors.prior_error import PriorError
 from unscene.results import Run, Truth, Watch, evaluate, ignore, keep_run, view_key
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
+from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, StepDone
 from unscene.training.fit import FitConfig
 from unscene.training.fit import fit as fit_field
@@ -56,13 +62,36 @@ class FitOptions:
 
 
 @dataclass(frozen=True)
+class CustomizeOptions:
+    """Teach a diffusion prior a scene."""
+
+    prior: str = "bundled"
+    """Diffusion prior to teach, see `unscene priors`."""
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    """How it is loaded."""
+    customization: CustomizationConfig = field(default_factory=CustomizationConfig)
+    """How it is taught."""
+    seed: int = 0
+    """Of all random numbers."""
+
+
+@dataclass(frozen=True)
 class RemoveOptions:
     """Take the masked object out of a scene."""
 
     method: MethodName = "in-n-out"
     """The paper to follow."""
-    prior: PriorName = "exemplar"
-    """What fills images: exemplar copies along surfaces; bundled lets the small diffusion model go over that."""
+    prior: str = "exemplar"
+    """What fills images: exemplar copies along surfaces; bundled lets the small diffusion model go over that; others
+    as `unscene priors` lists them, a checkpoint's folder or file, a hub id, lama:FILE, files:DIR."""
+    depth: str = "field"
+    """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    """Settings of a diffusion prior."""
+    customize: bool = False
+    """Teach a diffusion prior the scene first (MALD-NeRF's per-scene customisation)."""
+    customization: CustomizationConfig = field(default_factory=CustomizationConfig)
+    """How it is taught."""
     fill: Literal["unseen", "mask"] = "unseen"
     """Inpaint only what no view has seen, or the whole object mask as the papers do."""
     mask_margin: int = 2
@@ -113,13 +142,20 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
             "into masks/, or name their folder with --masks."
         )
     started = time.monotonic()
-    prior, features = load_prior(options.prior), AutoencoderFeatures()
+    prior, features = load_prior(options.prior, options.diffusion), AutoencoderFeatures()
+    if options.customize:
+        _check_customizable(prior)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
+    estimate_depth = _depth_estimator(options)
     folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
     masked = scene.with_masks(dilate(scene.masks, options.mask_margin)) if options.mask_margin else scene
+    checkpoints = folder.checkpoints(options.seed)
+    if options.customize:
+        taught = _with_effort(options.customization, options.effort)
+        prior = _drain(_customized(prior, masked, taught, checkpoints, folder), watch)
     method = METHODS[options.method][0]
     config = _with_effort(options.in_n_out if options.method == "in-n-out" else options.naive, options.effort)
-    generator = method(masked, prior, features, config, folder.checkpoints(options.seed), fill=options.fill)
+    generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
     removal: Removal = _drain(generator, watch)
     run = keep_run(folder, removal.field, scene)
     _write_results(run, folder, masked, removal, options, watch)
@@ -133,6 +169,40 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
+
+
+def _depth_estimator(options: RemoveOptions) -> DepthEstimator | None:
+    if options.depth == "field":
+        return None
+    from unscene.priors.depth_network import DepthNetwork  # loads transformers: seconds
+
+    return DepthNetwork.load(options.depth, device=options.diffusion.device).estimate
+
+
+def customize(scene: Scene, out: Path | str, options: CustomizeOptions = CustomizeOptions(), *, resume: bool = False,
+              watch: Watch = ignore, source: dict[str, Any] | None = None) -> Path:  # fmt: skip
+    """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
+    model = load_prior(options.prior, options.diffusion)
+    _check_customizable(model)
+    record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
+    folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
+    _drain(_customized(model, scene, options.customization, folder.checkpoints(options.seed), folder), watch)
+    return folder.path / "customization"
+
+
+def _check_customizable(prior: Inpainter) -> None:
+    if not isinstance(prior, LatentInpainter):
+        raise PriorError(f"customize: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+
+
+def _customized(
+    prior: Any, scene: Scene, config: CustomizationConfig, checkpoints: Checkpoints, folder: RunFolder
+) -> Generator[Event, None, Inpainter]:
+    """The prior once it knows the scene; what it has learnt is kept in the run folder."""
+    customization = yield from customize_prior(prior, scene, config, checkpoints)
+    if not (folder.path / "customization").exists():
+        customization.save(folder.path / "customization")
+    return customization.finish()
 
 
 def _with_effort(config: Any, effort: float) -> Any:

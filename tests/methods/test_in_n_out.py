@@ -122,7 +122,7 @@ def stages_of(log: list[Event]) -> list[str]:
 def bundled() -> LatentInpainter:
     from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 
-    return LatentDiffusionInpainter.load(steps=2)
+    return LatentDiffusionInpainter.load().with_settings(steps=2)
 
 
 @pytest.fixture(params=["bundled", "exemplar"])

@@ -10,8 +10,11 @@ from PIL import Image
 from unscene.priors.architecture import build_parts
 from unscene.priors.attention import CrossViewAttention, cross_view_attention
 from unscene.priors.classical import TeleaInpainter
+from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint
+from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.inpainter import LatentInpainter
-from unscene.priors.latent_diffusion import BUNDLED, LatentDiffusionInpainter, composite, mask_to_latent
+from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+from unscene.priors.mask_blending import composite, mask_to_latent
 from unscene.training.prior_export import as_pipeline
 
 HEIGHT, WIDTH = 45, 53
@@ -22,7 +25,7 @@ def model() -> LatentDiffusionInpainter:
     parts = build_parts(width=0.25, seed=3)
     for part in (parts.unet, parts.autoencoder, parts.text_encoder):
         part.requires_grad_(False).eval()
-    return LatentDiffusionInpainter(as_pipeline(parts))
+    return LatentDiffusionInpainter(Checkpoint(as_pipeline(parts), "tiny"))
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def test_what_lies_under_the_mask_has_no_influence(model, views):
 
 def test_same_generator_same_fill(model, views):
     images, masks, _ = views
-    model = dataclasses.replace(model, starter=TeleaInpainter(), strength=0.5)
+    model = dataclasses.replace(model.with_settings(strength=0.5), starter=TeleaInpainter())
     fills = [model.inpaint(images, masks, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(fills[0], fills[1])
     assert not torch.equal(fills[0], fills[2])
@@ -68,7 +71,7 @@ def test_same_generator_same_fill(model, views):
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 def test_own_weight_one_is_plain_inpainting_bit_for_bit(model, views, guidance):
     images, masks, noise = views
-    model.guidance, model.prompt = guidance, "a photo of a wall"
+    model = model.with_settings(guidance=guidance, prompt="a photo of a wall")
     plain = model.inpaint_latent(images, masks, noise=noise, steps=2)
     shared = model.inpaint_latent(images, masks, noise=noise, steps=2, base=1, own_weight=1.0)
     assert torch.equal(plain, shared)
@@ -81,7 +84,6 @@ def test_own_weight_one_is_plain_inpainting_bit_for_bit(model, views, guidance):
     unet.set_attn_processor({n: processor if ".attn1." in n else p for n, p in original.items()})
     torch.testing.assert_close(unet(latents, 500, text).sample, expected, rtol=0, atol=0)
     unet.set_attn_processor(original)
-    model.guidance, model.prompt = 1.0, ""
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
@@ -89,10 +91,9 @@ def test_identical_views_get_identical_fills_and_the_base_keeps_its_own(model, v
     images, masks, noise = views
     images, noise = images.clone(), noise.clone()
     images[2], noise[2] = images[0], noise[0]
-    model.guidance, model.prompt = guidance, "a photo of a wall"
+    model = model.with_settings(guidance=guidance, prompt="a photo of a wall")
     plain = model.inpaint_latent(images, masks, noise=noise, steps=2)
     shared = model.inpaint_latent(images, masks, noise=noise, steps=2, base=2, own_weight=0.2)
-    model.guidance, model.prompt = 1.0, ""
     torch.testing.assert_close(shared[0], shared[2], rtol=0, atol=1e-5)
     torch.testing.assert_close(shared[2], plain[2], rtol=0, atol=1e-5)
     assert (shared[1] - plain[1]).abs().max() > 1e-3  # a different view does feel the base
@@ -169,5 +170,5 @@ def test_the_bundled_folder_is_a_stable_diffusion_pipeline():
 
 
 def test_the_bundled_model_loads_as_an_inpainter():
-    model = LatentDiffusionInpainter.load(prompt="a photo")
-    assert (model.name, model.latent_size(189, 252), model.prompt) == ("bundled-diffusion", (48, 64), "a photo")
+    model = LatentDiffusionInpainter.load(config=DiffusionConfig(prompt="a photo"))
+    assert (model.name, model.latent_size(189, 252), model.config.prompt) == ("bundled-diffusion", (48, 64), "a photo")

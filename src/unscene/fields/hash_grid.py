@@ -13,6 +13,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -211,6 +212,12 @@ def _init_warp() -> None:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(silence)
+
+
+def kernel_cache() -> Path:
+    """Where compiled kernels are kept between runs."""
+    _init_warp()
+    return Path(str(wp.config.kernel_cache_dir))
 
 
 @functools.cache

@@ -18,11 +18,13 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
 from unscene.methods.aligned_inpainting import inpaint_aligned
+from unscene.methods.independent_inpainting import inpaint_view, inpaintable_views
 from unscene.methods.patches import PatchConfig, PatchGame
 from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen, render_depths
 from unscene.methods.result import Removal, paste_renders, render_masked
-from unscene.methods.single_view_prior import BaseView, SingleViewPrior, choose_base_view
+from unscene.methods.single_view_prior import BaseView, DepthEstimator, SingleViewPrior, choose_base_view
 from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
+from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -87,11 +89,13 @@ def in_n_out(
     checkpoints: Checkpoints,
     *,
     fill: Literal["unseen", "mask"] = "unseen",
+    estimate_depth: DepthEstimator | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     features: the network that compares patches. fill: inpaint only what no view has seen, or the whole object mask as
-    in the paper. Raises ValueError if the scene has no masks.
+    in the paper. estimate_depth: a depth network for the base view (paper: Depth Anything). Raises ValueError
+    if the scene has no masks.
     """
     if scene.masks is None:
         raise ValueError("in_n_out needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -111,7 +115,9 @@ def in_n_out(
     if not region.any():
         yield Note("other views have seen everything behind the object: nothing needs inpainting")
         return Removal(nerf, behind, region)
-    base = yield from choose_base_view(nerf, behind, region, depths, prior, config.candidates, checkpoints)
+    base = yield from choose_base_view(
+        nerf, behind, region, depths, prior, config.candidates, checkpoints, estimate_depth
+    )
     pretraining = SingleViewPrior(
         known, base, region, rays=config.prior_rays, depth_weight=config.depth_weight,
         share_elsewhere=config.share_elsewhere,
@@ -128,6 +134,13 @@ def in_n_out(
         )  # fmt: skip
         subset = torch.cat([subset, _agreeing_views(filled, views, base, region, config)])
         yield Note(f"stage 3 learns from {len(subset)} of {len(views) + 1} inpainted views")
+    elif isinstance(prior, FilesInpainter):
+        views = _spread(inpaintable_views(prior, scene, train[region[train].flatten(1).any(1)]), config.most_views)
+        for view in views.tolist():
+            image = inpaint_view(prior, behind, view, region[view], checkpoints.generator("files"))
+            filled = filled.with_images(torch.tensor([view]), image[None])
+        subset = torch.cat([subset, views[views != base.view]])
+        yield Note(f"stage 3 learns from {len(subset)} inpaintings as they are in '{prior.name}'")
     else:
         yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base view alone")
 

@@ -11,6 +11,7 @@ import torch
 
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.losses.perceptual import Features
+from unscene.methods.independent_inpainting import inpaint_view
 from unscene.methods.result import Removal, paste_renders, render_masked
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
@@ -42,8 +43,12 @@ def naive(
     checkpoints: Checkpoints,
     *,
     fill: Literal["unseen", "mask"] = "mask",
+    estimate_depth: object = None,
 ) -> Generator[Event, None, Removal]:
-    """Remove the masked object view by view. The whole mask is filled: without a field nothing tells what was seen."""
+    """Remove the masked object view by view. The whole mask is filled: without a field nothing tells what was seen.
+
+    estimate_depth: unused, since nothing here asks for depth.
+    """
     if scene.masks is None:
         raise ValueError("naive needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
     train, masks, stage = scene.train, scene.masks, "inpaint every view"
@@ -54,7 +59,7 @@ def naive(
         started, generator = time.monotonic(), checkpoints.generator(stage)
         images = []
         for view in train.tolist():
-            images.append(prior.inpaint(scene.image(view)[None], masks[view][None], generator=generator))
+            images.append(inpaint_view(prior, scene, view, masks[view], generator)[None])
             yield ItemDone(stage, len(images), len(train))
         product = {"images": torch.cat(images)}
         checkpoints.save(stage, product, finished=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,15 +14,20 @@ from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
 from unscene.losses.rays import charbonnier
+from unscene.methods.independent_inpainting import inpaint_view, inpaintable_views
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness
 from unscene.methods.surface_fill import Surface, continue_surface, fill_surface
 from unscene.methods.view_choice import most_central, views_nearest_center
 from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.depth import Estimate, complete_with_estimate
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
 from unscene.training.pixels import PixelBatch, PixelSampler
+
+DepthEstimator = Callable[[Tensor], Estimate]
+"""Image H W 3 -> monocular depth."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +50,19 @@ def choose_base_view(
     prior: Inpainter,
     candidates: int,
     checkpoints: Checkpoints,
+    estimate_depth: DepthEstimator | None = None,
 ) -> Generator[Event, None, BaseView]:
     """Inpaint the most central views independently; the one most like the others becomes the base view.
 
     region: N H W bool, what to inpaint; depths: T h w, depth maps of the training views. Views whose region is empty
-    cannot be candidates.
+    cannot be candidates. estimate_depth: a depth network that looks at the base view's inpainting.
     """
     stage = "base view"
     if product := checkpoints.product(stage):
         return BaseView(int(product.pop("view")), **product)
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
-    with_hole = scene.train[region[scene.train].flatten(1).any(1)]
+    with_hole = inpaintable_views(prior, scene, scene.train[region[scene.train].flatten(1).any(1)])
     inpainted, surfaces = [], []
     for view in views_nearest_center(scene.cameras, with_hole, candidates).tolist():
         candidate, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
@@ -65,10 +71,15 @@ def choose_base_view(
         yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
         yield Picture(f"candidate-{scene.names[view]}", candidate.image)
     elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
-    winner = inpainted[elected]
+    winner, remark = inpainted[elected], surfaces[elected].describe()
+    if estimate_depth is not None:
+        estimate = estimate_depth(winner.image)
+        known = render_view(nerf, scene.cameras, winner.view).depth
+        completed = complete_with_estimate(known, region[winner.view], estimate)
+        winner, remark = replace(winner, depth=completed), f"depth behind the object: {estimate.name}, aligned"
     tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
     checkpoints.save(stage, {"view": torch.tensor(winner.view)} | tensors, finished=True)
-    yield Note(surfaces[elected].describe())
+    yield Note(remark)
     yield Note(f"base view: {scene.names[winner.view]}, chosen among {len(inpainted)} by perceptual-hash votes")
     yield StageDone(stage, time.monotonic() - started)
     return winner
@@ -84,7 +95,7 @@ def inpaint_alone(
     image, cameras, hole = scene.image(view), scene.cameras, region[view]
     surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
     if not isinstance(prior, LatentInpainter | ExemplarInpainter):
-        filled = prior.inpaint(image[None], hole[None], generator=generator)[0]
+        filled = inpaint_view(prior, scene, view, hole, generator)
         return BaseView(view, filled, filled, torch.zeros(0), surface.depth), surface
     start = fill_surface(scene, view, region, depths, surface, generator)
     if not isinstance(prior, LatentInpainter):

@@ -27,6 +27,6 @@ class AutoencoderFeatures:
 
 @functools.cache
 def _bundled_encoder() -> Any:
-    from unscene.priors.latent_diffusion import BUNDLED, load_autoencoder  # loads diffusers: seconds
+    from unscene.priors.diffusion_checkpoints import load_autoencoder  # loads diffusers: seconds
 
-    return load_autoencoder(BUNDLED).encoder
+    return load_autoencoder().encoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from unscene.priors.inpainter import check_images
 from unscene.priors.patch_completion import NothingToCopyError, complete
+from unscene.priors.prior_error import PriorError
 from unscene.priors.shift_map import shift_map
 
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]  # uint8 H W 3 and its hole, H W bool -> filled
@@ -106,6 +108,27 @@ class NavierStokesInpainter:
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
         """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
         return _each(images, masks, lambda image, mask: _smooth_fill(image, mask, cv2.INPAINT_NS, self.radius))
+
+
+@dataclass
+class BiharmonicInpainter:
+    """The smoothest surface through the known pixels (Damelin and Hoang 2018), from scikit-image."""
+
+    name: str = "biharmonic"
+
+    def __post_init__(self):
+        if importlib.util.find_spec("skimage") is None:
+            raise PriorError("biharmonic: expected scikit-image; pip install scikit-image.")
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
+        from skimage.restoration import inpaint_biharmonic
+
+        def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            filled = inpaint_biharmonic(image.astype(np.float64) / 255, mask, channel_axis=-1)
+            return (filled.clip(0, 1) * 255).round().astype(np.uint8)
+
+        return _each(images, masks, fill)
 
 
 def _smooth_fill(image: np.ndarray, mask: np.ndarray, method: int, radius: float) -> np.ndarray:

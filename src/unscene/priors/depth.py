@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
+
+RIM = 4  # pixels around a hole whose depth tells how far an aligned estimate is still off
+FARTHEST = 4.0  # an aligned estimate may be this many times as near or as far as what is known of the view
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A monocular estimate of a view: values H W, in disparity or in depth, both up to scale and offset."""
+
+    values: Tensor
+    relative_disparity: bool
+    name: str
+
+
+def complete_with_estimate(depth: Tensor, hole: Tensor, estimate: Estimate) -> Tensor:
+    """Fill a depth map (H W) inside ``hole`` (H W bool) with a monocular estimate, H W: finite and positive.
+
+    The estimate is aligned to the known depth by a robust scale and offset, with weights that fall with the distance
+    to the hole's centre (as in In-N-Out's release), in the estimate's own terms. What it is still off at the rim is
+    taken away smoothly, so that surfaces go on and the estimate's own edges stay. An estimate that cannot be aligned
+    (constant, or of nothing known) leaves the harmonic completion.
+    """
+    harmonic = complete_disparity(depth, hole)
+    if not hole.any():
+        return harmonic
+    disparity = 1 / depth.double().clamp_min(torch.finfo(torch.float32).tiny)
+    reference = disparity if estimate.relative_disparity else depth.double()
+    rows, columns = hole.nonzero(as_tuple=True)
+    y, x = torch.meshgrid(torch.arange(hole.shape[0]), torch.arange(hole.shape[1]), indexing="ij")
+    away = ((y - rows.double().mean()).square() + (x - columns.double().mean()).square()).sqrt()
+    weight = torch.where(hole, 0.0, 1 / away.clamp_min(1.0))
+    try:
+        scale, offset = align_depth(estimate.values, reference, weight)
+    except ValueError:
+        return harmonic
+    aligned = scale * estimate.values.double() + offset
+    known = disparity[~hole]
+    nearest, farthest = known.max() * FARTHEST, known.min() / FARTHEST
+    aligned = aligned if estimate.relative_disparity else 1 / aligned.clamp_min(1 / nearest)
+    aligned = aligned.nan_to_num(float(known.median()), float(nearest), float(farthest)).clamp(farthest, nearest)
+    # the ratio at the rim, harmonic inside: complete_disparity interpolates 1/x, so it is given 1/ratio
+    ratio = (disparity / aligned).clamp(1 / FARTHEST, FARTHEST)
+    correction = 1 / complete_disparity((1 / _rim_median(ratio, hole)), hole)
+    completed = depth.clone()
+    completed[hole] = (1 / (aligned * correction).clamp(farthest, nearest))[hole].to(depth.dtype)
+    return completed
+
+
+def _rim_median(values: Tensor, hole: Tensor) -> Tensor:
+    """Values (H W) outside the hole, each the median of its known neighbours: one stray pixel must not pull a hole."""
+    window = 2 * RIM + 1
+    known = values.masked_fill(hole, float("nan"))
+    padded = torch.nn.functional.pad(known[None, None], (RIM,) * 4, value=float("nan"))
+    stacked = padded.unfold(2, window, 1).unfold(3, window, 1).flatten(-2)
+    return stacked.nanmedian(-1).values[0, 0].nan_to_num(1.0)
 
 
 def complete_disparity(depth: Tensor, hole: Tensor) -> Tensor:

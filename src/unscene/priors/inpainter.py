@@ -12,8 +12,10 @@ from torch import Tensor
 class Inpainter(Protocol):
     """Fills the masked region of images."""
 
-    name: str
-    """What the run record and the report call it."""
+    @property
+    def name(self) -> str:
+        """What the run record and the report call it."""
+        ...
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
         """Fill each image independently.
@@ -33,13 +35,25 @@ class Inpainter(Protocol):
 class LatentInpainter(Inpainter, Protocol):
     """An inpainter whose initial latent and whose attention views can share (In-N-Out, sections 3.2-3.3)."""
 
-    latent_channels: int
-    downscale: int
-    """Pixels per latent cell along one axis; padding goes to the right and the bottom."""
-    strength: float
-    """Share of the noise schedule this prior should run on top of a start image."""
-    steps: int
-    """Sampler steps of the whole schedule."""
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        ...
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per latent cell along one axis; padding goes to the right and the bottom."""
+        ...
+
+    @property
+    def strength(self) -> float:
+        """Share of the noise schedule this prior should run on top of a start image."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Sampler steps of the whole schedule."""
+        ...
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latent of an H W image, after padding to the model's multiple."""

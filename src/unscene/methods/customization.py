@@ -1,0 +1,59 @@
+"""Taming a diffusion prior to the scene before a method uses it (MALD-NeRF, section 3.3), in the one fitting loop."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unscene.priors.diffusion_config import CustomizeConfig
+from unscene.scenes.scene import Scene
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, Note
+from unscene.training.fit import FitConfig, fit
+
+if TYPE_CHECKING:  # both load diffusers, which takes seconds
+    from unscene.priors.customize import SceneCustomization
+    from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+
+STAGE = "customise the prior"
+
+
+@dataclass(frozen=True)
+class CustomizationConfig:
+    """How a prior is taught the scene."""
+
+    model: CustomizeConfig = field(default_factory=CustomizeConfig)
+    """What is learnt, from what."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=150, learning_rate=2e-3, final_learning_rate=5e-4))
+    """How long."""
+
+
+def customize_prior(
+    prior: LatentDiffusionInpainter, scene: Scene, config: CustomizationConfig, checkpoints: Checkpoints
+) -> Generator[Event, None, SceneCustomization]:
+    """Teach ``prior``, in place, to inpaint the training views of a scene; nothing is learnt inside its masks."""
+    from unscene.priors.customize import SceneCustomization, draw_crops, draw_rectangles
+
+    customization = SceneCustomization(prior, config.model, checkpoints.generator(f"{STAGE}: weights"))
+    batch, views = config.model.batch, scene.train.tolist()
+
+    def objective(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        photos, objects = draw_crops(lambda view: photo_and_object(scene, view), batch, views, config.model, generator)
+        holes = draw_rectangles(batch, config.model.crop, config.model.crop, generator)
+        return {"inpainting": customization.loss(photos, objects, holes, generator)}
+
+    pixels = batch * config.model.crop**2
+    yield from fit(STAGE, customization.learnt, objective, config.fit, checkpoints, rays_per_step=pixels)
+    count = sum(parameter.numel() for parameter in customization.learnt)
+    yield Note(f"prior '{prior.name}' customised to the scene: {count / 1e6:.2f} M weights, {len(views)} views")
+    return customization
+
+
+def photo_and_object(scene: Scene, view: int) -> tuple[Tensor, Tensor]:
+    """A view's photo, H W 3 in [0, 1], and the mask of the object in it, H W bool."""
+    image = scene.image(view)
+    return image, torch.zeros(image.shape[:2], dtype=torch.bool) if scene.masks is None else scene.masks[view]

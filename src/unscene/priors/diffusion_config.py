@@ -1,0 +1,68 @@
+"""Settings of a diffusion prior, apart from the code that loads one, which takes seconds to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FAMILIES: dict[str, tuple[str, ...]] = {  # hub ids in the order in which they are tried: some have been withdrawn
+    "sd-1.5": (
+        "stable-diffusion-v1-5/stable-diffusion-inpainting",
+        "benjamin-paine/stable-diffusion-v1-5-inpainting",
+        "runwayml/stable-diffusion-inpainting",
+    ),
+    "sd-2": ("sd2-community/stable-diffusion-2-inpainting", "stabilityai/stable-diffusion-2-inpainting"),
+    "sdxl": ("diffusers/stable-diffusion-xl-1.0-inpainting-0.1",),
+}
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """How a diffusion prior is loaded and run."""
+
+    prompt: str = ""
+    """Describes the scene without the object."""
+    negative_prompt: str = ""
+    """Describes what should not appear."""
+    guidance: float | None = None
+    """Classifier-free guidance scale; without prompts, or at 1, its half of the work is left out. None: 1 for the
+    bundled model, else 7.5."""
+    strength: float | None = None
+    """Share of the noise schedule run on top of the start image. None: 0.1 for the bundled model, else 0.9."""
+    steps: int = 20
+    """Sampler steps of the whole schedule."""
+    scheduler: str = "DDIMScheduler"
+    """Any scheduler class of diffusers; it takes over the checkpoint's noise schedule."""
+    device: str = "cpu"
+    """Where the model runs: cpu, cuda, mps."""
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Of the weights and the network's arithmetic. The sampler always computes in float32."""
+    attention_slicing: bool = False
+    """One attention head at a time: less memory where the fused attention kernel is missing."""
+    offload: Literal["none", "model", "sequential"] = "none"
+    """Keep parts of the model in main memory until they are needed: whole networks, or layer by layer."""
+    single_file_config: Path | None = None
+    """Diffusers folder with the configuration of a single-file checkpoint; by default the family's is fetched."""
+    customization: Path | None = None
+    """Folder of a per-scene customisation (`unscene customize`) to put on top."""
+
+
+@dataclass(frozen=True)
+class CustomizeConfig:
+    """Per-scene customisation. No source gives these values: all are ours."""
+
+    rank: int = 8
+    """Of the LoRA matrices."""
+    batch: int = 8
+    """Crops per step."""
+    crop: int = 96
+    """Side of the crops, pixels; use the model's own size, 512 or 1024, with hub checkpoints."""
+    smallest_scale: float = 0.5
+    """Photos are shrunk to between this share and the whole of their size before they are cropped."""
+    known_weight: float = 0.2
+    """Weight of the denoising error outside the hole, where the hole has 1 and the object mask 0."""
+    noise_centre: float = -0.4
+    """Centre of the logit-normal draw of noise levels."""
+    mixed_precision: bool = True
+    """Networks in bfloat16 where they may be; the weights that learn stay in float32."""
