@@ -31,18 +31,17 @@ from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
 
-CROPS, VIEWS, SMALL = 96, 8, 16
+CROPS, BATCH, VIEWS, SMALL = 96, 8, 8, 16
 
 
 def validation_loss(customization: SceneCustomization, scene: Scene) -> float:
     """Inpainting loss on crops of the held-out views."""
-    generator, config = torch.Generator().manual_seed(1234), customization.config
-    losses = []
-    for _ in range(CROPS // config.batch):
+    generator, side, losses = torch.Generator().manual_seed(1234), customization.crop, []
+    for _ in range(CROPS // BATCH):
         photos, objects = draw_crops(
-            lambda view: photo_and_object(scene, view), config.batch, scene.test.tolist(), config, generator
+            lambda view: photo_and_object(scene, view), BATCH, scene.test.tolist(), side, 0.5, generator
         )
-        holes = draw_rectangles(config.batch, config.crop, config.crop, generator)
+        holes = draw_rectangles(BATCH, side, side, generator)
         losses.append(customization.validation_loss(photos, objects, holes, generator))
     return statistics.mean(losses)
 

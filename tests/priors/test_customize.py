@@ -23,6 +23,8 @@ from unscene.priors.prior_error import PriorError
 
 CONFIG = CustomizeConfig(rank=2, batch=2, crop=64, mixed_precision=False)
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module", params=["sd-1.5", "sd-2", "sdxl"])
 def folder(request, tmp_path_factory):
@@ -178,10 +180,9 @@ def test_crops_keep_photo_and_mask_together():
     mask = torch.zeros(50, 70, dtype=torch.bool)
     mask[10:30, 20:50] = True
     image[mask] = 1.0
-    config = CustomizeConfig(crop=48)
-    photos, objects = draw_crops(lambda view: (image, mask), 20, [0], config, generator(2))
+    photos, objects = draw_crops(lambda view: (image, mask), 20, [0], 48, 0.5, generator(2))
     assert photos.shape == (20, 48, 48, 3) and objects.any()
     bright = (photos > 0.9).all(-1)
     assert not (bright & ~objects).any()  # nothing of the object is left outside its mask
-    small = draw_crops(lambda view: (image[:20, :20], mask[:20, :20]), 2, [0], config, generator(2))
+    small = draw_crops(lambda view: (image[:20, :20], mask[:20, :20]), 2, [0], 48, 0.5, generator(2))
     assert small[0].shape == (2, 48, 48, 3)  # photos smaller than the crop are enlarged

@@ -19,6 +19,8 @@ from unscene.priors.depth import Estimate, complete_with_estimate
 from unscene.priors.depth_network import DepthNetwork
 from unscene.priors.prior_error import PriorError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def tiny_depth_anything() -> DepthAnythingForDepthEstimation:
     backbone = Dinov2Config(

@@ -22,6 +22,8 @@ from unscene.priors.text_condition import text_condition
 HEIGHT, WIDTH = 60, 70
 PROMPTS = {"prompt": "a photo of a wall", "negative_prompt": "a statue"}
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module", params=["sd-1.5", "sd-2", "sdxl"])
 def folder(request, tmp_path_factory):

@@ -16,7 +16,13 @@ from unscene.priors.vocabulary import WORDS
 from unscene.training import prior
 from unscene.training.prior import PriorTraining, train_prior
 from unscene.training.prior_data import PhotoFolder, draw_batch, random_mask
-from unscene.training.prior_export import export_pipeline, load_parts, whiten_latents
+from unscene.training.prior_export import (
+    _logged_stages,
+    export_pipeline,
+    learning_curve,
+    load_parts,
+    whiten_latents,
+)
 from unscene.training.prior_objectives import VGG_LAYERS, DenoisingObjective
 from unscene.training.prior_schedule import draw_times, learning_rate_factor
 from unscene.training.procedural import PAINTERS, procedural_image
@@ -174,7 +180,7 @@ def test_the_perceptual_term_looks_into_the_hole_alone_and_teaches_the_unet(tmp_
     gradients = [p.grad for p in objective.network.parameters() if p.grad is not None]
     assert gradients and all(g.isfinite().all() for g in gradients) and any(g.abs().max() > 0 for g in gradients)
     plain = DenoisingObjective(parts, None, unmasked_weight=0.2, perceptual=1.0)(**inputs)
-    torch.testing.assert_close(terms["loss"], plain["loss"] + terms["perceptual"])
+    torch.testing.assert_close(terms["loss"], plain["loss"] + terms["perceptual"] + terms["own"])
     with torch.no_grad():
         nothing = objective(**inputs | {"masks": torch.zeros_like(masks)})
     assert nothing["perceptual"] == 0
@@ -189,6 +195,24 @@ def random_vgg(path):
         channels = width
     save_file(state, str(path))
     return path
+
+
+def test_a_learning_curve_falls_where_the_loss_falls():
+    entries = [{"step": 10 * i, "seconds": 1.0, "loss": 2.0 - i / 50, "other": 1.0} for i in range(1, 101)]
+    picture = learning_curve(entries).astype(int)
+    blue = (picture[..., 2] > picture[..., 0] + 60).nonzero()
+    inside = blue[0] < 235
+    rows, columns = blue[0][inside], blue[1][inside]
+    assert rows[columns < 60].mean() < 60 and rows[columns > 580].mean() > 180
+
+
+def test_a_resumed_run_s_log_counts_each_step_once(tmp_path):
+    log = tmp_path / "losses.jsonl"
+    lines = [
+        {"stage": "unet", "step": step, "seconds": 1, "loss": loss} for step, loss in ((10, 3.0), (20, 9.0), (20, 1.0))
+    ]
+    log.write_text("\n".join(json.dumps(line) for line in lines))
+    assert [entry["loss"] for entry in _logged_stages(log)["unet"]] == [3.0, 1.0]
 
 
 def test_whitened_latents_decode_to_the_same_image():

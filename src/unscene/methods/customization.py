@@ -28,8 +28,12 @@ class CustomizationConfig:
 
     model: CustomizeConfig = field(default_factory=CustomizeConfig)
     """What is learnt, from what."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=150, learning_rate=2e-3, final_learning_rate=5e-4))
-    """How long."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=150, learning_rate=5e-3, final_learning_rate=5e-4))
+    """How long and how fast the bundled model learns."""
+    hub_fit: FitConfig = field(
+        default_factory=lambda: FitConfig(steps=400, learning_rate=3e-4, final_learning_rate=3e-5)
+    )
+    """The same for other checkpoints."""
 
 
 def customize_prior(
@@ -39,15 +43,17 @@ def customize_prior(
     from unscene.priors.customize import SceneCustomization, draw_crops, draw_rectangles
 
     customization = SceneCustomization(prior, config.model, checkpoints.generator(f"{STAGE}: weights"))
-    batch, views = config.model.batch, scene.train.tolist()
+    batch, side, views = config.model.batch, customization.crop, scene.train.tolist()
 
     def objective(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        photos, objects = draw_crops(lambda view: photo_and_object(scene, view), batch, views, config.model, generator)
-        holes = draw_rectangles(batch, config.model.crop, config.model.crop, generator)
+        photos, objects = draw_crops(
+            lambda view: photo_and_object(scene, view), batch, views, side, config.model.smallest_scale, generator
+        )
+        holes = draw_rectangles(batch, side, side, generator)
         return {"inpainting": customization.loss(photos, objects, holes, generator)}
 
-    pixels = batch * config.model.crop**2
-    yield from fit(STAGE, customization.learnt, objective, config.fit, checkpoints, rays_per_step=pixels)
+    schedule = config.fit if prior.is_bundled else config.hub_fit
+    yield from fit(STAGE, customization.learnt, objective, schedule, checkpoints, rays_per_step=batch * side**2)
     count = sum(parameter.numel() for parameter in customization.learnt)
     yield Note(f"prior '{prior.name}' customised to the scene: {count / 1e6:.2f} M weights, {len(views)} views")
     return customization

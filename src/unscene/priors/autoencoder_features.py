@@ -17,12 +17,16 @@ class AutoencoderFeatures:
         self.encoder = _bundled_encoder()
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        hidden = self.encoder.conv_in(images * 2 - 1)
-        features = []
-        for block in self.encoder.down_blocks:
-            hidden = block(hidden)
-            features.append(hidden)
-        return features
+        return encoder_features(self.encoder, images)
+
+
+def encoder_features(encoder: Any, images: Tensor) -> list[Tensor]:
+    """What the levels of any `AutoencoderKL`'s encoder make of N 3 H W images in [0, 1]."""
+    hidden, features = encoder.conv_in(images * 2 - 1), []
+    for block in encoder.down_blocks:
+        hidden = block(hidden)
+        features.append(hidden)
+    return features
 
 
 @functools.cache

@@ -49,6 +49,7 @@ class SceneCustomization:
         if SCENE_TOKEN in pipeline.tokenizer.get_vocab():
             raise PriorError(f"{model.name}: expected a model as it was published, got one that knows {SCENE_TOKEN}.")
         self.model, self.config = model, config
+        self.crop = config.crop or (96 if model.is_bundled else pipeline.unet.config.sample_size * model.downscale)
         self.scheduler = training_scheduler(pipeline)
         self.encoders = [name for name in ENCODERS if getattr(pipeline, name, None) is not None]
         self.tokens: dict[str, nn.Parameter] = {}
@@ -180,22 +181,23 @@ def draw_rectangles(count: int, height: int, width: int, generator: torch.Genera
 
 
 def draw_crops(
-    photo: Callable[[int], tuple[Tensor, Tensor]], count: int, views: list[int], config: CustomizeConfig,
+    photo: Callable[[int], tuple[Tensor, Tensor]], count: int, views: list[int], side: int, smallest_scale: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Random crops of random views at random scales: photos B S S 3 and the object's masks B S S bool.
+    """Square crops of random views at random scales: photos B S S 3 and the object's masks B S S bool.
 
-    photo: view -> H W 3 in [0, 1], and the object's mask there, H W bool.
+    photo: view -> H W 3 in [0, 1], and the object's mask there, H W bool. smallest_scale: how far photos may shrink
+    before they are cropped; those smaller than ``side`` are enlarged.
     """
     crops, objects = [], []
     for _ in range(count):
         image, mask = photo(views[int(torch.randint(len(views), (), generator=generator))])
         height, width = mask.shape
-        least = config.crop / min(height, width)
-        scale = max(least, 1 - (1 - config.smallest_scale) * float(torch.rand((), generator=generator)))
-        size = (max(config.crop, round(height * scale)), max(config.crop, round(width * scale)))
-        top, left = (int(torch.randint(side - config.crop + 1, (), generator=generator)) for side in size)
-        window = (slice(top, top + config.crop), slice(left, left + config.crop))
+        least = side / min(height, width)
+        scale = max(least, 1 - (1 - smallest_scale) * float(torch.rand((), generator=generator)))
+        size = (max(side, round(height * scale)), max(side, round(width * scale)))
+        top, left = (int(torch.randint(length - side + 1, (), generator=generator)) for length in size)
+        window = (slice(top, top + side), slice(left, left + side))
         pixels = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
         hidden = F.interpolate(mask[None, None].float(), size, mode="area")[0, 0] > 0
         crops.append(pixels[window])

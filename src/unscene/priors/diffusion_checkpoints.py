@@ -87,9 +87,7 @@ def locate_checkpoint(source: str | Path, *, offline: bool = False) -> tuple[Pat
             raise PriorError(f"{path}: expected a diffusers folder with a model_index.json, found none.")
         return path, path.name
     if path.suffix == ".safetensors" or not _is_hub_id(str(source)):
-        raise PriorError(
-            f"{source}: expected a folder, a .safetensors file or the name of a hub checkpoint, found none."
-        )
+        raise PriorError(f"{source}: expected a folder, a .safetensors file or a hub checkpoint's name, found none.")
     ids = FAMILIES.get(str(source), (str(source),))
     reasons = []
     for local in (True,) if offline or os.environ.get("HF_HUB_OFFLINE") else (True, False):

@@ -29,7 +29,8 @@ class DiffusionConfig:
     """Classifier-free guidance scale; without prompts, or at 1, its half of the work is left out. None: 1 for the
     bundled model, else 7.5."""
     strength: float | None = None
-    """Share of the noise schedule run on top of the start image. None: 0.1 for the bundled model, else 0.9."""
+    """Share of the noise schedule run on top of the start image. None: 0.9, but for the bundled model 0.2 on a smooth
+    start and 0.1 on one with texture."""
     steps: int = 20
     """Sampler steps of the whole schedule."""
     scheduler: str = "DDIMScheduler"
@@ -52,12 +53,12 @@ class DiffusionConfig:
 class CustomizeConfig:
     """Per-scene customisation. No source gives these values: all are ours."""
 
-    rank: int = 8
+    rank: int = 32
     """Of the LoRA matrices."""
-    batch: int = 8
+    batch: int = 4
     """Crops per step."""
-    crop: int = 96
-    """Side of the crops, pixels; use the model's own size, 512 or 1024, with hub checkpoints."""
+    crop: int | None = None
+    """Side of the crops, pixels. None: 96 for the bundled model, else what the model was trained at, 512 or 1024."""
     smallest_scale: float = 0.5
     """Photos are shrunk to between this share and the whole of their size before they are cropped."""
     known_weight: float = 0.2

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unscene.priors.attention import cross_view_attention
-from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.classical import TeleaInpainter
 from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint, load_checkpoint
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, check_images
@@ -37,8 +37,8 @@ class LatentDiffusionInpainter:
     """Squared latent distance (tau) at which the start image's own detail has faded to 1/e in the result."""
     feather: int = 3
     """Width, pixels, of the strip behind the mask's rim where the fill is drawn towards the image outside."""
-    starter: Inpainter | None = None
-    """What fills the start image of `inpaint`; exemplar filling unless given."""
+    starter: Inpainter = field(default_factory=TeleaInpainter)
+    """What fills the start image of `inpaint`: smoothly, so that the model keeps its colours and paints the texture."""
 
     @classmethod
     def load(cls, source: str | Path = BUNDLED, config: DiffusionConfig | None = None) -> LatentDiffusionInpainter:
@@ -55,20 +55,31 @@ class LatentDiffusionInpainter:
         return self.checkpoint.name
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether this is the small model of the package, which wants other settings than those of the hub."""
+        return self.name == BUNDLED_NAME
+
+    @property
     def pipeline(self):
         """The diffusers pipeline, whose parts are used one by one."""
         return self.checkpoint.pipeline
 
     @property
     def strength(self) -> float:
-        """Share of the noise schedule that `inpaint` runs on top of the start image."""
-        default = 0.1 if self.name == BUNDLED_NAME else 0.9
+        """Share of the noise schedule to run on a start image that has texture: copies, or a field's render."""
+        default = 0.1 if self.is_bundled else 0.9
+        return default if self.config.strength is None else self.config.strength
+
+    @property
+    def own_strength(self) -> float:
+        """The same for the smooth start image of `inpaint`, which has no texture to keep."""
+        default = 0.2 if self.is_bundled else 0.9
         return default if self.config.strength is None else self.config.strength
 
     @property
     def guidance(self) -> float:
         """Scale of classifier-free guidance."""
-        default = 1.0 if self.name == BUNDLED_NAME else 7.5
+        default = 1.0 if self.is_bundled else 7.5
         return default if self.config.guidance is None else self.config.guidance
 
     @property
@@ -102,12 +113,13 @@ class LatentDiffusionInpainter:
         return rows, columns
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Fill with `starter`, then let the model redo the last `strength` of the schedule. See `Inpainter.inpaint`."""
-        starter = self.starter or ExemplarInpainter()
-        start = starter.inpaint(images, masks, generator=generator)
+        """Fill with `starter`, then run the last `own_strength` of the schedule; see `Inpainter.inpaint`."""
+        start = self.starter.inpaint(images, masks, generator=generator)
         shape = (len(images), self.latent_channels, *self.latent_size(*images.shape[1:3]))
         noise = torch.randn(shape, generator=generator, device=generator.device).to(images)
-        return self.inpaint_latent(images, masks, noise=noise, start=start, strength=self.strength, steps=self.steps)
+        return self.inpaint_latent(
+            images, masks, noise=noise, start=start, strength=self.own_strength, steps=self.steps
+        )
 
     @torch.no_grad()
     def inpaint_latent(

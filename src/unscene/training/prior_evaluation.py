@@ -13,7 +13,15 @@ import tyro
 from torch import Tensor
 
 from unscene.files import write_png
-from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, ShiftMapInpainter, TeleaInpainter
+from unscene.losses.perceptual import perceptual_distance
+from unscene.priors.autoencoder_features import AutoencoderFeatures
+from unscene.priors.classical import (
+    BiharmonicInpainter,
+    ExemplarInpainter,
+    NavierStokesInpainter,
+    ShiftMapInpainter,
+    TeleaInpainter,
+)
 from unscene.priors.diffusion_checkpoints import BUNDLED
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
@@ -56,7 +64,8 @@ class Score:
     """Means over the masked pixels of all images."""
 
     psnr: float
-    feature_distance: float
+    vgg_distance: float
+    own_distance: float
     sharpness: float
     seconds: float
 
@@ -82,20 +91,24 @@ def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
         "Telea": lambda: TeleaInpainter().inpaint(images, masks, generator=generator),
         "Navier-Stokes": lambda: NavierStokesInpainter().inpaint(images, masks, generator=generator),
         "shift map": lambda: ShiftMapInpainter().inpaint(images, masks, generator=generator),
+        "biharmonic": lambda: BiharmonicInpainter().inpaint(images, masks, generator=generator),
         "exemplar": lambda: ExemplarInpainter().inpaint(images, masks, generator=generator),
         **{f"exemplar + diffusion {s:g}": lambda s=s: diffusion(s, on_exemplar=True) for s in config.strengths},
         "diffusion alone": lambda: diffusion(1.0, on_exemplar=False),
+        "this model": lambda: model.inpaint(images, masks, generator=generator),
     }
     vgg = VGGDistance(config.vgg_weights) if config.vgg_weights else None
     scores = {}
     print(f"{len(images)} images; autoencoder {_reconstruction_psnr(model, images):.2f} dB\n")
-    print("| fill | PSNR in the hole, dB | VGG distance | sharpness / truth | s/image |\n|---|---|---|---|---|")
+    print("| fill | PSNR in the hole, dB | VGG distance | own distance | sharpness / truth | s/image |")
+    print("|---|---|---|---|---|---|")
     for name, fill in fillers.items():
         began = time.monotonic()
         fills[name] = fill()
         seconds = (time.monotonic() - began) / len(images)
         scores[name] = s = _score(fills[name], images, masks, vgg, seconds)
-        print(f"| {name} | {s.psnr:.2f} | {s.feature_distance:.3f} | {s.sharpness:.2f} | {s.seconds:.2f} |", flush=True)
+        distances = f"{s.vgg_distance:.3f} | {s.own_distance:.3f}"
+        print(f"| {name} | {s.psnr:.2f} | {distances} | {s.sharpness:.2f} | {s.seconds:.2f} |", flush=True)
     if config.sheet:
         hidden = torch.where(masks[..., None], 0.5, images)
         chosen = torch.stack([hidden, *fills.values(), images])[:, :6]
@@ -141,8 +154,19 @@ def _score(filled: Tensor, truth: Tensor, masks: Tensor, vgg: VGGDistance | None
             ]
         )
         distance = ((maps[:, 0] * masks).sum() / masks.sum()).item()
+    own = AutoencoderFeatures()
+    own_distance = [
+        perceptual_distance(own, a.permute(0, 3, 1, 2), b.permute(0, 3, 1, 2), m[:, None])
+        for a, b, m in zip(filled.split(1), truth.split(1), masks.split(1), strict=True)
+    ]
     sharpness = _gradient_energy(filled, masks) / _gradient_energy(truth, masks)
-    return Score((-10 * error.clamp(min=1e-8).log10()).mean().item(), distance, sharpness, seconds)
+    return Score(
+        (-10 * error.clamp(min=1e-8).log10()).mean().item(),
+        distance,
+        torch.stack(own_distance).mean().item(),
+        sharpness,
+        seconds,
+    )
 
 
 def _gradient_energy(images: Tensor, masks: Tensor) -> float:

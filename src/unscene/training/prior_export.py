@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unscene.files import atomic_write
+from unscene.files import atomic_write, write_png
 from unscene.priors.architecture import PipelineParts
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.diffusion_checkpoints import Checkpoint
@@ -71,17 +72,16 @@ def export_pipeline(parts: PipelineParts, folder: Path, *, dtype: torch.dtype = 
 
 
 def write_model_card(folder: Path, settings: dict[str, object], losses: Path) -> None:
-    """Describe a trained pipeline in `folder/README.md`: every setting, and the last logged losses of each stage."""
-    stages: dict[str, list[dict]] = {}
-    for line in losses.read_text().splitlines() if losses.exists() else ():
-        entry = json.loads(line)
-        stages.setdefault(entry.pop("stage"), []).append(entry)
+    """Describe a trained pipeline in `folder/README.md`: every setting, and each stage's last losses and curve."""
+    stages = _logged_stages(losses)
     lines = ["# Latent diffusion inpainting prior", "", "Trained by `unscene train prior`.", "", "## Losses", ""]
     for stage, entries in stages.items():
         tail = entries[-20:]
         means = {name: np.mean([entry[name] for entry in tail]) for name in tail[0] if name not in ("step", "seconds")}
         described = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         lines.append(f"- {stage}, {entries[-1]['step']} steps, mean of the last {len(tail)} log entries: {described}")
+        lines.append(f"  ![{stage}: losses over the steps](curve-{stage}.png)")
+        write_png(folder / f"curve-{stage}.png", learning_curve(entries))
     lines += [
         "",
         "## Settings",
@@ -90,6 +90,40 @@ def write_model_card(folder: Path, settings: dict[str, object], losses: Path) ->
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines))
+
+
+def _logged_stages(losses: Path) -> dict[str, list[dict]]:
+    """The log's entries by stage. A killed run repeats steps when it goes on: the later entry counts."""
+    stages: dict[str, dict[int, dict]] = {}
+    for line in losses.read_text().splitlines() if losses.exists() else ():
+        entry = json.loads(line)
+        stages.setdefault(entry.pop("stage"), {})[entry["step"]] = entry
+    return {stage: [entries[step] for step in sorted(entries)] for stage, entries in stages.items()}
+
+
+def learning_curve(entries: list[dict], *, width: int = 640, height: int = 280) -> np.ndarray:
+    """Losses over steps, each scaled to its own range and smoothed by a running median: uint8 RGB."""
+    picture = Image.new("RGB", (width, height), "white")
+    draw, colors = ImageDraw.Draw(picture), ("#1f6f8b", "#d1495b", "#7a9e3f", "#8d6a9f", "#c98a2b")
+    left, right, top, bottom = 12, width - 12, 12, height - 40
+    draw.rectangle((left, top, right, bottom), outline="#cccccc")
+    steps = np.array([entry["step"] for entry in entries], float)
+    across = left + (right - left) * (steps - steps[0]) / max(steps[-1] - steps[0], 1)
+    names = [name for name in entries[0] if name not in ("step", "seconds")]
+    for index, (name, color) in enumerate(zip(names, colors, strict=False)):
+        values = np.array([entry.get(name, np.nan) for entry in entries], float)
+        smooth = _running_median(values, max(1, len(values) // 40))
+        low, high = float(np.nanmin(smooth)), float(np.nanmax(smooth))
+        down = bottom - 6 - (bottom - top - 12) * (smooth - low) / max(high - low, 1e-9)
+        draw.line([(x, y) for x, y in zip(across, down, strict=True) if np.isfinite(y)], fill=color, width=2)
+        label = f"{name} {low:.3g} to {high:.3g}"
+        draw.text((left + index * (right - left) / len(names), bottom + 4), label, fill=color)
+    draw.text((left, bottom + 20), f"steps {steps[0]:.0f} to {steps[-1]:.0f}", fill="#444444")
+    return np.asarray(picture)
+
+
+def _running_median(values: np.ndarray, reach: int) -> np.ndarray:
+    return np.array([np.median(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))])
 
 
 def _without_folders(value: object) -> object:

@@ -13,7 +13,9 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from unscene.losses.perceptual import perceptual_distance
 from unscene.priors.architecture import DOWNSCALE, PipelineParts
+from unscene.priors.autoencoder_features import encoder_features
 
 VGG_MEAN_BGR = (103.939, 116.779, 123.68)
 VGG_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2")
@@ -52,8 +54,9 @@ class DenoisingObjective(nn.Module):
     """Velocity regression for inpainting (Salimans and Ho 2022, eq. 12; inputs as Stable Diffusion's).
 
     With VGG weights every other image of the batch, which are sorted by noise level, is also denoised in one step,
-    decoded, and compared with the truth inside the hole. The plain regression spends a small model's capacity on errors
-    nobody sees (Lin and Yang 2024 make the point, and compare in a network's features too).
+    decoded, and compared with the truth inside the hole, in VGG's features and in the autoencoder's own. The plain
+    regression spends a small model's capacity on errors nobody sees (Lin and Yang 2024 make the point, and compare in a
+    network's features too).
     """
 
     def __init__(self, parts: PipelineParts, vgg_weights: Path | None, *, unmasked_weight: float, perceptual: float):
@@ -89,8 +92,12 @@ class DenoisingObjective(nn.Module):
             distance = self.vgg.distance_map(decoded[part] / 2 + 0.5, images[some][part])
             inside = masks[some][part]
             terms["perceptual"] = (distance * inside).sum() / inside.sum().clamp(min=1)
-            terms["loss"] = terms["loss"] + self.perceptual * terms["perceptual"]
+            terms["own"] = perceptual_distance(self._features, decoded / 2 + 0.5, images[some], masks[some])
+            terms["loss"] = terms["loss"] + self.perceptual * (terms["perceptual"] + terms["own"])
         return terms
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        return [features.float() for features in encoder_features(self.autoencoder.encoder, images)]
 
     def _denoised(self, noisy: Tensor, velocity: Tensor, times: Tensor) -> Tensor:
         """The latents that a predicted velocity points at: sqrt(alpha) z - sqrt(1 - alpha) v."""
