@@ -15,7 +15,7 @@ from unscene.priors.prior_error import PriorError
 
 MULTIPLE = 8  # the network halves its input three times
 NAMES = ("big-lama.pt", "lama.pt", "lama_fp32.onnx", "lama.onnx", "big-lama.onnx")
-HUB_CACHE_FOLDERS = ("models--Carve--LaMa-ONNX", "models--fashn-ai--LaMa", "models--smartywu--big-lama")
+HUB_CACHE_FOLDER = "models--Carve--LaMa-ONNX"
 HOW = (
     "give the file, --prior lama:/path/to/big-lama.pt (TorchScript) or lama:/path/to/lama_fp32.onnx (needs "
     "`pip install onnxruntime`), or put it into the cache of torch.hub"
@@ -64,7 +64,7 @@ def find_lama() -> Path | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folders = [Path(torch.hub.get_dir()) / "checkpoints"]
-    folders += [p for name in HUB_CACHE_FOLDERS for p in sorted((Path(HF_HUB_CACHE) / name / "snapshots").glob("*"))]
+    folders += sorted((Path(HF_HUB_CACHE) / HUB_CACHE_FOLDER / "snapshots").glob("*"))
     return next((folder / name for folder in folders for name in NAMES if (folder / name).is_file()), None)
 
 
