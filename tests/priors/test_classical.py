@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from unscene.priors.classical import ExemplarInpainter, NavierStokesInpainter, ShiftMapInpainter, TeleaInpainter
+from unscene.priors.classical import (
+    BiharmonicInpainter,
+    ExemplarInpainter,
+    NavierStokesInpainter,
+    ShiftMapInpainter,
+    TeleaInpainter,
+)
 from unscene.priors.inpainter import Inpainter
 
 COPYING = [ExemplarInpainter(), ShiftMapInpainter()]
-SMOOTH = [TeleaInpainter(), NavierStokesInpainter()]
+SMOOTH = [TeleaInpainter(), NavierStokesInpainter(), BiharmonicInpainter()]
 ALL = [*COPYING, *SMOOTH]
 
 
