@@ -71,6 +71,8 @@ class CustomizeOptions:
     """How it is loaded."""
     customization: CustomizationConfig = field(default_factory=CustomizationConfig)
     """How it is taught."""
+    mask_margin: int = 2
+    """Pixels by which masks grow first, as in `remove`."""
     seed: int = 0
     """Of all random numbers."""
 
@@ -144,7 +146,7 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     started = time.monotonic()
     prior, features = load_prior(options.prior, options.diffusion), AutoencoderFeatures()
     if options.customize:
-        _check_customizable(prior)
+        _check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options)
     folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
@@ -183,14 +185,18 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
               watch: Watch = ignore, source: dict[str, Any] | None = None) -> Path:  # fmt: skip
     """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
     model = load_prior(options.prior, options.diffusion)
-    _check_customizable(model)
+    _check_customizable(model, options.diffusion)
+    if scene.masks is not None and options.mask_margin:
+        scene = scene.with_masks(dilate(scene.masks, options.mask_margin))
     record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
     folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
     _drain(_customized(model, scene, options.customization, folder.checkpoints(options.seed), folder), watch)
     return folder.path / "customization"
 
 
-def _check_customizable(prior: Inpainter) -> None:
+def _check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:
+    if diffusion.offload != "none":
+        raise PriorError("customize: expected the whole model on its device; leave out --diffusion.offload.")
     if not isinstance(prior, LatentInpainter):
         raise PriorError(f"customize: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
 

@@ -24,6 +24,9 @@ def load_prior(name: str, diffusion: DiffusionConfig | None = None) -> Inpainter
     """The prior a user asked for: a name that `unscene priors` lists, `lama:FILE`, `files:DIR`, a diffusers folder, a
     .safetensors file or a hub id. Raises PriorError."""
     kind, _, where = name.partition(":")
+    no_diffusion = kind in ("exemplar", "shift-map", "telea", "navier-stokes", "biharmonic", "files", "lama")
+    if no_diffusion and diffusion is not None and diffusion.customization is not None:
+        raise PriorError(f"customization: expected a diffusion prior to put it on, got '{name}'; add --prior bundled.")
     match kind:
         case "exemplar":
             return ExemplarInpainter()

@@ -128,9 +128,11 @@ class SceneCustomization:
     def save(self, folder: Path) -> None:
         """Write LoRA and tokens to a new folder, for `load_customization` and for diffusers itself."""
         pipeline = self.model.pipeline
-        layers = {"unet_lora_layers": get_peft_model_state_dict(pipeline.unet)}
+        layers = {"unet_lora_layers": get_peft_model_state_dict(pipeline.unet, save_embedding_layers=False)}
         for name in self.encoders:
-            layers[f"{name}_lora_layers"] = get_peft_model_state_dict(getattr(pipeline, name))
+            layers[f"{name}_lora_layers"] = get_peft_model_state_dict(
+                getattr(pipeline, name), save_embedding_layers=False
+            )
         with atomic_write(folder) as temporary:
             temporary.mkdir()
             type(pipeline).save_lora_weights(temporary, safe_serialization=True, **layers)

@@ -33,6 +33,7 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 
 from unscene.priors.diffusion_config import FAMILIES, DiffusionConfig
 from unscene.priors.prior_error import PriorError
@@ -172,7 +173,7 @@ def _read_network(folder: Path, part: str, network_class: Any) -> Any:
     wanted = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, **variant}
     try:
         network, info = network_class.from_pretrained(folder, subfolder=part, **wanted)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise PriorError(f"{(plain or files)[0]}: {_first_line(error)}") from error
     missing = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
     if missing:

@@ -44,7 +44,7 @@ class FilesInpainter:
         if not self.has(name):
             raise PriorError(f"{self.name}: expected an inpainting called {Path(name).stem}.png or .jpg, found none.")
         file, (height, width) = self.files[Path(name).stem], photo.shape[:2]
-        pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        pixels = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is None:
             raise PriorError(f"{file}: expected an image, but it cannot be decoded.")
         if abs(pixels.shape[1] / pixels.shape[0] - width / height) > 0.02 * width / height:
