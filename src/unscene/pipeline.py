@@ -150,7 +150,7 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options)
     folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
-    masked = scene.with_masks(dilate(scene.masks, options.mask_margin)) if options.mask_margin else scene
+    masked = _with_grown_masks(scene, options.mask_margin)
     checkpoints = folder.checkpoints(options.seed)
     if options.customize:
         taught = _with_effort(options.customization, options.effort)
@@ -186,12 +186,15 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
     """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
     model = load_prior(options.prior, options.diffusion)
     _check_customizable(model, options.diffusion)
-    if scene.masks is not None and options.mask_margin:
-        scene = scene.with_masks(dilate(scene.masks, options.mask_margin))
     record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
     folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
-    _drain(_customized(model, scene, options.customization, folder.checkpoints(options.seed), folder), watch)
+    masked = _with_grown_masks(scene, options.mask_margin)
+    _drain(_customized(model, masked, options.customization, folder.checkpoints(options.seed), folder), watch)
     return folder.path / "customization"
+
+
+def _with_grown_masks(scene: Scene, margin: int) -> Scene:
+    return scene.with_masks(dilate(scene.masks, margin)) if scene.masks is not None and margin else scene
 
 
 def _check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:

@@ -23,10 +23,16 @@ from unscene.priors.prior_error import PriorError
 def load_prior(name: str, diffusion: DiffusionConfig | None = None) -> Inpainter:
     """The prior a user asked for: a name that `unscene priors` lists, `lama:FILE`, `files:DIR`, a diffusers folder, a
     .safetensors file or a hub id. Raises PriorError."""
-    kind, _, where = name.partition(":")
-    no_diffusion = kind in ("exemplar", "shift-map", "telea", "navier-stokes", "biharmonic", "files", "lama")
-    if no_diffusion and diffusion is not None and diffusion.customization is not None:
+    diffusion = diffusion or DiffusionConfig()
+    plain = _load_without_diffusion(*name.partition(":")[::2])
+    if plain is None:
+        return _load_diffusion(name, diffusion)
+    if diffusion.customization is not None:
         raise PriorError(f"customization: expected a diffusion prior to put it on, got '{name}'; add --prior bundled.")
+    return plain
+
+
+def _load_without_diffusion(kind: str, where: str) -> Inpainter | None:
     match kind:
         case "exemplar":
             return ExemplarInpainter()
@@ -45,7 +51,7 @@ def load_prior(name: str, diffusion: DiffusionConfig | None = None) -> Inpainter
 
             return LamaInpainter(Path(where).expanduser() if where else None)
         case _:
-            return _load_diffusion(name, diffusion or DiffusionConfig())
+            return None
 
 
 def _load_diffusion(name: str, config: DiffusionConfig) -> Inpainter:

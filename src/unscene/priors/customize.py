@@ -27,6 +27,7 @@ from unscene.priors.diffusion_checkpoints import training_scheduler
 from unscene.priors.diffusion_config import CustomizeConfig
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 from unscene.priors.mask_blending import mask_to_latent, masked_pixels
+from unscene.priors.noise_levels import logit_normal_levels
 from unscene.priors.prior_error import PriorError
 from unscene.priors.text_condition import text_condition
 
@@ -60,10 +61,9 @@ class SceneCustomization:
                 getattr(pipeline, name).add_adapter(_lora(config.rank, TEXT_LAYERS))
                 self.tokens[name] = _add_token(pipeline, name)
         networks = [pipeline.unet, *(getattr(pipeline, name) for name in self.encoders)]
-        for network in networks:
-            for parameter in network.parameters():
-                parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
         adapters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
+        for parameter in adapters:
+            parameter.data = parameter.data.float()
         self.learnt = nn.ParameterList([*adapters, *self.tokens.values()])
 
     def loss(self, photos: Tensor, objects: Tensor, holes: Tensor, generator: torch.Generator) -> Tensor:
@@ -97,7 +97,8 @@ class SceneCustomization:
             latents, known = model.encode(pixels), model.encode(masked_pixels(pixels, hole))
             excluded, hole = (mask_to_latent(m, model.downscale) for m in (excluded, hole))
             noise = torch.randn(latents.shape, generator=generator).to(latents)
-            times = _times(len(pixels), self.config.noise_centre, self.scheduler, generator).to(device)
+            levels = logit_normal_levels(torch.rand(len(pixels), generator=generator), self.config.noise_centre, 1.0)
+            times = (levels * self.scheduler.config.num_train_timesteps).long().to(device)
             noisy = self.scheduler.add_noise(latents, noise, times)
             velocity = self.scheduler.config.prediction_type == "v_prediction"
             target = self.scheduler.get_velocity(latents, noise, times) if velocity else noise
@@ -238,10 +239,3 @@ def _inject(pipeline: Any, encoder_name: str, token: Tensor) -> Any:
         return torch.where((inputs[0] == index)[..., None], token.to(output), output)
 
     return embedding.register_forward_hook(replace)
-
-
-def _times(count: int, centre: float, scheduler: Any, generator: torch.Generator) -> Tensor:
-    """Logit-normal noise levels (Esser et al. 2024), one from each of ``count`` equal slices: integers, count."""
-    quantiles = (torch.arange(count) + torch.rand(count, generator=generator).clamp(0.001, 0.999)) / count
-    levels = torch.special.expit(torch.special.ndtri(quantiles) + centre)
-    return (levels * scheduler.config.num_train_timesteps).long()

@@ -24,9 +24,6 @@ from unscene.priors.depth import Estimate
 from unscene.priors.diffusion_checkpoints import check_safetensors
 from unscene.priors.prior_error import PriorError
 
-transformers.logging.set_verbosity_error()  # it warns that torchvision is missing, which nothing here needs
-transformers.logging.disable_progress_bar()
-
 NETWORKS: dict[str, tuple[str, ...]] = {  # hub ids in the order in which they are tried
     "depth-anything-v2": (
         "depth-anything/Depth-Anything-V2-Small-hf",

@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unscene.priors.noise_levels import logit_normal_levels
+
 
 def draw_times(count: int, centre: float, spread: float, rng: np.random.Generator) -> Tensor:
-    """Logit-normal times in (0, 1) (Esser et al. 2024, section 3.1), one from each of `count` equal quantile slices.
-
-    The slices leave the distribution as it is and take variance out of the loss.
-    """
-    quantiles = torch.from_numpy((np.arange(count) + rng.uniform(0.001, 0.999, count)) / count)
-    return torch.special.expit(torch.special.ndtri(quantiles) * spread + centre).float()
+    """`count` logit-normal times in (0, 1), see `logit_normal_levels`."""
+    return logit_normal_levels(torch.from_numpy(rng.uniform(0.001, 0.999, count)), centre, spread).float()
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
