@@ -9,7 +9,6 @@ estimate is aligned to the field's depth before it is used, see `complete_with_e
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from unscene.priors.depth import Estimate
 from unscene.priors.diffusion_checkpoints import check_safetensors
+from unscene.priors.hub import first_available
 from unscene.priors.prior_error import PriorError
 
 NETWORKS: dict[str, tuple[str, ...]] = {  # hub ids in the order in which they are tried
@@ -109,14 +109,9 @@ def locate_depth_network(source: str, *, offline: bool = False) -> tuple[Path, s
         raise PriorError(
             f"depth: expected field, {', '.join(NETWORKS)} or a folder with a config.json, got '{source}'."
         )
-    reason: Exception | None = None
-    for local in (True,) if offline or os.environ.get("HF_HUB_OFFLINE") else (True, False):
-        for hub_id in NETWORKS[source]:
-            try:
-                folder = Path(snapshot_download(hub_id, allow_patterns=FILES, local_files_only=local))
-            except Exception as error:  # the hub's client has dozens of kinds, and each means: not this one
-                reason = error
-            else:
-                return folder, f"{hub_id}@{folder.name[:12]}"
-    text = (str(reason).strip().splitlines() or [type(reason).__name__])[0].rstrip(".")
-    raise PriorError(f"no weights for the depth network '{source}' ({text}). Three ways forward: {WAYS_FORWARD}.")
+
+    def fetch(hub_id: str, local: bool) -> str:
+        return snapshot_download(hub_id, allow_patterns=FILES, local_files_only=local)
+
+    wanted = f"the depth network '{source}'"
+    return first_available(NETWORKS[source], fetch, offline=offline, wanted=wanted, ways_forward=WAYS_FORWARD)

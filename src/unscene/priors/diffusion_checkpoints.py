@@ -12,7 +12,6 @@ short, a tensor of another shape and a tensor that is missing are named.
 from __future__ import annotations
 
 import json
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 
 from unscene.priors.diffusion_config import FAMILIES, DiffusionConfig
+from unscene.priors.hub import first_available
 from unscene.priors.prior_error import PriorError
 
 diffusers_logging.set_verbosity_error()
@@ -90,20 +90,11 @@ def locate_checkpoint(source: str | Path, *, offline: bool = False) -> tuple[Pat
     if path.suffix == ".safetensors" or not _is_hub_id(str(source)):
         raise PriorError(f"{source}: expected a folder, a .safetensors file or a hub checkpoint's name, found none.")
     ids = FAMILIES.get(str(source), (str(source),))
-    reasons = []
-    for local in (True,) if offline or os.environ.get("HF_HUB_OFFLINE") else (True, False):
-        for hub_id in ids:
-            try:
-                folder = Path(DiffusionPipeline.download(hub_id, use_safetensors=True, local_files_only=local))
-            except Exception as error:  # the hub's client has dozens of kinds, and each means: not this one
-                reasons.append(f"{hub_id}: {_first_line(error)}")
-            else:
-                return folder, f"{hub_id}@{folder.name[:12]}"
-    tried = ", ".join(ids)
-    raise PriorError(
-        f"no weights for '{source}': none of {tried} is in the cache and the hub gave none "
-        f"({reasons[-1]}). Three ways forward: {WAYS_FORWARD}."
-    )
+
+    def fetch(hub_id: str, local: bool) -> str:
+        return str(DiffusionPipeline.download(hub_id, use_safetensors=True, local_files_only=local))
+
+    return first_available(ids, fetch, offline=offline, wanted=f"'{source}'", ways_forward=WAYS_FORWARD)
 
 
 def load_autoencoder(folder: Path = BUNDLED) -> AutoencoderKL:
