@@ -1,6 +1,8 @@
 """Training of the bundled prior, at a size that takes seconds."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -23,7 +25,7 @@ from unscene.training.prior_export import (
     load_parts,
     whiten_latents,
 )
-from unscene.training.prior_objectives import VGG_LAYERS, DenoisingObjective
+from unscene.training.prior_objectives import OWN_WEIGHT, VGG_LAYERS, DenoisingObjective
 from unscene.training.prior_schedule import draw_times, learning_rate_factor
 from unscene.training.procedural import PAINTERS, procedural_image
 
@@ -47,8 +49,8 @@ def fresh_accelerator():
 
 def tiny(photos: Path, out: Path) -> PriorTraining:
     return PriorTraining(
-        photos=[photos], out=out, width=0.25, autoencoder_steps=5, unet_steps=5, batch=2, autoencoder_crop=32,
-        unet_crop=32, warmup=2, checkpoint_every=2, mixed_precision="no",
+        photos=[photos], out=out, width=0.25, autoencoder_steps=5, unet_steps=5, batch=2, crops=[32], warmup=2,
+        checkpoint_every=2, mixed_precision="no",
     )  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return draw_batch(*args, **kwargs)
 
-    monkeypatch.setattr(prior, "evaluation_batch", evaluation_batch_uncounted)
+    monkeypatch.setattr(prior, "evaluation_images", evaluation_images_uncounted)
     monkeypatch.setattr(prior, "draw_batch", draw_until_killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
@@ -85,6 +87,31 @@ def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch)
     assert model.inpaint(images, masks, generator=torch.Generator().manual_seed(0)).isfinite().all()
 
 
+DRAW_AHEAD = """
+import sys
+from pathlib import Path
+from unscene.training.prior import PriorTraining, train_prior
+train_prior(PriorTraining(
+    photos=[Path(sys.argv[1])], out=Path(sys.argv[2]), width=0.25, autoencoder_steps=3, unet_steps=0, batch=2,
+    crops=[32, 64], mixed_precision="no", workers=2,
+))
+"""
+
+
+def test_batches_drawn_ahead_are_the_same_batches(photos, tmp_path):
+    # in a process of its own: forking is not for processes that have run everything else
+    arguments = [sys.executable, "-c", DRAW_AHEAD, str(photos), str(tmp_path / "ahead")]
+    subprocess.run(arguments, check=True, timeout=120, capture_output=True)
+    config = tiny(photos, tmp_path / "alone")
+    config.autoencoder_steps, config.unet_steps, config.crops, config.warmup = 3, 0, [32, 64], 200
+    train_prior(config)
+    logs = [
+        [json.loads(line)["loss"] for line in (tmp_path / run / "losses.jsonl").read_text().splitlines()]
+        for run in ("ahead", "alone")
+    ]
+    assert logs[0] == pytest.approx(logs[1], rel=1e-4)
+
+
 def test_a_finished_model_can_be_trained_further(photos, tmp_path):
     first = tiny(photos, tmp_path / "first")
     first.autoencoder_steps = first.unet_steps = 1
@@ -100,9 +127,9 @@ def test_a_finished_model_can_be_trained_further(photos, tmp_path):
     assert 0 < max((before[name] - after[name]).abs().max() for name in before) < 0.01
 
 
-def evaluation_batch_uncounted(run, count, crop):
+def evaluation_images_uncounted(run, count):
     rng = np.random.default_rng([run.config.seed, 999])
-    return draw_batch(run.photos, batch=count, crop=crop, procedural=run.config.procedural, rng=rng)
+    return draw_batch(run.photos, batch=count, crop=32, procedural=run.config.procedural, rng=rng).floats()
 
 
 def test_a_time_limit_leaves_a_checkpoint(photos, tmp_path):
@@ -180,7 +207,7 @@ def test_the_perceptual_term_looks_into_the_hole_alone_and_teaches_the_unet(tmp_
     gradients = [p.grad for p in objective.network.parameters() if p.grad is not None]
     assert gradients and all(g.isfinite().all() for g in gradients) and any(g.abs().max() > 0 for g in gradients)
     plain = DenoisingObjective(parts, None, unmasked_weight=0.2, perceptual=1.0)(**inputs)
-    torch.testing.assert_close(terms["loss"], plain["loss"] + terms["perceptual"] + terms["own"])
+    torch.testing.assert_close(terms["loss"], plain["loss"] + terms["perceptual"] + OWN_WEIGHT * terms["own"])
     with torch.no_grad():
         nothing = objective(**inputs | {"masks": torch.zeros_like(masks)})
     assert nothing["perceptual"] == 0
@@ -241,7 +268,10 @@ def test_batches_depend_on_the_seed_alone(photos):
     assert first.captions == second.captions
     assert not torch.equal(first.images, other.images)
     assert {"a photo of a garden hose"} < set(first.captions)
-    assert first.images.shape == (6, 3, 48, 48) and first.images.min() >= 0 and first.images.max() <= 1
+    assert first.images.shape == (6, 3, 48, 48) and first.images.dtype == torch.uint8
+    images, masks = first.floats()
+    assert images.max() > 0.5 and torch.equal(images * 255, first.images.float())
+    assert masks.unique().tolist() == [0, 1] and masks.shape == (6, 1, 48, 48)
 
 
 def test_masks_cover_what_was_asked():

@@ -68,7 +68,7 @@ def build_unet(width: float = 1.0) -> UNet2DConditionModel:
     Attention begins at the second level, where one token covers 8 x 8 pixels: the scale of Stable Diffusion's finest
     attention.
     """
-    channels = _channels(width, 64, 96, 160)
+    channels = _channels(width, 64, 128, 192)
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=2 * LATENT_CHANNELS + 1,
@@ -78,7 +78,7 @@ def build_unet(width: float = 1.0) -> UNet2DConditionModel:
         block_out_channels=channels,
         layers_per_block=1,
         cross_attention_dim=_channels(width, 128)[0],
-        attention_head_dim=(2, 3, 5),  # by diffusers' historical naming this is the NUMBER of heads per level
+        attention_head_dim=(2, 4, 6),  # by diffusers' historical naming this is the NUMBER of heads per level
         norm_num_groups=16,
         use_linear_projection=True,
     )

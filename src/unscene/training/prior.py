@@ -12,16 +12,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
 
 from unscene.files import write_png
 from unscene.priors.architecture import DOWNSCALE, LATENT_CHANNELS, PipelineParts, build_parts
 from unscene.training.prior_checkpoint import load_checkpoint, save_checkpoint
-from unscene.training.prior_data import PhotoFolder, PriorBatch, draw_batch
+from unscene.training.prior_data import PhotoFolder, PriorBatch, as_floats, draw_batch
 from unscene.training.prior_export import (
     export_pipeline,
     inpainting_sheet,
@@ -56,11 +59,9 @@ class PriorTraining:
     unet_steps: int = 20000
     """Optimiser steps of the U-Net and text encoder."""
     batch: int = 8
-    """Images per step and process."""
-    autoencoder_crop: int = 96
-    """Side of the autoencoder's training crops, pixels."""
-    unet_crop: int = 128
-    """Side of the U-Net's training crops, pixels; a multiple of 16."""
+    """Crops of the smallest side per step and process; of larger ones as many as make the same number of pixels."""
+    crops: list[int] = field(default_factory=lambda: [96, 128, 192])
+    """Sides of the training crops, pixels, multiples of 16; each step draws one of them."""
     autoencoder_learning_rate: float = 8e-4
     """Adam's rate for the autoencoder: warmed up, then constant, then down to zero over the last fifth."""
     unet_learning_rate: float = 4e-4
@@ -68,8 +69,8 @@ class PriorTraining:
     perceptual: float = 0.1
     """Weight of the VGG feature distance beside L1."""
     unet_perceptual: float = 0.0
-    """Weight of the feature distances of the decoded one-step denoising, beside the regression. It costs half
-    as much again; 300 steps of it at 0.2 changed nothing on validation photos, more was not tried."""
+    """Weight of the feature distances of the decoded one-step denoising, beside the regression; it costs half as much
+    again."""
     kl: float = 1e-4
     """Weight of the autoencoder's mean KL divergence."""
     unmasked_weight: float = 0.2
@@ -94,6 +95,8 @@ class PriorTraining:
     """Stop after this many minutes, leaving a checkpoint to resume from."""
     mixed_precision: str = "bf16"
     """`bf16` (twice as fast, on recent processors too) or `no`."""
+    workers: int = 0
+    """Processes that draw batches ahead; beside an accelerator, one per core."""
 
 
 @dataclass
@@ -103,7 +106,6 @@ class Stage:
     name: str
     objective: AutoencoderObjective | DenoisingObjective
     steps: int
-    crop: int
     learning_rate: float
     inputs: Callable[[PriorBatch, np.random.Generator], dict[str, Tensor]]
     sheet: Callable[[PipelineParts], np.ndarray]
@@ -132,7 +134,7 @@ def train_prior(config: PriorTraining) -> Path:
     config.out.mkdir(parents=True, exist_ok=True)
     if train_stage(run, autoencoder_stage(run)):
         if config.autoencoder_steps:
-            whiten_latents(run.parts.autoencoder, evaluation_batch(run, 64, config.autoencoder_crop).images)
+            whiten_latents(run.parts.autoencoder, evaluation_images(run, 64)[0])
         train_stage(run, unet_stage(run))
     return write_model(run)
 
@@ -147,12 +149,9 @@ def autoencoder_stage(run: Run) -> Stage:
         return {"images": batch.images, "noise": _latent_noise(batch.images, rng)}
 
     def sheet(parts: PipelineParts) -> np.ndarray:
-        return reconstruction_sheet(parts.autoencoder, evaluation_batch(run, 8, config.autoencoder_crop).images)
+        return reconstruction_sheet(parts.autoencoder, evaluation_images(run, 8)[0])
 
-    return Stage(
-        "autoencoder", objective, config.autoencoder_steps, config.autoencoder_crop,
-        config.autoencoder_learning_rate, inputs, sheet,
-    )  # fmt: skip
+    return Stage("autoencoder", objective, config.autoencoder_steps, config.autoencoder_learning_rate, inputs, sheet)
 
 
 def unet_stage(run: Run) -> Stage:
@@ -170,25 +169,52 @@ def unet_stage(run: Run) -> Stage:
         return {"images": batch.images, "masks": batch.masks, "tokens": tokens, "noise": noise, "times": times}
 
     def sheet(averaged: PipelineParts) -> np.ndarray:
-        return inpainting_sheet(averaged, evaluation_batch(run, 8, config.unet_crop))
+        return inpainting_sheet(averaged, *evaluation_images(run, 8))
 
-    return Stage("unet", objective, config.unet_steps, config.unet_crop, config.unet_learning_rate, inputs, sheet)
+    return Stage("unet", objective, config.unet_steps, config.unet_learning_rate, inputs, sheet)
+
+
+class StageBatches(Dataset):
+    """Item k is what the objective wants at step k, which depends on the seed and k alone."""
+
+    def __init__(self, run: Run, stage: Stage):
+        self.run, self.stage = run, stage
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        config = self.run.config
+        process = self.run.accelerator.process_index
+        rng = np.random.default_rng([config.seed, STAGES.index(self.stage.name), step, process])
+        crop = int(rng.choice(config.crops))
+        count = max(1, round(config.batch * (min(config.crops) / crop) ** 2))
+        batch = draw_batch(self.run.photos, batch=count, crop=crop, procedural=config.procedural, rng=rng)
+        return self.stage.inputs(batch, rng)
+
+
+def drawn_ahead(batches: StageBatches, steps: range, workers: int) -> DataLoader:
+    """The batches of `steps` in order, drawn by `workers` forked processes of one thread each, or none."""
+    if workers:
+        cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork: the first resize would wait for ever
+    return DataLoader(
+        batches, sampler=steps, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available()
+    )
 
 
 def train_stage(run: Run, stage: Stage) -> bool:
     """Run one stage from its newest checkpoint; its averaged weights end up in `run.parts`. True when complete."""
     config, accelerator = run.config, run.accelerator
-    network = stage.objective.network.to(accelerator.device)
+    stage.objective.to(accelerator.device)
+    convert_conv2d_weight_memory_format(stage.objective, torch.channels_last)  # what GPUs want in bf16
+    network = stage.objective.network
     average = AveragedModel(network, multi_avg_fn=moving_average(config.average_decay))
     optimizer = torch.optim.AdamW(network.parameters(), lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
     folder = config.out / "checkpoints" / stage.name
     step = load_checkpoint(folder, network=network, average=average, optimizer=optimizer)
     objective, optimizer = accelerator.prepare(stage.objective, optimizer)
     began = time.monotonic()
-    while step < stage.steps and time.monotonic() < run.deadline:
-        rng = np.random.default_rng([config.seed, STAGES.index(stage.name), step, accelerator.process_index])
-        batch = draw_batch(run.photos, batch=config.batch, crop=stage.crop, procedural=config.procedural, rng=rng)
-        inputs = {name: value.to(accelerator.device) for name, value in stage.inputs(batch, rng).items()}
+    for drawn in drawn_ahead(StageBatches(run, stage), range(step, stage.steps), config.workers):
+        if time.monotonic() >= run.deadline:
+            break
+        inputs = {name: as_floats(value, accelerator.device) for name, value in drawn.items()}
         for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * learning_rate_factor(step, stage.steps, config.warmup)
         losses = objective(**inputs)
@@ -234,12 +260,12 @@ def write_model(run: Run) -> Path:
     return folder
 
 
-def evaluation_batch(run: Run, count: int, crop: int) -> PriorBatch:
-    """A fixed batch, the same at every step, for sample sheets and latent statistics."""
+def evaluation_images(run: Run, count: int) -> tuple[Tensor, Tensor]:
+    """Fixed images and masks, the same at every step, for sample sheets and latent statistics."""
     rng = np.random.default_rng([run.config.seed, 999])
+    crop = sorted(run.config.crops)[len(run.config.crops) // 2]
     batch = draw_batch(run.photos, batch=count, crop=crop, procedural=run.config.procedural, rng=rng)
-    device = run.accelerator.device
-    return PriorBatch(batch.images.to(device), batch.masks.to(device), batch.captions)
+    return batch.floats(run.accelerator.device)
 
 
 def _latent_noise(images: Tensor, rng: np.random.Generator) -> Tensor:

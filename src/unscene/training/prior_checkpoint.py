@@ -20,8 +20,9 @@ def save_checkpoint(
     final = folder / f"step-{step:07d}"
     with atomic_write(final) as temporary:
         temporary.mkdir()
-        save_file(network.state_dict(), str(temporary / "network.safetensors"))
-        save_file(average.state_dict(), str(temporary / "average.safetensors"))
+        for name, module in (("network", network), ("average", average)):
+            weights = {key: value.contiguous() for key, value in module.state_dict().items()}
+            save_file(weights, str(temporary / f"{name}.safetensors"))
         torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
         (temporary / "progress.json").write_text(json.dumps({"step": step}))
     for older in folder.glob("step-*"):

@@ -118,7 +118,7 @@ def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
     return scores
 
 
-def procedural_sheet(model: LatentDiffusionInpainter, *, size: int = 56, seed: int = 7) -> np.ndarray:
+def procedural_sheet(model: LatentDiffusionInpainter, *, size: int = 96, seed: int = 7) -> np.ndarray:
     """Drawn pictures (one of each kind) with a hole, exemplar fill, `model.inpaint`, truth, one row each: uint8 RGB."""
     rng = np.random.default_rng(seed)
     drawn = np.stack([np.clip(paint(size, rng), 0, 1) for paint in PAINTERS.values()])

@@ -19,10 +19,8 @@ from torch import Tensor
 
 from unscene.files import atomic_write, write_png
 from unscene.priors.architecture import PipelineParts
-from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.diffusion_checkpoints import Checkpoint
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
-from unscene.training.prior_data import PriorBatch
 
 
 @torch.no_grad()
@@ -109,7 +107,7 @@ def learning_curve(entries: list[dict], *, width: int = 640, height: int = 280) 
     draw.rectangle((left, top, right, bottom), outline="#cccccc")
     steps = np.array([entry["step"] for entry in entries], float)
     across = left + (right - left) * (steps - steps[0]) / max(steps[-1] - steps[0], 1)
-    names = [name for name in entries[0] if name not in ("step", "seconds")]
+    names = [name for name in dict.fromkeys(n for entry in entries for n in entry) if name not in ("step", "seconds")]
     for index, (name, color) in enumerate(zip(names, colors, strict=False)):
         values = np.array([entry.get(name, np.nan) for entry in entries], float)
         smooth = _running_median(values, max(1, len(values) // 40))
@@ -141,18 +139,21 @@ def reconstruction_sheet(autoencoder: AutoencoderKL, images: Tensor) -> np.ndarr
 
 
 @torch.no_grad()
-def inpainting_sheet(parts: PipelineParts, batch: PriorBatch) -> np.ndarray:
-    """Masked images, exemplar fills, the model on top of them at half noise, the model alone, the truth."""
-    images, masks = batch.images.permute(0, 2, 3, 1), batch.masks[:, 0] > 0.5
+def inpainting_sheet(parts: PipelineParts, images: Tensor, masks: Tensor) -> np.ndarray:
+    """Masked images, what the model expects there, that redone from half noise, the model from noise, the truth.
+
+    images: N 3 H W in [0, 1]; masks: N 1 H W, 1 = fill. Returns H W 3 uint8, RGB.
+    """
+    pixels, holes = images.permute(0, 2, 3, 1), masks[:, 0] > 0.5
     model = LatentDiffusionInpainter(Checkpoint(as_pipeline(parts), "in training"))
     generator = torch.Generator().manual_seed(0)
-    start = ExemplarInpainter().inpaint(images, masks, generator=generator)
-    shape = (len(images), model.latent_channels, *model.latent_size(*images.shape[1:3]))
-    noise = torch.randn(shape, generator=generator).to(images)
-    healed = model.inpaint_latent(images, masks, noise=noise, start=start, strength=0.5)
-    alone = model.inpaint_latent(images, masks, noise=noise)
-    hidden = torch.where(masks[..., None], 0.5, images)
-    return sheet([row.permute(0, 3, 1, 2) for row in (hidden, start, healed, alone, images)])
+    start = model.expected_fill(pixels, holes, generator=generator)
+    shape = (len(pixels), model.latent_channels, *model.latent_size(*pixels.shape[1:3]))
+    noise = torch.randn(shape, generator=generator).to(pixels)
+    healed = model.inpaint_latent(pixels, holes, noise=noise, start=start, strength=0.5)
+    alone = model.inpaint_latent(pixels, holes, noise=noise)
+    hidden = torch.where(holes[..., None], 0.5, pixels)
+    return sheet([row.permute(0, 3, 1, 2) for row in (hidden, start, healed, alone, pixels)])
 
 
 def load_parts(folder: Path) -> PipelineParts:
@@ -170,7 +171,10 @@ def load_parts(folder: Path) -> PipelineParts:
 
 def as_pipeline(parts: PipelineParts, dtype: torch.dtype | None = None) -> StableDiffusionInpaintPipeline:
     """The parts as a diffusers pipeline: themselves, or with autoencoder and U-Net copied to another dtype."""
-    vae, unet = (part if dtype is None else copy.deepcopy(part).to(dtype) for part in (parts.autoencoder, parts.unet))
+    vae, unet = parts.autoencoder, parts.unet
+    if dtype is not None:
+        # what is saved has to be contiguous, which training's memory format is not
+        vae, unet = (copy.deepcopy(part).to(dtype, memory_format=torch.contiguous_format) for part in (vae, unet))
     return StableDiffusionInpaintPipeline(
         vae=vae,
         text_encoder=parts.text_encoder,  # small, and transformers would load it in the dtype it was saved in

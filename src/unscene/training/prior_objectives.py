@@ -20,6 +20,7 @@ from unscene.priors.autoencoder_features import encoder_features
 VGG_MEAN_BGR = (103.939, 116.779, 123.68)
 VGG_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2")
 VGG_COMPARED = ("conv1_2", "conv2_2", "conv3_2")
+OWN_WEIGHT = 4.0  # the distance in the autoencoder's own features is several times smaller than VGG's
 
 
 class AutoencoderObjective(nn.Module):
@@ -93,7 +94,7 @@ class DenoisingObjective(nn.Module):
             inside = masks[some][part]
             terms["perceptual"] = (distance * inside).sum() / inside.sum().clamp(min=1)
             terms["own"] = perceptual_distance(self._features, decoded / 2 + 0.5, images[some], masks[some])
-            terms["loss"] = terms["loss"] + self.perceptual * (terms["perceptual"] + terms["own"])
+            terms["loss"] = terms["loss"] + self.perceptual * (terms["perceptual"] + OWN_WEIGHT * terms["own"])
         return terms
 
     def _features(self, images: Tensor) -> list[Tensor]:
