@@ -9,7 +9,6 @@ from PIL import Image
 
 from unscene.priors.architecture import build_parts
 from unscene.priors.attention import CrossViewAttention, cross_view_attention
-from unscene.priors.classical import TeleaInpainter
 from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.inpainter import LatentInpainter
@@ -62,10 +61,28 @@ def test_what_lies_under_the_mask_has_no_influence(model, views):
 
 def test_same_generator_same_fill(model, views):
     images, masks, _ = views
-    model = dataclasses.replace(model.with_settings(strength=0.5), starter=TeleaInpainter())
+    model = model.with_settings(strength=0.5)
     fills = [model.inpaint(images, masks, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(fills[0], fills[1])
     assert not torch.equal(fills[0], fills[2])
+
+
+def test_the_expected_fill_averages_one_step_predictions_of_what_lies_around(model, views):
+    images, masks, _ = views
+    repainted = torch.where(masks[..., None], 1 - images, images)
+    generators = [torch.Generator().manual_seed(seed) for seed in (1, 1, 2)]
+    first, second, other = (
+        model.expected_fill(i, masks, generator=g) for i, g in zip((images, repainted, images), generators, strict=True)
+    )
+    assert torch.equal(first, second) and torch.equal(first[~masks], images[~masks])
+
+    def spread(draws: int) -> float:
+        one_of = dataclasses.replace(model, expectation_draws=draws)
+        one, another = (one_of.expected_fill(images, masks, generator=generators[2]) for _ in range(2))
+        return (one - another).abs()[masks].mean().item()
+
+    assert 0 < spread(32) < 0.7 * spread(1)  # the mean of more draws depends less on them
+    assert (first - other).abs().max() > 0
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])

@@ -18,11 +18,19 @@ from unscene.priors.attention import cross_view_attention
 from unscene.priors.classical import TeleaInpainter
 from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint, load_checkpoint
 from unscene.priors.diffusion_config import DiffusionConfig
-from unscene.priors.inpainter import Inpainter, check_images
+from unscene.priors.inpainter import check_images
 from unscene.priors.mask_blending import composite, mask_to_latent, masked_pixels
 from unscene.priors.text_condition import TextCondition, text_condition
 
 BUNDLED_NAME = "bundled-diffusion"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What stays the same over the sampler's steps: hole and masked image as latents, N 1+C h w, and the text."""
+
+    context: Tensor
+    text: TextCondition
 
 
 @dataclass
@@ -37,8 +45,8 @@ class LatentDiffusionInpainter:
     """Squared latent distance (tau) at which the start image's own detail has faded to 1/e in the result."""
     feather: int = 3
     """Width, pixels, of the strip behind the mask's rim where the fill is drawn towards the image outside."""
-    starter: Inpainter = field(default_factory=TeleaInpainter)
-    """What fills the start image of `inpaint`: smoothly, so that the model keeps its colours and paints the texture."""
+    expectation_draws: int = 8
+    """One-step predictions that `expected_fill` averages."""
 
     @classmethod
     def load(cls, source: str | Path = BUNDLED, config: DiffusionConfig | None = None) -> LatentDiffusionInpainter:
@@ -73,7 +81,7 @@ class LatentDiffusionInpainter:
     @property
     def own_strength(self) -> float:
         """The same for the smooth start image of `inpaint`, which has no texture to keep."""
-        default = 0.2 if self.is_bundled else 0.9
+        default = 0.3 if self.is_bundled else 0.9
         return default if self.config.strength is None else self.config.strength
 
     @property
@@ -113,13 +121,38 @@ class LatentDiffusionInpainter:
         return rows, columns
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Fill with `starter`, then run the last `own_strength` of the schedule; see `Inpainter.inpaint`."""
-        start = self.starter.inpaint(images, masks, generator=generator)
-        shape = (len(images), self.latent_channels, *self.latent_size(*images.shape[1:3]))
-        noise = torch.randn(shape, generator=generator, device=generator.device).to(images)
+        """Start smoothly, then run the last `own_strength` of the schedule; see `Inpainter.inpaint`.
+
+        The bundled model starts from what it expects itself, models of the hub from Telea's fill: nearly all of their
+        schedule is run, and many of them never saw the pure noise that an expectation starts from (Lin et al. 2024).
+        """
+        smooth = self.expected_fill if self.is_bundled else TeleaInpainter().inpaint
+        start = smooth(images, masks, generator=generator)
+        noise = self._noise(images, generator)
         return self.inpaint_latent(
             images, masks, noise=noise, start=start, strength=self.own_strength, steps=self.steps
         )
+
+    @torch.no_grad()
+    def expected_fill(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """What the model expects in the hole, colours and edges without texture: N H W 3, as `Inpainter.inpaint`.
+
+        From pure noise the best prediction of a clean latent is its mean given what surrounds the hole, whatever the
+        noise; averaging a few predictions takes away what this one or that still made of its noise.
+        """
+        check_images(images, masks)
+        height, width = images.shape[1:3]
+        scheduler = self.pipeline.scheduler
+        scheduler.set_timesteps(self.steps)
+        condition = self._condition(self._padded(images), self._padded(masks[..., None].float()))
+        predictions = []
+        for _ in range(self.expectation_draws):
+            noise = self._noise(images, generator).to(condition.context) * scheduler.init_noise_sigma
+            velocity = self._predict(noise, scheduler.timesteps[0], condition)
+            predictions.append(scheduler.step(velocity, scheduler.timesteps[0], noise).pred_original_sample)
+        filled = self.decode(torch.stack(predictions).mean(0))
+        filled = filled[..., :height, :width].permute(0, 2, 3, 1).clamp(0, 1).to(images)
+        return composite(images, filled, masks, feather=self.feather)
 
     @torch.no_grad()
     def inpaint_latent(
@@ -173,7 +206,7 @@ class LatentDiffusionInpainter:
         self, pixels: Tensor, holes: Tensor, noise: Tensor, origin: Tensor | None, strength: float, steps: int
     ) -> Tensor:
         """Run the last `strength` of the scheduler's steps; with DDIM (Song et al. 2021) nothing random is drawn."""
-        scheduler, unet = self.pipeline.scheduler, self.pipeline.unet
+        scheduler = self.pipeline.scheduler
         scheduler.set_timesteps(steps, device=noise.device)
         skipped = (steps - max(1, round(strength * steps))) * scheduler.order
         times = scheduler.timesteps[skipped:]
@@ -183,19 +216,32 @@ class LatentDiffusionInpainter:
             latents = noise.float() * scheduler.init_noise_sigma
         else:
             latents = scheduler.add_noise(origin, noise.float(), times[:1].repeat(len(noise)))
-        text = self._text(pixels)
-        context = torch.cat([mask_to_latent(holes, self.downscale), self.encode(masked_pixels(pixels, holes))], 1)
-        context = torch.cat([context] * text.halves)
+        condition = self._condition(pixels, holes)
         exact = self._step_arguments(noise.device)
         for time in times:
-            noisy = scheduler.scale_model_input(torch.cat([latents] * text.halves), time)
-            inputs = torch.cat([noisy, context], 1).to(unet.dtype)
-            predicted = unet(inputs, time, text.states, added_cond_kwargs=text.added).sample.float()
-            if text.halves == 2:
-                unconditional, conditional = predicted.chunk(2)
-                predicted = unconditional + self.guidance * (conditional - unconditional)
+            predicted = self._predict(latents, time, condition)
             latents = scheduler.step(predicted, time, latents, **exact).prev_sample
         return latents
+
+    def _condition(self, pixels: Tensor, holes: Tensor) -> Condition:
+        text = self._text(pixels)
+        context = torch.cat([mask_to_latent(holes, self.downscale), self.encode(masked_pixels(pixels, holes))], 1)
+        return Condition(torch.cat([context] * text.halves), text)
+
+    def _predict(self, latents: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """The U-Net's output for noisy latents N C h w, with classifier-free guidance where that is on."""
+        unet, text = self.pipeline.unet, condition.text
+        noisy = self.pipeline.scheduler.scale_model_input(torch.cat([latents] * text.halves), time)
+        inputs = torch.cat([noisy, condition.context], 1).to(unet.dtype)
+        predicted = unet(inputs, time, text.states, added_cond_kwargs=text.added).sample.float()
+        if text.halves == 2:
+            unconditional, conditional = predicted.chunk(2)
+            predicted = unconditional + self.guidance * (conditional - unconditional)
+        return predicted
+
+    def _noise(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        shape = (len(images), self.latent_channels, *self.latent_size(*images.shape[1:3]))
+        return torch.randn(shape, generator=generator, device=generator.device).to(images)
 
     def _text(self, pixels: Tensor) -> TextCondition:
         config = self.config
