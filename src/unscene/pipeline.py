@@ -83,9 +83,10 @@ class RemoveOptions:
 
     method: MethodName = "in-n-out"
     """The paper to follow."""
-    prior: str = "exemplar"
-    """What fills images: exemplar copies along surfaces; bundled lets the small diffusion model go over that; others
-    as `unscene priors` lists them, a checkpoint's folder or file, a hub id, lama:FILE, files:DIR."""
+    prior: str = "guided-exemplar"
+    """What fills images: guided-exemplar copies along surfaces to where the small diffusion model expects it; bundled
+    lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a hub id,
+    lama:FILE, files:DIR."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)

@@ -61,6 +61,7 @@ class RecordingInpainter:
 
     calls: list[Call] = field(default_factory=list)
     name: str = "recording"
+    guide: None = None
     latent_channels: int = 256
     downscale: int = 4
     strength: float = 0.6

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unscene.geometry.cameras import Cameras, look_at
 from unscene.methods.surface_fill import continue_surface, fill_surface
-from unscene.priors.classical import TeleaInpainter
+from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.scenes.scene import Scene
 
 WIDTH, HEIGHT, TILE = 96, 72, 0.25
@@ -51,7 +51,7 @@ def filled_and_truth(floor: tuple[Scene, Tensor, Tensor], view: int, holes: Tens
     assert surface.plane is not None and surface.on_plane[holes[view]].float().mean() > 0.99
     grey = torch.where(holes[..., None], torch.tensor(128, dtype=torch.uint8), scene.images)
     hidden = scene.with_images(scene.train, grey.float() / 255)
-    return fill_surface(hidden, view, holes, depths, surface, generator), scene.image(view)
+    return fill_surface(hidden, view, holes, depths, surface, ExemplarInpainter(), generator), scene.image(view)
 
 
 def test_tiles_seen_at_a_slant_run_on(floor):

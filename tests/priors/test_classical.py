@@ -84,3 +84,23 @@ def test_no_hole_and_no_surroundings(inpainter, checks):
     assert torch.equal(inpaint(inpainter, checks, torch.zeros(1, 80, 96, dtype=torch.bool)), checks)
     with pytest.raises(ValueError, match="masked completely"):
         inpaint(inpainter, checks, torch.ones(1, 80, 96, dtype=torch.bool))
+
+
+class Knowing:
+    """A guide that knows the truth, blurred."""
+
+    name = "knowing"
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def expected_fill(self, images, masks, *, generator):
+        assert masks.any() and len(images) == 1
+        return torch.where(masks[..., None], self.truth.mean((1, 2), keepdim=True), images)
+
+
+def test_an_exemplar_fill_asks_its_guide(checks):
+    mask = box_mask(80, 96, slice(28, 52), slice(36, 66))
+    guided = ExemplarInpainter(guide=Knowing(checks))
+    assert guided.name == "exemplar guided by knowing"
+    assert (inpaint(guided, checks, mask) - checks)[mask].abs().mean() < 0.02

@@ -182,6 +182,54 @@ def test_a_file_cut_short_names_file_and_tensor(sd):
         load_checkpoint(sd, DiffusionConfig())
 
 
+def test_a_file_with_something_behind_its_end_is_refused(sd):
+    file = sd / "unet" / "diffusion_pytorch_model.safetensors"
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes() + b"more")
+    with pytest.raises(PriorError, match=rf"unet/.*expected {size} bytes, got {size + 4}; fetch it again"):
+        load_checkpoint(sd, DiffusionConfig())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"_class_name": "X", "unet": 3}'])
+def test_a_damaged_index_says_so(sd, text):
+    (sd / "model_index.json").write_text(text)
+    with pytest.raises(
+        PriorError, match=r"model_index\.json: expected the parts and the class of a diffusers pipeline"
+    ):
+        load_checkpoint(sd, DiffusionConfig())
+
+
+def test_a_part_of_an_unknown_class_is_named(sd):
+    index = json.loads((sd / "model_index.json").read_text())
+    (sd / "model_index.json").write_text(json.dumps(index | {"unet": ["diffusers", "UNet9DModel"]}))
+    with pytest.raises(PriorError, match="'unet' is a UNet9DModel, which the installed diffusers lacks"):
+        load_checkpoint(sd, DiffusionConfig())
+
+
+def test_a_single_file_that_lacks_a_part_says_so(tmp_path):
+    folder = tiny_checkpoint("sd-1.5", tmp_path / "folder")
+    file = write_single_file(tiny_pipeline("sd-1.5"), tmp_path / "model.safetensors")
+    save_file({k: v for k, v in load_file(str(file)).items() if not k.startswith("cond_stage_model.")}, str(file))
+    with pytest.raises(PriorError, match=r"model\.safetensors: "):
+        load_checkpoint(file, DiffusionConfig(single_file_config=folder))
+
+
+def test_published_configurations_pool_at_the_end_of_the_text_even_with_a_new_word(tmp_path):
+    pipeline = tiny_pipeline("sdxl")
+    pipeline.save_pretrained(tmp_path / "sdxl", safe_serialization=True)
+    described = tmp_path / "sdxl" / "text_encoder_2" / "config.json"
+    described.write_text(json.dumps(json.loads(described.read_text()) | {"eos_token_id": 2}))  # as the hub has it
+    loaded = load_checkpoint(tmp_path / "sdxl", DiffusionConfig()).pipeline
+    tokenizer, encoder = loaded.tokenizer_2, loaded.text_encoder_2
+    tokenizer.add_tokens("<scene>")
+    encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    ids = tokenizer(["a photo of <scene> outside"], padding="max_length", return_tensors="pt").input_ids
+    end = (ids[0] == tokenizer.eos_token_id).nonzero()[0, 0]
+    outputs = encoder(ids)
+    states = encoder.text_model.final_layer_norm(encoder(ids, output_hidden_states=True).hidden_states[-1])
+    torch.testing.assert_close(outputs.text_embeds, encoder.text_projection(states[:, end]))
+
+
 def test_a_file_that_is_none_says_so(sd):
     file = sd / "vae" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(b"<html>not found</html>")

@@ -48,3 +48,26 @@ def test_errors_say_what_was_expected(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(PriorError, match="found no images"):
         FilesInpainter(tmp_path / "empty")
+
+
+def test_folders_tell_photos_of_one_name_apart(tmp_path):
+    for side, value in (("left", 200), ("right", 60)):
+        (tmp_path / side).mkdir()
+        cv2.imwrite(str(tmp_path / side / "1.png"), np.full((40, 60, 3), value, np.uint8))
+    prior, (image, mask) = FilesInpainter(tmp_path), view()
+    for name, value in (("photos/left/1.jpg", 200), ("right/1.jpg", 60)):
+        filled = prior.inpaint_named([name], image, mask)
+        torch.testing.assert_close(filled[mask], torch.full_like(filled[mask], value / 255))
+    prior.check_names(["left/1.jpg", "right/1.jpg"])
+    with pytest.raises(PriorError, match=r"one inpainting of 1\.jpg, got .*left/1\.png, .*right/1\.png"):
+        prior.has("1.jpg")
+
+
+def test_a_file_is_not_shared(folder):
+    prior = FilesInpainter(folder)
+    prior.check_names(["left/a.jpg", "right/b.jpg", "right/c.jpg"])
+    with pytest.raises(PriorError, match=r"each of left/a\.jpg and right/a\.jpg, found only .*a\.png"):
+        prior.check_names(["left/a.jpg", "right/a.jpg"])
+    cv2.imwrite(str(folder / "a.jpg"), np.zeros((40, 60, 3), np.uint8))
+    with pytest.raises(PriorError, match="one inpainting a photo"):
+        FilesInpainter(folder)

@@ -74,20 +74,44 @@ def test_an_island_among_ignored_pixels_is_filled():
     assert filled.isfinite().all() and (filled[hole] >= 0).all() and (filled[hole] <= 1).all()
 
 
-def test_nearest_patches_against_a_slow_search():
+@pytest.mark.parametrize("guided", [False, True])
+def test_nearest_patches_against_a_slow_search(guided):
     """With all components the matrix product finds what comparing every pair finds, distances included."""
     generator = torch.Generator().manual_seed(3)
     image, queries = torch.rand(3, 20, 24, generator=generator), torch.rand(17, 27, generator=generator)
-    matcher = _Matcher(image, torch.ones(20, 24, dtype=torch.bool), 3, most=10_000)
-    sources = _patches(image, 3, matcher.centers)
-    slow = (queries[:, None] - sources[None]).square().mean(-1)
-    centers, distance = matcher.nearest(queries)
+    at_large, weight = torch.rand(3, 20, 24, generator=generator), 3.0 if guided else 0.0
+    everywhere, config = torch.ones(20, 24, dtype=torch.bool), CompletionConfig(guide_weight=weight)
+    matcher = _Matcher(image, everywhere, 3, config, at_large if guided else None)
+    at, sources = torch.arange(40, 57), _patches(image, 3, matcher.centers)
+    guides = at_large.flatten(1).T
+    apart = weight * (guides[at][:, None] - guides[matcher.centers][None]).square().mean(-1)
+    slow = (queries[:, None] - sources[None]).square().mean(-1) + apart
+    centers, distance = matcher.nearest(queries, at)
     assert matcher.basis.shape == (27, 27)
     assert torch.equal(centers, matcher.centers[slow.argmin(1)])
     torch.testing.assert_close(distance, slow.amin(1), rtol=1e-4, atol=1e-5)
     known = (torch.rand(17, 27, generator=generator) > 0.4).float()
     partly = ((queries[:, None] - sources[None]).square() * known[:, None]).sum(-1)
-    assert torch.equal(matcher.nearest_by_known(queries, known), matcher.centers[partly.argmin(1)])
+    partly = partly + apart * known.sum(1, keepdim=True)
+    assert torch.equal(matcher.nearest_by_known(queries, known, at), matcher.centers[partly.argmin(1)])
+
+
+def test_a_guide_says_where_things_belong_and_copies_say_what_they_look_like():
+    """An edge that runs aside inside the hole: only the guide, smooth as it is, can know."""
+    texture = torch.rand(96, 100, 3, generator=torch.Generator().manual_seed(0)) * 0.2
+    image = texture.clone()
+    image[:, 50:] += 0.7
+    hole = box(96, 100, slice(24, 96), slice(26, 74))
+    guide = torch.full_like(image, 0.1)
+    guide[:, 50:] = 0.8
+    guide[40:, 50:64] = 0.1  # further down the dark side reaches further
+    alone, guided = complete(image, hole, ~hole), complete(image, hole, ~hole, guide=guide)
+    moved = (slice(66, 94), slice(52, 59))
+    assert (alone[moved] > 0.6).all() and (guided[moved] < 0.3).all()
+    assert (guided[66:94, 69:73] > 0.6).all()
+    assert 0.7 < guided[moved].std() / texture[moved].std() < 1.3  # as rough as what it was copied from
+    elsewhere = torch.where(hole[..., None], guide, torch.rand_like(guide))
+    assert torch.equal(complete(image, hole, ~hole, guide=elsewhere), guided)
 
 
 def test_a_patch_is_what_slicing_gives():
@@ -98,7 +122,8 @@ def test_a_patch_is_what_slicing_gives():
 
 def test_sources_are_bounded():
     image = tiles(60, 60)
-    matcher = _Matcher(image.permute(2, 0, 1), torch.ones(60, 60, dtype=torch.bool), 9, most=100)
+    config = CompletionConfig(most_sources=100)
+    matcher = _Matcher(image.permute(2, 0, 1), torch.ones(60, 60, dtype=torch.bool), 9, config, None)
     assert len(matcher.centers) == 100
     hole = box(60, 60, slice(20, 40), slice(20, 40))
     assert complete(image, hole, ~hole, CompletionConfig(most_sources=100)).isfinite().all()

@@ -23,6 +23,7 @@ def inpaintable_views(prior: Inpainter, scene: Scene, views: Tensor) -> Tensor:
     """Those of ``views`` that the prior can inpaint: all, or those whose inpaintings there are."""
     if not isinstance(prior, FilesInpainter):
         return views
+    prior.check_names(list(scene.names))
     known = torch.tensor([prior.has(scene.names[view]) for view in views.tolist()], dtype=torch.bool)
     if not known.any():
         raise PriorError(f"{prior.name}: expected images named like the scene's photos ({scene.names[0]}), found none.")

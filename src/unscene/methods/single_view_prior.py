@@ -97,7 +97,8 @@ def inpaint_alone(
     if not isinstance(prior, LatentInpainter | ExemplarInpainter):
         filled = inpaint_view(prior, scene, view, hole, generator)
         return BaseView(view, filled, filled, torch.zeros(0), surface.depth), surface
-    start = fill_surface(scene, view, region, depths, surface, generator)
+    exemplar = ExemplarInpainter(prior.guide)
+    start = fill_surface(scene, view, region, depths, surface, exemplar, generator)
     if not isinstance(prior, LatentInpainter):
         return BaseView(view, start, start, torch.zeros(0), surface.depth), surface
     size = prior.latent_size(cameras.height, cameras.width)

@@ -25,7 +25,7 @@ from unscene.priors.patch_completion import CompletionConfig, NothingToCopyError
 from unscene.scenes.scene import Scene
 
 TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on the plane
-FEWEST = 0.4  # share of the hole's surroundings that must lie on the plane
+FEWEST = 0.33  # share of the hole's surroundings that must lie on the plane
 CONTEXT = 1.0  # surroundings to copy from, on each side, as a share of the hole's extent on the plane
 LARGEST_SIDE = 300  # texels along the rectified plane
 FEWEST_PIXELS = 16  # of the hole on the plane, below which looking at it squarely is not worth it
@@ -54,7 +54,7 @@ class Surface:
 def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, generator: torch.Generator) -> Surface:
     """Complete a view's z-depth (H W) inside the hole (H W bool): on the plane around it if there is one."""
     unreliable = dilate(hole[None], 2)[0]  # the field's depth frays at the border of what it was shown
-    reach = max(6, round(0.4 * float(hole.sum()) ** 0.5))
+    reach = max(6, round(0.25 * float(hole.sum()) ** 0.5))
     ring = dilate(hole[None], reach)[0] & ~unreliable
     nothing = torch.zeros_like(hole)
     harmonic = complete_disparity(depth, unreliable)
@@ -76,8 +76,9 @@ def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, g
 
 
 def fill_surface(
-    scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, generator: torch.Generator
-) -> Tensor:
+    scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, exemplar: ExemplarInpainter,
+    generator: torch.Generator,
+) -> Tensor:  # fmt: skip
     """Fill a view's region (of N H W bool): its part on the plane along the plane, the rest as it appears. H W 3.
 
     What the view does not see of the plane but others do is copied from too. depths: T h w, of the training views.
@@ -90,12 +91,16 @@ def fill_surface(
         rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
         hole = dilate(hole[None], rim)[0] & ~known
         try:
-            filled = complete(texture, hole, known)
+            expected = None
+            if exemplar.guide is not None:  # asked about the photo: it knows photos better than rectified planes
+                guess = exemplar.guide.expected_fill(image[None], region[view][None], generator=generator)[0]
+                expected = _sample(guess, square.pixels)
+            filled = complete(texture, hole, known, guide=expected)
             image[surface.on_plane] = _sample(filled, square.texels[None])[0]
             left = left & ~surface.on_plane
         except NothingToCopyError:
             warnings.warn("no view shows enough of the plane to copy from: it is filled as it appears", stacklevel=2)
-    return ExemplarInpainter().inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
+    return exemplar.inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
 
 
 def _texture_of_all_views(

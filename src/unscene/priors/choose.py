@@ -36,6 +36,10 @@ def _load_without_diffusion(kind: str, where: str) -> Inpainter | None:
     match kind:
         case "exemplar":
             return ExemplarInpainter()
+        case "guided-exemplar":
+            from unscene.priors.latent_diffusion import LatentDiffusionInpainter  # loads diffusers: seconds
+
+            return ExemplarInpainter(guide=LatentDiffusionInpainter.load())
         case "shift-map":
             return ShiftMapInpainter()
         case "telea":
@@ -77,7 +81,9 @@ class Availability:
 
 def available_priors() -> Iterator[Availability]:
     """Every named prior and whether it can run here, without the network and without loading any weights."""
-    yield Availability("exemplar", True, "patches of the photo itself, no weights (the default)")
+    guided = "patches of the photo itself, placed by what the bundled model expects (the default)"
+    yield Availability("guided-exemplar", True, guided)
+    yield Availability("exemplar", True, "patches of the photo itself, no weights")
     yield Availability("bundled", True, "the small diffusion model that is part of the package")
     yield Availability("telea", True, "OpenCV, smooth")
     yield Availability("navier-stokes", True, "OpenCV, smooth")

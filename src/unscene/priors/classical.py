@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unscene.priors.inpainter import check_images
+from unscene.priors.inpainter import StructureGuide, check_images
 from unscene.priors.patch_completion import NothingToCopyError, complete
 from unscene.priors.prior_error import PriorError
 from unscene.priors.shift_map import shift_map
@@ -26,21 +26,40 @@ STRAY_SHARE = 0.02  # isolated pixels that the shift map skips are no failure; m
 class ExemplarInpainter:
     """Fill a hole with patches of its surroundings, see `patch_completion`.
 
-    Real texture, sharp, no weights; edges and patterns run on. Its copies of the wrong thing are for other priors to
-    heal. A hole beside which nothing can be copied goes to Telea with a warning.
+    Real texture, sharp; edges and patterns run on. Without a guide it needs no weights, and copies the wrong thing
+    where the rim does not tell what belongs there. A hole beside which nothing can be copied goes to Telea with a
+    warning.
     """
+
+    guide: StructureGuide | None = None
+    """What says where which patches belong."""
 
     context: float = 0.75
     """Surroundings to copy from, on each side, as a share of the hole's box; the fill's time grows with it."""
     largest_side: int = 384
     """Crops longer than this, in pixels, are filled at reduced size and enlarged."""
-    name: str = "exemplar"
+
+    @property
+    def name(self) -> str:
+        """What the run record and the report call it."""
+        return f"exemplar guided by {self.guide.name}" if self.guide else "exemplar"
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
-        """See `Inpainter.inpaint`; deterministic, `generator` is unused."""
-        return _each(
-            images, masks, lambda image, mask: _in_crop(image, mask, self.context, self.largest_side, _patched)
-        )
+        """See `Inpainter.inpaint`; without a guide nothing is random."""
+
+        def patched(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+            pixels, missing = torch.from_numpy(image).float() / 255, torch.from_numpy(hole)
+            expected = None
+            if self.guide is not None:
+                expected = self.guide.expected_fill(pixels[None], missing[None], generator=generator)[0]
+            try:
+                filled = complete(pixels, missing, ~missing, guide=expected)
+            except NothingToCopyError:
+                _warn_of_telea("exemplar", int(hole.sum()), int(hole.sum()))
+                return _smooth_fill(image, hole, cv2.INPAINT_TELEA, 3)
+            return (filled.clamp(0, 1) * 255).round().byte().numpy()
+
+        return _each(images, masks, lambda image, mask: _in_crop(image, mask, self.context, self.largest_side, patched))
 
 
 @dataclass
@@ -133,16 +152,6 @@ class BiharmonicInpainter:
 
 def _smooth_fill(image: np.ndarray, mask: np.ndarray, method: int, radius: float) -> np.ndarray:
     return cv2.inpaint(np.ascontiguousarray(image), mask.astype(np.uint8), radius, method)
-
-
-def _patched(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    missing = torch.from_numpy(hole)
-    try:
-        filled = complete(torch.from_numpy(image).float() / 255, missing, ~missing)
-    except NothingToCopyError:
-        _warn_of_telea("exemplar", int(hole.sum()), int(hole.sum()))
-        return _smooth_fill(image, hole, cv2.INPAINT_TELEA, 3)
-    return (filled.clamp(0, 1) * 255).round().byte().numpy()
 
 
 def _in_crop(image: np.ndarray, mask: np.ndarray, context: float, largest_side: int, fill: Fill) -> np.ndarray:

@@ -31,6 +31,7 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     StableDiffusionXLInpaintPipeline,
 )
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 
@@ -125,6 +126,8 @@ def check_safetensors(file: Path) -> dict[str, tuple[int, ...]]:
         raise PriorError(
             f"{file}: expected a safetensors file, but its header is unreadable; fetch it again."
         ) from error
+    if ends and size > max(ends.values()):
+        raise PriorError(f"{file}: expected {max(ends.values())} bytes, got {size}; fetch it again.")
     for name, end in sorted(ends.items(), key=lambda item: item[1]):
         if end > size:
             raise PriorError(
@@ -135,14 +138,23 @@ def check_safetensors(file: Path) -> dict[str, tuple[int, ...]]:
 
 def _read_folder(folder: Path) -> Any:
     """Every network of a diffusers folder, each checked, in the pipeline class it was made for."""
-    index = json.loads((folder / "model_index.json").read_text())
+    index_file = folder / "model_index.json"
+    try:
+        index = json.loads(index_file.read_text())
+        classes = {part: tuple(index[part]) for part in NETWORKS if index.get(part)}
+        large = "XL" in index["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PriorError(
+            f"{index_file}: expected the parts and the class of a diffusers pipeline; fetch the folder again."
+        ) from error
     networks = {}
-    for part in NETWORKS:
-        library, class_name = index.get(part) or (None, None)
+    for part, (library, class_name) in classes.items():
         if library in ("diffusers", "transformers"):
-            module = diffusers if library == "diffusers" else transformers
-            networks[part] = _read_network(folder, part, getattr(module, class_name))
-    pipeline_class, unused = _pipeline_class(large="XL" in index["_class_name"])
+            network_class = getattr(diffusers if library == "diffusers" else transformers, class_name, None)
+            if network_class is None:
+                raise PriorError(f"{index_file}: '{part}' is a {class_name}, which the installed {library} lacks.")
+            networks[part] = _read_network(folder, part, network_class)
+    pipeline_class, unused = _pipeline_class(large=large)
     return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **networks, **unused)
 
 
@@ -183,7 +195,7 @@ def _read_single_file(file: Path, config: DiffusionConfig) -> Any:
     local = {"config": str(config.single_file_config), "local_files_only": True} if config.single_file_config else {}
     try:
         return pipeline_class.from_single_file(str(file), **local, **unused)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, SingleFileComponentError) as error:
         hint = "" if local else " Without a network, name a diffusers folder of its family with single_file_config."
         raise PriorError(f"{file}: {_first_line(error)}{hint}") from error
 
@@ -191,6 +203,9 @@ def _read_single_file(file: Path, config: DiffusionConfig) -> Any:
 def _set_up(pipeline: Any, config: DiffusionConfig) -> Any:
     """Frozen, on its device, in its precision, with its scheduler."""
     pipeline.set_progress_bar_config(disable=True)
+    for encoder, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
+        if getattr(pipeline, encoder, None) is not None:
+            _name_end_of_text(getattr(pipeline, encoder), getattr(pipeline, tokenizer).eos_token_id)
     scheduler_class: Any = getattr(diffusers, config.scheduler, None)
     if not hasattr(scheduler_class, "add_noise"):
         raise PriorError(f"scheduler: expected the name of a scheduler class of diffusers, got '{config.scheduler}'.")
@@ -211,6 +226,17 @@ def _set_up(pipeline: Any, config: DiffusionConfig) -> Any:
     else:
         pipeline.enable_sequential_cpu_offload(device=config.device)
     return pipeline
+
+
+def _name_end_of_text(encoder: Any, token: int) -> None:
+    """Pool a text's state at its end-of-text token.
+
+    Published CLIP configurations call that token 2, upon which transformers looks for the highest token instead: the
+    same, until a word is added to the vocabulary.
+    """
+    for module in encoder.modules():
+        if getattr(module, "eos_token_id", None) == 2:
+            module.eos_token_id = token
 
 
 def _networks(pipeline: Any) -> list[Any]:

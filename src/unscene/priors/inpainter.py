@@ -31,9 +31,27 @@ class Inpainter(Protocol):
         ...
 
 
+class StructureGuide(Protocol):
+    """What can say roughly what belongs into a hole: colours and edges, no texture."""
+
+    @property
+    def name(self) -> str:
+        """What the run record and the report call it."""
+        ...
+
+    def expected_fill(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        """The mean of what may be there; arguments and result as in `Inpainter.inpaint`."""
+        ...
+
+
 @runtime_checkable
 class LatentInpainter(Inpainter, Protocol):
     """An inpainter whose initial latent and whose attention views can share (In-N-Out, sections 3.2-3.3)."""
+
+    @property
+    def guide(self) -> StructureGuide | None:
+        """What says where copied patches belong, if this prior knows it."""
+        ...
 
     @property
     def latent_channels(self) -> int:

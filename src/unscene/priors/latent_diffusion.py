@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unscene.priors.attention import cross_view_attention
-from unscene.priors.classical import TeleaInpainter
+from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint, load_checkpoint
 from unscene.priors.diffusion_config import DiffusionConfig
-from unscene.priors.inpainter import check_images
+from unscene.priors.inpainter import StructureGuide, check_images
 from unscene.priors.mask_blending import composite, mask_to_latent, masked_pixels
 from unscene.priors.text_condition import TextCondition, text_condition
 
@@ -74,15 +74,15 @@ class LatentDiffusionInpainter:
 
     @property
     def strength(self) -> float:
-        """Share of the noise schedule to run on a start image that has texture: copies, or a field's render."""
+        """Share of the noise schedule to run on a start image; the bundled model's have texture already: copies, or a
+        field's render."""
         default = 0.1 if self.is_bundled else 0.9
         return default if self.config.strength is None else self.config.strength
 
     @property
-    def own_strength(self) -> float:
-        """The same for the smooth start image of `inpaint`, which has no texture to keep."""
-        default = 0.3 if self.is_bundled else 0.9
-        return default if self.config.strength is None else self.config.strength
+    def guide(self) -> StructureGuide | None:
+        """The bundled model itself; the expectations of hub models are not to be trusted, see `inpaint`."""
+        return self if self.is_bundled else None
 
     @property
     def guidance(self) -> float:
@@ -121,17 +121,16 @@ class LatentDiffusionInpainter:
         return rows, columns
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Start smoothly, then run the last `own_strength` of the schedule; see `Inpainter.inpaint`.
+        """Redo a start image over the last `strength` of the schedule; see `Inpainter.inpaint`.
 
-        The bundled model starts from what it expects itself, models of the hub from Telea's fill: nearly all of their
-        schedule is run, and many of them never saw the pure noise that an expectation starts from (Lin et al. 2024).
+        The bundled model starts from copies put where it expects them. Models of the hub, which run nearly all of their
+        schedule, start from Telea's fill: the pure noise that an expectation starts from many of them never saw (Lin et
+        al. 2024).
         """
-        smooth = self.expected_fill if self.is_bundled else TeleaInpainter().inpaint
-        start = smooth(images, masks, generator=generator)
+        starter = ExemplarInpainter(self.guide) if self.guide else TeleaInpainter()
+        start = starter.inpaint(images, masks, generator=generator)
         noise = self._noise(images, generator)
-        return self.inpaint_latent(
-            images, masks, noise=noise, start=start, strength=self.own_strength, steps=self.steps
-        )
+        return self.inpaint_latent(images, masks, noise=noise, start=start, strength=self.strength, steps=self.steps)
 
     @torch.no_grad()
     def expected_fill(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:

@@ -33,16 +33,28 @@ class CompletionConfig:
     """Rounds at full size; in the last each pixel is copied, not averaged."""
     most_sources: int = 30_000
     """Patches to copy from, spread evenly over all of them: keeps the cost linear in the hole's pixels."""
+    guide_weight: float = 2.0
+    """Weight of the squared difference from the guide beside a patch's own mean squared difference. More brings
+    each surface nearer to where it is expected, and where two meet in what is expected, patches of a third."""
 
 
 class NothingToCopyError(ValueError):
     """No patch of the image is wholly visible."""
 
 
-def complete(image: Tensor, hole: Tensor, source: Tensor, config: CompletionConfig = CompletionConfig()) -> Tensor:
+def complete(
+    image: Tensor,
+    hole: Tensor,
+    source: Tensor,
+    config: CompletionConfig = CompletionConfig(),
+    *,
+    guide: Tensor | None = None,
+) -> Tensor:
     """Fill the hole (H W bool) of an image (H W 3 in [0, 1]) with what the source (H W bool) shows.
 
-    Pixels in neither are ignored and stay. Raises NothingToCopyError if the source has no room for the smallest patch.
+    Pixels in neither are ignored and stay. guide: H W 3, roughly what is expected in the hole; patches are then also
+    judged by their colour at large, so that each is placed where its kind of surface is expected, whatever its detail.
+    Raises NothingToCopyError if the source has no room for the smallest patch.
     """
     if not hole.any():
         return image.clone()
@@ -55,7 +67,11 @@ def complete(image: Tensor, hole: Tensor, source: Tensor, config: CompletionConf
     filled = None
     for depth, (pixels, missing, known) in reversed(list(enumerate(levels))):
         size = _largest_patch(known, config.size)
-        matcher = _Matcher(pixels * known, known, size, config.most_sources)
+        at_large = None
+        if guide is not None:
+            expected = F.interpolate(guide.permute(2, 0, 1)[None], missing.shape, mode="area")[0]
+            at_large = _blurred(torch.where(missing, expected, pixels), missing | known, size)
+        matcher = _Matcher(pixels * known, known, size, config, at_large)
         if filled is None:
             filled = _fill_from_rim(pixels * known, missing, known, matcher)
         else:
@@ -70,30 +86,40 @@ def complete(image: Tensor, hole: Tensor, source: Tensor, config: CompletionConf
 class _Matcher:
     """The visible patches of an image (C H W), ready to be compared with others."""
 
-    def __init__(self, image: Tensor, known: Tensor, size: int, most: int):
-        self.size, self.width = size, image.shape[-1]
+    def __init__(
+        self, image: Tensor, known: Tensor, size: int, config: CompletionConfig, at_large: Tensor | None
+    ):  # fmt: skip
+        self.size, self.width, most = size, image.shape[-1], config.most_sources
         centers = _visible_patches(known, size).flatten().nonzero()[:, 0]
         if len(centers) > most:
             centers = centers[torch.linspace(0, len(centers) - 1, most).round().long()]
         self.centers = centers
         self.patches = _patches(image, size, centers)
         self.basis = _principal_components(self.patches)
-        self.reduced = self.patches @ self.basis
+        # numbers beside a patch's own, scaled so that they count guide_weight times as much as all of those together
+        scale = (config.guide_weight * self.size**2) ** 0.5
+        self.guide = image.new_zeros(image[0].numel(), 0) if at_large is None else scale * at_large.flatten(1).T
+        self.reduced = torch.cat([self.patches @ self.basis, self.guide[centers]], 1)
         self.half_norms = self.reduced.square().sum(1) / 2
 
-    def nearest(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """For whole patches (P D): the centre of the most similar visible one, and the mean squared difference."""
+    def nearest(self, patches: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+        """For whole patches (P D) around ``at`` (P): the centre of the best fitting visible one, and how ill it fits:
+        the mean squared difference, the guide's included."""
         centers, distances = [], []
-        for rows in (patches @ self.basis).split(ROWS):
+        for rows in torch.cat([patches @ self.basis, self.guide[at]], 1).split(ROWS):
             half, best = torch.addmm(self.half_norms, rows, self.reduced.T, alpha=-1).min(1)
             centers.append(self.centers[best])
             distances.append((2 * half + rows.square().sum(1)).clamp_min(0) / patches.shape[1])
         return torch.cat(centers), torch.cat(distances)
 
-    def nearest_by_known(self, patches: Tensor, known: Tensor) -> Tensor:
+    def nearest_by_known(self, patches: Tensor, known: Tensor, at: Tensor) -> Tensor:
         """The same by those numbers of the patches that are known (P D, 0 or 1) only; centres."""
-        table = torch.cat([self.patches, self.patches.square()], 1).T
-        pairs = zip((patches * known).split(ROWS), known.split(ROWS), strict=True)
+        guide, share = self.guide[at], known.mean(1, keepdim=True)  # the guide keeps its weight beside what is known
+        sources = torch.cat([self.patches, self.guide[self.centers]], 1)
+        patches = torch.cat([patches * known, guide * share], 1)
+        known = torch.cat([known, share.expand_as(guide)], 1)
+        table = torch.cat([sources, sources.square()], 1).T
+        pairs = zip(patches.split(ROWS), known.split(ROWS), strict=True)
         return torch.cat([self.centers[(torch.cat([-2 * p, k], 1) @ table).argmin(1)] for p, k in pairs])
 
 
@@ -107,7 +133,7 @@ def _fill_from_rim(image: Tensor, missing: Tensor, known: Tensor, matcher: _Matc
             break
         at = ring.flatten().nonzero()[:, 0]
         mask = _patches(known[None].float().expand_as(image), matcher.size, at)
-        best = matcher.nearest_by_known(_patches(image, matcher.size, at), mask)
+        best = matcher.nearest_by_known(_patches(image, matcher.size, at), mask, at)
         image.view(len(image), -1)[:, at] = image.reshape(len(image), -1)[:, best]
         known, left = known | ring, left & ~ring
     return image
@@ -120,7 +146,7 @@ def _agree(
     touching = F.max_pool2d(missing[None].float(), matcher.size, stride=1, padding=matcher.size // 2)[0] > 0
     at = (touching & (missing | known)).flatten().nonzero()[:, 0]
     for turn in range(rounds):
-        centers, distance = matcher.nearest(_patches(image, matcher.size, at))
+        centers, distance = matcher.nearest(_patches(image, matcher.size, at), at)
         last = copy and turn == rounds - 1
         voted = (_copied if last else _averaged)(image, at, centers, distance, matcher.size)
         change = (voted - image)[:, missing].abs().mean()
@@ -170,6 +196,21 @@ def _patches(image: Tensor, size: int, at: Tensor) -> Tensor:
     padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
     windows = padded.unfold(1, size, 1).unfold(2, size, 1)  # a view: C H W size size
     return windows[:, at // image.shape[-1], at % image.shape[-1]].transpose(0, 1).flatten(1)
+
+
+def _blurred(image: Tensor, valid: Tensor, size: int) -> Tensor:
+    """Means of an image (C H W) over about a patch, of what is valid (H W bool) only."""
+    deviation = size / 2
+    offsets = torch.arange(-2 * size, 2 * size + 1)
+    kernel = (-offsets.square() / (2 * deviation**2)).exp()
+
+    def smooth(x: Tensor) -> Tensor:
+        x = x[:, None]
+        x = F.conv2d(x, kernel.view(1, 1, -1, 1), padding=(2 * size, 0))
+        return F.conv2d(x, kernel.view(1, 1, 1, -1), padding=(0, 2 * size))[:, 0]
+
+    weight = valid[None].float()
+    return smooth(image * weight) / smooth(weight).clamp_min(1e-6)
 
 
 def _principal_components(patches: Tensor) -> Tensor:

@@ -93,6 +93,8 @@ def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
         "shift map": lambda: ShiftMapInpainter().inpaint(images, masks, generator=generator),
         "biharmonic": lambda: BiharmonicInpainter().inpaint(images, masks, generator=generator),
         "exemplar": lambda: ExemplarInpainter().inpaint(images, masks, generator=generator),
+        "guided exemplar": lambda: ExemplarInpainter(model.guide).inpaint(images, masks, generator=generator),
+        "expected": lambda: model.expected_fill(images, masks, generator=generator),
         **{f"exemplar + diffusion {s:g}": lambda s=s: diffusion(s, on_exemplar=True) for s in config.strengths},
         "diffusion alone": lambda: diffusion(1.0, on_exemplar=False),
         "this model": lambda: model.inpaint(images, masks, generator=generator),
@@ -119,15 +121,16 @@ def evaluate_prior(config: PriorEvaluation) -> dict[str, Score]:
 
 
 def procedural_sheet(model: LatentDiffusionInpainter, *, size: int = 96, seed: int = 7) -> np.ndarray:
-    """Drawn pictures (one of each kind) with a hole, exemplar fill, `model.inpaint`, truth, one row each: uint8 RGB."""
+    """Drawn pictures, one of each kind: hole, exemplar fill, guided exemplar, `model.inpaint`, truth: uint8 RGB."""
     rng = np.random.default_rng(seed)
     drawn = np.stack([np.clip(paint(size, rng), 0, 1) for paint in PAINTERS.values()])
     images = torch.from_numpy(drawn).float()
     masks = torch.from_numpy(np.stack([random_mask(size, size, rng, coverage=(0.08, 0.25)) for _ in drawn]))
     start = ExemplarInpainter().inpaint(images, masks, generator=torch.Generator().manual_seed(seed))
+    guided = ExemplarInpainter(model.guide).inpaint(images, masks, generator=torch.Generator().manual_seed(seed))
     healed = model.inpaint(images, masks, generator=torch.Generator().manual_seed(seed))
     hidden = torch.where(masks[..., None], 0.5, images)
-    return sheet([row.permute(0, 3, 1, 2) for row in (hidden, start, healed, images)])
+    return sheet([row.permute(0, 3, 1, 2) for row in (hidden, start, guided, healed, images)])
 
 
 def _holes(config: PriorEvaluation) -> tuple[Tensor, Tensor]:
