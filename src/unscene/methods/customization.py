@@ -28,7 +28,7 @@ class CustomizationConfig:
 
     model: CustomizeConfig = field(default_factory=CustomizeConfig)
     """What is learnt, from what."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=150, learning_rate=5e-3, final_learning_rate=5e-4))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=125, learning_rate=3e-3, final_learning_rate=5e-4))
     """How long and how fast the bundled model learns."""
     hub_fit: FitConfig = field(
         default_factory=lambda: FitConfig(steps=400, learning_rate=3e-4, final_learning_rate=3e-5)
