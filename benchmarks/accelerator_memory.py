@@ -66,13 +66,14 @@ def stable_diffusion_layout(device: str) -> StableDiffusionInpaintPipeline:
     return pipeline.to(device)
 
 
-def measure(options: AcceleratorMemory, device: str = "cuda") -> dict[str, float]:
+def measure(options: AcceleratorMemory) -> dict[str, float]:
     """Fill `batch` views with ILA switched on; GB at the peak, and seconds per sampler step."""
-    pipeline = stable_diffusion_layout(device)
+    pipeline = stable_diffusion_layout("cuda")
     if options.slicing:
         pipeline.enable_attention_slicing()
         pipeline.vae.enable_slicing()
-    model = LatentDiffusionInpainter(Checkpoint(pipeline, "sd-1.5 layout"), DiffusionConfig(guidance=options.guidance))
+    config = DiffusionConfig(prompt="a photo", guidance=options.guidance)  # without prompts guidance is left out
+    model = LatentDiffusionInpainter(Checkpoint(pipeline, "sd-1.5 layout"), config)
     side = options.size
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(options.batch, side, side, 3, generator=generator)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from diffusers import StableDiffusionInpaintPipeline
+from diffusers import EulerDiscreteScheduler, PNDMScheduler, StableDiffusionInpaintPipeline
 from PIL import Image
 
 from unscene.priors.architecture import build_parts
@@ -75,6 +75,13 @@ def test_the_expected_fill_averages_one_step_predictions_of_what_lies_around(mod
         model.expected_fill(i, masks, generator=g) for i, g in zip((images, repainted, images), generators, strict=True)
     )
     assert torch.equal(first, second) and torch.equal(first[~masks], images[~masks])
+
+    config = model.pipeline.scheduler.config
+    for scheduler in (EulerDiscreteScheduler, PNDMScheduler):  # the sampler has no part in it
+        parts = {**model.pipeline.components, "scheduler": scheduler.from_config(config)}
+        pipeline = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
+        sampled = dataclasses.replace(model, checkpoint=Checkpoint(pipeline, "tiny"))
+        assert torch.equal(sampled.expected_fill(images, masks, generator=torch.Generator().manual_seed(1)), first)
 
     def spread(draws: int) -> float:
         one_of = dataclasses.replace(model, expectation_draws=draws)

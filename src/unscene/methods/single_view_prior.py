@@ -97,7 +97,7 @@ def inpaint_alone(
     if not isinstance(prior, LatentInpainter | ExemplarInpainter):
         filled = inpaint_view(prior, scene, view, hole, generator)
         return BaseView(view, filled, filled, torch.zeros(0), surface.depth), surface
-    exemplar = ExemplarInpainter(prior.guide)
+    exemplar = prior if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide)
     start = fill_surface(scene, view, region, depths, surface, exemplar, generator)
     if not isinstance(prior, LatentInpainter):
         return BaseView(view, start, start, torch.zeros(0), surface.depth), surface

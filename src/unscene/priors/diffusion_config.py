@@ -29,8 +29,7 @@ class DiffusionConfig:
     """Classifier-free guidance scale; without prompts, or at 1, its half of the work is left out. None: 1 for the
     bundled model, else 7.5."""
     strength: float | None = None
-    """Share of the noise schedule run on top of the start image. None: 0.9, but for the bundled model 0.2 on a smooth
-    start and 0.1 on one with texture."""
+    """Share of the noise schedule run on top of the start image. None: 0.1 for the bundled model, else 0.9."""
     steps: int = 20
     """Sampler steps of the whole schedule."""
     scheduler: str = "DDIMScheduler"

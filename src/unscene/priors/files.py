@@ -30,7 +30,7 @@ class FilesInpainter:
         if not files:
             raise PriorError(f"files:{folder}: expected inpainted photos named like the scene's, found no images.")
         self.name = f"files:{folder.name}"
-        self.folder, self.files = folder, {}
+        self.files: dict[tuple[str, ...], Path] = {}
         for file in files:
             key = file.relative_to(folder).with_suffix("").parts
             if key in self.files:

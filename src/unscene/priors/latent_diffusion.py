@@ -16,10 +16,11 @@ from torch import Tensor
 
 from unscene.priors.attention import cross_view_attention
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
-from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint, load_checkpoint
+from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint, load_checkpoint, training_scheduler
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.inpainter import StructureGuide, check_images
 from unscene.priors.mask_blending import composite, mask_to_latent, masked_pixels
+from unscene.priors.noise_levels import clean_latents
 from unscene.priors.text_condition import TextCondition, text_condition
 
 BUNDLED_NAME = "bundled-diffusion"
@@ -137,18 +138,18 @@ class LatentDiffusionInpainter:
         """What the model expects in the hole, colours and edges without texture: N H W 3, as `Inpainter.inpaint`.
 
         From pure noise the best prediction of a clean latent is its mean given what surrounds the hole, whatever the
-        noise; averaging a few predictions takes away what this one or that still made of its noise.
+        noise; averaging a few predictions takes away what this one or that still made of its noise. For models that
+        predict velocities, whatever sampler they run.
         """
         check_images(images, masks)
         height, width = images.shape[1:3]
-        scheduler = self.pipeline.scheduler
-        scheduler.set_timesteps(self.steps)
+        alphas = training_scheduler(self.pipeline).alphas_cumprod
         condition = self._condition(self._padded(images), self._padded(masks[..., None].float()))
         predictions = []
         for _ in range(self.expectation_draws):
-            noise = self._noise(images, generator).to(condition.context) * scheduler.init_noise_sigma
-            velocity = self._predict(noise, scheduler.timesteps[0], condition)
-            predictions.append(scheduler.step(velocity, scheduler.timesteps[0], noise).pred_original_sample)
+            noise = self._noise(images, generator).to(condition.context)
+            velocity = self._predict(noise, torch.tensor(len(alphas) - 1, device=noise.device), condition)
+            predictions.append(clean_latents(noise, velocity, alphas[-1].to(noise)))
         filled = self.decode(torch.stack(predictions).mean(0))
         filled = filled[..., :height, :width].permute(0, 2, 3, 1).clamp(0, 1).to(images)
         return composite(images, filled, masks, feather=self.feather)
@@ -218,7 +219,7 @@ class LatentDiffusionInpainter:
         condition = self._condition(pixels, holes)
         exact = self._step_arguments(noise.device)
         for time in times:
-            predicted = self._predict(latents, time, condition)
+            predicted = self._predict(scheduler.scale_model_input(latents, time), time, condition)
             latents = scheduler.step(predicted, time, latents, **exact).prev_sample
         return latents
 
@@ -230,8 +231,7 @@ class LatentDiffusionInpainter:
     def _predict(self, latents: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The U-Net's output for noisy latents N C h w, with classifier-free guidance where that is on."""
         unet, text = self.pipeline.unet, condition.text
-        noisy = self.pipeline.scheduler.scale_model_input(torch.cat([latents] * text.halves), time)
-        inputs = torch.cat([noisy, condition.context], 1).to(unet.dtype)
+        inputs = torch.cat([torch.cat([latents] * text.halves), condition.context], 1).to(unet.dtype)
         predicted = unet(inputs, time, text.states, added_cond_kwargs=text.added).sample.float()
         if text.halves == 2:
             unconditional, conditional = predicted.chunk(2)

@@ -1,4 +1,4 @@
-"""How noise levels are drawn for training."""
+"""Noise levels: how they are drawn for training, and what a prediction at one of them says of the clean latent."""
 
 from __future__ import annotations
 
@@ -14,3 +14,12 @@ def logit_normal_levels(uniform: Tensor, centre: float, spread: float) -> Tensor
     count = len(uniform)
     quantiles = (torch.arange(count) + uniform.clamp(0.001, 0.999)) / count
     return torch.special.expit(torch.special.ndtri(quantiles) * spread + centre)
+
+
+def clean_latents(noisy: Tensor, velocity: Tensor, alpha: Tensor) -> Tensor:
+    """What a predicted velocity points at (Salimans and Ho 2022, appendix D): sqrt(alpha) z - sqrt(1 - alpha) v.
+
+    noisy, velocity: N C h w; alpha: the signal's share of the variance, N or scalar.
+    """
+    alpha = alpha.view(-1, 1, 1, 1)
+    return alpha.sqrt() * noisy - (1 - alpha).sqrt() * velocity

@@ -89,10 +89,10 @@ class _Matcher:
     def __init__(
         self, image: Tensor, known: Tensor, size: int, config: CompletionConfig, at_large: Tensor | None
     ):  # fmt: skip
-        self.size, self.width, most = size, image.shape[-1], config.most_sources
+        self.size, self.width = size, image.shape[-1]
         centers = _visible_patches(known, size).flatten().nonzero()[:, 0]
-        if len(centers) > most:
-            centers = centers[torch.linspace(0, len(centers) - 1, most).round().long()]
+        if len(centers) > config.most_sources:
+            centers = centers[torch.linspace(0, len(centers) - 1, config.most_sources).round().long()]
         self.centers = centers
         self.patches = _patches(image, size, centers)
         self.basis = _principal_components(self.patches)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unscene.losses.perceptual import perceptual_distance
 from unscene.priors.architecture import DOWNSCALE, PipelineParts
 from unscene.priors.autoencoder_features import encoder_features
+from unscene.priors.noise_levels import clean_latents
 
 VGG_MEAN_BGR = (103.939, 116.779, 123.68)
 VGG_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2")
@@ -101,9 +102,7 @@ class DenoisingObjective(nn.Module):
         return [features.float() for features in encoder_features(self.autoencoder.encoder, images)]
 
     def _denoised(self, noisy: Tensor, velocity: Tensor, times: Tensor) -> Tensor:
-        """The latents that a predicted velocity points at: sqrt(alpha) z - sqrt(1 - alpha) v."""
-        alpha = self.scheduler.alphas_cumprod.to(noisy.device)[times].view(-1, 1, 1, 1)
-        return alpha.sqrt() * noisy - (1 - alpha).sqrt() * velocity
+        return clean_latents(noisy, velocity, self.scheduler.alphas_cumprod.to(noisy.device)[times])
 
 
 def _middle(images: Tensor) -> tuple:
