@@ -5,7 +5,7 @@ import torch
 from tests.box_scene import BoxScene, box_scene
 
 from unscene.geometry.masks import surface_points
-from unscene.methods.single_view_prior import look_from
+from unscene.methods.single_view_prior import BaseView, look_from, mean_fill
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +39,22 @@ def test_points_outside_every_hole_or_image_are_left_to_the_base_view(room: BoxS
     base = torch.full((3,), 2)
     view, _, _ = look_from(cameras, far, torch.tensor([0, 5, 7]), base, region)
     assert torch.equal(view, base)
+
+
+def test_candidates_are_averaged_where_they_invented_the_same_surface(room: BoxScene) -> None:
+    """Each candidate shows the true wall, one lighter and one darker by the same: their mean is the wall."""
+    scene, region = room.scene, room.scene.masks
+    assert region is not None
+    truth = room.truth.float() / 255
+
+    def candidate(view: int, error: float) -> BaseView:
+        return BaseView(view, truth[view] + error, truth[view], torch.zeros(0), room.depth[view])
+
+    views = [candidate(3, 0.1), candidate(4, -0.1)]
+    mean = mean_fill(scene.cameras, views[0], views, region)
+    both, alone = region[3] & (mean - truth[3]).abs().lt(0.05).all(-1), region[3] & ~mean.isnan().any(-1)
+    assert alone.float().sum() == region[3].sum()  # the view itself is one of them
+    assert both.sum() > 0.4 * region[3].sum()  # the other hides most of the same wall
+    elsewhere = mean[~region[3]].isnan().all(-1)
+    assert elsewhere.float().mean() > 0.8  # nobody invented anything there but for the rim seen at a slant
+    assert mean_fill(scene.cameras, views[0], views[1:], torch.zeros_like(region)).isnan().all()

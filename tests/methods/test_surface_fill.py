@@ -81,3 +81,20 @@ def test_what_other_views_show_is_taken_from_them(floor):
     only[3] = holes[3]
     filled, truth = filled_and_truth((painted, depths, only), 3, only)
     assert (filled - truth)[only[3]].abs().mean() < 0.03
+
+
+def test_what_is_expected_chooses_between_tiles(floor):
+    """The floor's light and dark tiles recur alike; told of a dark floor, darker pieces are laid."""
+    scene, depths, holes = floor
+    means = []
+    for level in (0.1, 0.9):
+        generator = torch.Generator().manual_seed(0)
+        surface = continue_surface(scene.cameras, 3, depths[3], holes[3], generator)
+        expected = torch.full((HEIGHT, WIDTH, 3), torch.nan)
+        expected[holes[3]] = torch.tensor([level, 0.8 * level, 1 - level])
+        filled = fill_surface(
+            scene, 3, holes, depths, surface, ExemplarInpainter(), generator, expected=expected
+        )  # fmt: skip
+        assert filled.isfinite().all()
+        means.append(filled[holes[3]][:, 0].mean())
+    assert means[1] > means[0] + 0.05

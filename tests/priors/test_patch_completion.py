@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unscene.priors.patch_completion import CompletionConfig, NothingToCopyError, _Matcher, _patches, complete
+from unscene.priors.patch_completion import CompletionConfig, complete
+from unscene.priors.patch_matching import NothingToCopyError, PatchMatcher, patches_at
 
 
 def tiles(height: int, width: int, period: int = 10) -> Tensor:
@@ -56,7 +57,7 @@ def test_only_the_source_is_copied():
     torch.testing.assert_close(filled[hole], torch.full_like(filled[hole], 0.3))
 
 
-def test_small_surroundings_are_matched_by_smaller_patches():
+def test_small_surroundings_are_matched_by_smallerpatches_at():
     image, hole = tiles(40, 40), box(40, 40, slice(0, 40), slice(5, 40))
     assert complete(image, hole, ~hole).isfinite().all()
 
@@ -80,9 +81,9 @@ def test_nearest_patches_against_a_slow_search(guided):
     generator = torch.Generator().manual_seed(3)
     image, queries = torch.rand(3, 20, 24, generator=generator), torch.rand(17, 27, generator=generator)
     at_large, weight = torch.rand(3, 20, 24, generator=generator), 3.0 if guided else 0.0
-    everywhere, config = torch.ones(20, 24, dtype=torch.bool), CompletionConfig(guide_weight=weight)
-    matcher = _Matcher(image, everywhere, 3, config, at_large if guided else None)
-    at, sources = torch.arange(40, 57), _patches(image, 3, matcher.centers)
+    everywhere = torch.ones(20, 24, dtype=torch.bool)
+    matcher = PatchMatcher(image, everywhere, 3, beside=at_large * (9 * weight) ** 0.5 if guided else None)
+    at, sources = torch.arange(40, 57), patches_at(image, 3, matcher.centers)
     guides = at_large.flatten(1).T
     apart = weight * (guides[at][:, None] - guides[matcher.centers][None]).square().mean(-1)
     slow = (queries[:, None] - sources[None]).square().mean(-1) + apart
@@ -116,14 +117,13 @@ def test_a_guide_says_where_things_belong_and_copies_say_what_they_look_like():
 
 def test_a_patch_is_what_slicing_gives():
     image = torch.rand(3, 9, 11, generator=torch.Generator().manual_seed(1))
-    (patch,) = _patches(image, 5, torch.tensor([4 * 11 + 6]))
+    (patch,) = patches_at(image, 5, torch.tensor([4 * 11 + 6]))
     assert torch.equal(patch.view(3, 5, 5), image[:, 2:7, 4:9])
 
 
 def test_sources_are_bounded():
     image = tiles(60, 60)
-    config = CompletionConfig(most_sources=100)
-    matcher = _Matcher(image.permute(2, 0, 1), torch.ones(60, 60, dtype=torch.bool), 9, config, None)
+    matcher = PatchMatcher(image.permute(2, 0, 1), torch.ones(60, 60, dtype=torch.bool), 9, most_sources=100)
     assert len(matcher.centers) == 100
     hole = box(60, 60, slice(20, 40), slice(20, 40))
     assert complete(image, hole, ~hole, CompletionConfig(most_sources=100)).isfinite().all()

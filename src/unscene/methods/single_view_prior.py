@@ -16,7 +16,7 @@ from unscene.geometry.masks import surface_points
 from unscene.losses.rays import charbonnier
 from unscene.methods.independent_inpainting import inpaint_view, inpaintable_views
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness
-from unscene.methods.surface_fill import Surface, continue_surface, fill_surface
+from unscene.methods.surface_fill import Surface, continue_surface, fill_surface, sample_image
 from unscene.methods.view_choice import most_central, views_nearest_center
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import Estimate, complete_with_estimate
@@ -72,6 +72,10 @@ def choose_base_view(
         yield Picture(f"candidate-{scene.names[view]}", candidate.image)
     elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
     winner, remark = inpainted[elected], surfaces[elected].describe()
+    if surfaces[elected].plane is not None and len(inpainted) > 1:
+        agreed = mean_fill(scene.cameras, winner, inpainted, region)
+        winner, _ = inpaint_alone(nerf, scene, winner.view, region, depths, prior, generator, expected=agreed)
+        remark = f"{remark}; filled again towards the mean of {len(inpainted)} candidates"
     if estimate_depth is not None:
         estimate = estimate_depth(winner.image)
         known = render_view(nerf, scene.cameras, winner.view).depth
@@ -85,12 +89,27 @@ def choose_base_view(
     return winner
 
 
-def inpaint_alone(
-    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator
-) -> tuple[BaseView, Surface]:
-    """Inpaint one view's region (of N H W bool) without looking at how others are inpainted.
+def mean_fill(cameras: Cameras, view: BaseView, candidates: list[BaseView], region: Tensor) -> Tensor:
+    """What the candidates on average invented for the surface behind a view's hole, H W 3; NaN where none did."""
+    points = surface_points(cameras, view.view, view.depth)
+    total, count = torch.zeros_like(view.image), torch.zeros_like(view.depth)[..., None]
+    for candidate in candidates:
+        pixels, depth = cameras.project(torch.full((points[..., 0].numel(),), candidate.view), points.view(-1, 3))
+        pixels = pixels.view(*points.shape[:2], 2)
+        invented = sample_image(region[candidate.view][..., None].float(), pixels) * (depth > 0).view(count.shape) > 0.5
+        total += invented * sample_image(candidate.image, pixels)
+        count += invented
+    return total / count
 
-    Priors that copy or start from copies do so along the surface that continues behind the hole.
+
+def inpaint_alone(
+    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
+    *, expected: Tensor | None = None,
+) -> tuple[BaseView, Surface]:  # fmt: skip
+    """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
+
+    Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
+    expected there (H W 3).
     """
     image, cameras, hole = scene.image(view), scene.cameras, region[view]
     surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
@@ -98,7 +117,7 @@ def inpaint_alone(
         filled = inpaint_view(prior, scene, view, hole, generator)
         return BaseView(view, filled, filled, torch.zeros(0), surface.depth), surface
     exemplar = prior if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide)
-    start = fill_surface(scene, view, region, depths, surface, exemplar, generator)
+    start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
     if not isinstance(prior, LatentInpainter):
         return BaseView(view, start, start, torch.zeros(0), surface.depth), surface
     size = prior.latent_size(cameras.height, cameras.width)

@@ -21,7 +21,8 @@ from unscene.geometry.masks import dilate, erode, sees
 from unscene.geometry.planes import Plane, PlaneView, fit_plane, look_squarely
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import complete_disparity
-from unscene.priors.patch_completion import CompletionConfig, NothingToCopyError, complete
+from unscene.priors.offset_completion import OffsetConfig, complete_by_offsets
+from unscene.priors.patch_matching import NothingToCopyError
 from unscene.scenes.scene import Scene
 
 TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on the plane
@@ -77,26 +78,24 @@ def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, g
 
 def fill_surface(
     scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, exemplar: ExemplarInpainter,
-    generator: torch.Generator,
+    generator: torch.Generator, *, expected: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Fill a view's region (of N H W bool): its part on the plane along the plane, the rest as it appears. H W 3.
 
     What the view does not see of the plane but others do is copied from too. depths: T h w, of the training views.
+    expected: H W 3, what is expected on the plane, NaN where nothing is; see `complete_by_offsets`.
     """
     image, left = scene.image(view), region[view]
     if surface.plane is not None and surface.on_plane.sum() >= FEWEST_PIXELS:
         square = look_squarely(scene.cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
         texture, known = _texture_of_all_views(scene, view, region, depths, surface, square)
-        hole = _sample(dilate(surface.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
-        rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
+        hole = sample_image(dilate(surface.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
+        rim = OffsetConfig().size // 2  # patches over the hole's rim then need no ignored pixel
         hole = dilate(hole[None], rim)[0] & ~known
+        expected_texture = None if expected is None else _sample_where_known(expected, square.pixels)
         try:
-            expected = None
-            if exemplar.guide is not None:  # asked about the photo: it knows photos better than rectified planes
-                guess = exemplar.guide.expected_fill(image[None], region[view][None], generator=generator)[0]
-                expected = _sample(guess, square.pixels)
-            filled = complete(texture, hole, known, guide=expected)
-            image[surface.on_plane] = _sample(filled, square.texels[None])[0]
+            filled = complete_by_offsets(texture, hole, known, expected=expected_texture)
+            image[surface.on_plane] = sample_image(filled, square.texels[None])[0]
             left = left & ~surface.on_plane
         except NothingToCopyError:
             warnings.warn("no view shows enough of the plane to copy from: it is filled as it appears", stacklevel=2)
@@ -109,9 +108,9 @@ def _texture_of_all_views(
     """The plane's colours (h w 3), from ``view`` where it shows them, else from the nearest view that does; and where
     any view shows them (h w bool)."""
     cameras, points = scene.cameras, square.points.reshape(-1, 3)
-    texture = _sample(scene.image(view), square.pixels)
+    texture = sample_image(scene.image(view), square.pixels)
     support = erode(surface.support[None], RIM)[0].float()  # the rims of other things must not be copied along
-    known = square.valid & (_sample(support[..., None], square.pixels)[..., 0] > 0.99)
+    known = square.valid & (sample_image(support[..., None], square.pixels)[..., 0] > 0.99)
     nearest = (cameras.positions[scene.train] - cameras.positions[view]).norm(dim=-1).argsort()
     for index in nearest[: OTHER_VIEWS + 1].tolist():
         other = int(scene.train[index])
@@ -122,12 +121,12 @@ def _texture_of_all_views(
         shown = erode(shown[None], 1)[0] & ~known
         if shown.any():
             pixels, _ = cameras.project(torch.full((len(points),), other), points)
-            colors = _sample(scene.image(other), pixels.view(*known.shape, 2))
+            colors = sample_image(scene.image(other), pixels.view(*known.shape, 2))
             texture, known = torch.where(shown[..., None], colors, texture), known | shown
     return texture, known
 
 
-def _sample(image: Tensor, xy: Tensor) -> Tensor:
+def sample_image(image: Tensor, xy: Tensor) -> Tensor:
     """Bicubic values of an image (H W C) at positions (h w 2, pixel centres at .5), h w C, in [0, 1]."""
     positions = (xy.nan_to_num(-1) - 0.5).clamp(-2, 32000).numpy().astype(np.float32)
     values = cv2.remap(
@@ -135,3 +134,10 @@ def _sample(image: Tensor, xy: Tensor) -> Tensor:
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
     return torch.from_numpy(values.reshape(*positions.shape[:2], image.shape[-1])).clamp(0, 1)
+
+
+def _sample_where_known(image: Tensor, xy: Tensor) -> Tensor:
+    """The same of an image that may hold NaN, which stays NaN."""
+    known = ~image.isnan().any(-1, keepdim=True)
+    values = sample_image(image.nan_to_num(0), xy)
+    return torch.where(sample_image(known.float(), xy) > 0.99, values, torch.nan)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from unscene.priors.inpainter import StructureGuide, check_images
-from unscene.priors.patch_completion import NothingToCopyError, complete
+from unscene.priors.patch_completion import complete
+from unscene.priors.patch_matching import NothingToCopyError
 from unscene.priors.prior_error import PriorError
 from unscene.priors.shift_map import shift_map
 

@@ -2,8 +2,7 @@
 
 At half size the hole is filled ring by ring with the centres of the best fitting patches (Efros and Leung 1999), which
 carries edges and repeating patterns inwards. Then, at half and at full size, every pixel becomes what the patches
-around it agree on, and patches are matched again. All nearest neighbours are exact: the distances of all pairs are one
-matrix product in a few principal components, so the result does not depend on chance.
+around it agree on, and patches are matched again. Nothing depends on chance.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-COMPONENTS = 32  # of patches of 9 x 9 x 3 numbers; they hold all but a hundredth of natural patches' variance
-ROWS = 1024  # patches compared at once: 1024 x 27,000 distances are 110 MB
+from unscene.priors.patch_matching import PatchMatcher, halved, largest_patch, patches_at, visible_patches
+
 SETTLED = 2e-3  # mean change of a colour below which a level is done
 
 
@@ -38,10 +37,6 @@ class CompletionConfig:
     each surface nearer to where it is expected, and where two meet in what is expected, patches of a third."""
 
 
-class NothingToCopyError(ValueError):
-    """No patch of the image is wholly visible."""
-
-
 def complete(
     image: Tensor,
     hole: Tensor,
@@ -60,18 +55,19 @@ def complete(
         return image.clone()
     levels = [(image.permute(2, 0, 1), hole, source & ~hole)]
     for _ in range(config.levels - 1):
-        coarser = _halved(*levels[-1])
-        if not _visible_patches(coarser[2], 3).any():
+        coarser = halved(*levels[-1])
+        if not visible_patches(coarser[2], 3).any():
             break
         levels.append(coarser)
     filled = None
     for depth, (pixels, missing, known) in reversed(list(enumerate(levels))):
-        size = _largest_patch(known, config.size)
-        at_large = None
+        size = largest_patch(known, config.size)
+        beside = None
         if guide is not None:
             expected = F.interpolate(guide.permute(2, 0, 1)[None], missing.shape, mode="area")[0]
             at_large = _blurred(torch.where(missing, expected, pixels), missing | known, size)
-        matcher = _Matcher(pixels * known, known, size, config, at_large)
+            beside = at_large * (config.guide_weight * size**2) ** 0.5  # guide_weight times a whole patch's weight
+        matcher = PatchMatcher(pixels * known, known, size, most_sources=config.most_sources, beside=beside)
         if filled is None:
             filled = _fill_from_rim(pixels * known, missing, known, matcher)
         else:
@@ -83,47 +79,15 @@ def complete(
     return torch.where(hole[..., None], filled.permute(1, 2, 0), image)
 
 
-class _Matcher:
-    """The visible patches of an image (C H W), ready to be compared with others."""
-
-    def __init__(
-        self, image: Tensor, known: Tensor, size: int, config: CompletionConfig, at_large: Tensor | None
-    ):  # fmt: skip
-        self.size, self.width = size, image.shape[-1]
-        centers = _visible_patches(known, size).flatten().nonzero()[:, 0]
-        if len(centers) > config.most_sources:
-            centers = centers[torch.linspace(0, len(centers) - 1, config.most_sources).round().long()]
-        self.centers = centers
-        self.patches = _patches(image, size, centers)
-        self.basis = _principal_components(self.patches)
-        # numbers beside a patch's own, scaled so that they count guide_weight times as much as all of those together
-        scale = (config.guide_weight * self.size**2) ** 0.5
-        self.guide = image.new_zeros(image[0].numel(), 0) if at_large is None else scale * at_large.flatten(1).T
-        self.reduced = torch.cat([self.patches @ self.basis, self.guide[centers]], 1)
-        self.half_norms = self.reduced.square().sum(1) / 2
-
-    def nearest(self, patches: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        """For whole patches (P D) around ``at`` (P): the centre of the best fitting visible one, and how ill it fits:
-        the mean squared difference, the guide's included."""
-        centers, distances = [], []
-        for rows in torch.cat([patches @ self.basis, self.guide[at]], 1).split(ROWS):
-            half, best = torch.addmm(self.half_norms, rows, self.reduced.T, alpha=-1).min(1)
-            centers.append(self.centers[best])
-            distances.append((2 * half + rows.square().sum(1)).clamp_min(0) / patches.shape[1])
-        return torch.cat(centers), torch.cat(distances)
-
-    def nearest_by_known(self, patches: Tensor, known: Tensor, at: Tensor) -> Tensor:
-        """The same by those numbers of the patches that are known (P D, 0 or 1) only; centres."""
-        guide, share = self.guide[at], known.mean(1, keepdim=True)  # the guide keeps its weight beside what is known
-        sources = torch.cat([self.patches, self.guide[self.centers]], 1)
-        patches = torch.cat([patches * known, guide * share], 1)
-        known = torch.cat([known, share.expand_as(guide)], 1)
-        table = torch.cat([sources, sources.square()], 1).T
-        pairs = zip(patches.split(ROWS), known.split(ROWS), strict=True)
-        return torch.cat([self.centers[(torch.cat([-2 * p, k], 1) @ table).argmin(1)] for p, k in pairs])
+def settle(filled: Tensor, missing: Tensor, known: Tensor, config: CompletionConfig) -> Tensor:
+    """A rough fill of what is missing (H W bool) in an image (C H W) made of the visible patches that fit it best."""
+    matcher = PatchMatcher(
+        filled * known, known, largest_patch(known, config.size), most_sources=config.most_sources
+    )  # fmt: skip
+    return _agree(filled, missing, known, matcher, config.fine_rounds, copy=True)
 
 
-def _fill_from_rim(image: Tensor, missing: Tensor, known: Tensor, matcher: _Matcher) -> Tensor:
+def _fill_from_rim(image: Tensor, missing: Tensor, known: Tensor, matcher: PatchMatcher) -> Tensor:
     """Ring by ring: each pixel of a ring becomes the centre of the patch that fits what is known around it."""
     image, known, left = image.clone(), known.clone(), missing.clone()
     while left.any():
@@ -132,21 +96,21 @@ def _fill_from_rim(image: Tensor, missing: Tensor, known: Tensor, matcher: _Matc
             image[:, left] = image[:, known].mean(1, keepdim=True)
             break
         at = ring.flatten().nonzero()[:, 0]
-        mask = _patches(known[None].float().expand_as(image), matcher.size, at)
-        best = matcher.nearest_by_known(_patches(image, matcher.size, at), mask, at)
+        mask = patches_at(known[None].float().expand_as(image), matcher.size, at)
+        best = matcher.nearest_by_known(patches_at(image, matcher.size, at), mask, at)
         image.view(len(image), -1)[:, at] = image.reshape(len(image), -1)[:, best]
         known, left = known | ring, left & ~ring
     return image
 
 
 def _agree(
-    image: Tensor, missing: Tensor, known: Tensor, matcher: _Matcher, rounds: int, *, copy: bool
+    image: Tensor, missing: Tensor, known: Tensor, matcher: PatchMatcher, rounds: int, *, copy: bool
 ) -> Tensor:  # fmt: skip
     """Match the patches that touch the hole and let them vote for its pixels, until little changes."""
     touching = F.max_pool2d(missing[None].float(), matcher.size, stride=1, padding=matcher.size // 2)[0] > 0
     at = (touching & (missing | known)).flatten().nonzero()[:, 0]
     for turn in range(rounds):
-        centers, distance = matcher.nearest(_patches(image, matcher.size, at), at)
+        centers, distance = matcher.nearest(patches_at(image, matcher.size, at), at)
         last = copy and turn == rounds - 1
         voted = (_copied if last else _averaged)(image, at, centers, distance, matcher.size)
         change = (voted - image)[:, missing].abs().mean()
@@ -190,14 +154,6 @@ def _votes(image: Tensor, at: Tensor, centers: Tensor, size: int):
             yield (y * width + x)[voters], (centers + down * width + right)[voters], voters
 
 
-def _patches(image: Tensor, size: int, at: Tensor) -> Tensor:
-    """The patches (P C*size*size) of an image (C H W) around flat positions (P), its border repeated outwards."""
-    radius = size // 2
-    padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
-    windows = padded.unfold(1, size, 1).unfold(2, size, 1)  # a view: C H W size size
-    return windows[:, at // image.shape[-1], at % image.shape[-1]].transpose(0, 1).flatten(1)
-
-
 def _blurred(image: Tensor, valid: Tensor, size: int) -> Tensor:
     """Means of an image (C H W) over about a patch, of what is valid (H W bool) only."""
     deviation = size / 2
@@ -211,31 +167,3 @@ def _blurred(image: Tensor, valid: Tensor, size: int) -> Tensor:
 
     weight = valid[None].float()
     return smooth(image * weight) / smooth(weight).clamp_min(1e-6)
-
-
-def _principal_components(patches: Tensor) -> Tensor:
-    """The directions (D K) along which patches (S D) differ most."""
-    sample = patches[torch.linspace(0, len(patches) - 1, min(len(patches), 6000)).long()]
-    sample = sample - sample.mean(0)
-    return torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -COMPONENTS:]
-
-
-def _largest_patch(known: Tensor, size: int) -> int:
-    for smaller in range(size, 1, -2):
-        if _visible_patches(known, smaller).any():
-            return smaller
-    raise NothingToCopyError("expected room for a visible patch of 3 x 3 pixels beside the hole, found none")
-
-
-def _visible_patches(known: Tensor, size: int) -> Tensor:
-    """Centres (H W bool) of the patches that are wholly known and wholly inside the image."""
-    covered = F.pad((~known)[None].float(), (size // 2,) * 4, value=1)
-    return F.max_pool2d(covered, size, stride=1)[0] == 0
-
-
-def _halved(image: Tensor, hole: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Half the size: holes grow, colours are means of what is known."""
-    share = F.avg_pool2d(known[None].float(), 2, ceil_mode=True)
-    total = F.avg_pool2d(image * known, 2, ceil_mode=True)
-    holes = F.max_pool2d(hole[None].float(), 2, ceil_mode=True)[0] > 0
-    return total / share.clamp_min(1e-6), holes, (share[0] > 0.6) & ~holes
