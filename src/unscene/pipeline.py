@@ -20,7 +20,7 @@ from unscene.fields.pose_refinement import PoseRefinement
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.geometry.masks import dilate
-from unscene.methods import METHODS, InNOutConfig, NaiveConfig
+from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig
 from unscene.methods.customization import CustomizationConfig, customize_prior
 from unscene.methods.result import Removal
 from unscene.methods.single_view_prior import DepthEstimator
@@ -40,7 +40,7 @@ from unscene.training.fit import fit as fit_field
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 from unscene.training.run import RunFolder, peak_memory_gb
 
-MethodName = Literal["in-n-out", "naive"]
+MethodName = Literal["in-n-out", "mald-nerf", "naive"]
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class RemoveOptions:
 
     method: MethodName = "in-n-out"
     """The paper to follow."""
-    prior: str = "guided-exemplar"
-    """What fills images: guided-exemplar copies along surfaces to where the small diffusion model expects it; bundled
-    lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a hub id,
-    lama:FILE, files:DIR."""
+    prior: str | None = None
+    """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
+    bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
+    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, else guided-exemplar."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -107,8 +107,25 @@ class RemoveOptions:
     """Frames of the orbit video; 0 writes none."""
     in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
     """Settings of In-N-Out."""
+    mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)
+    """Settings of MALD-NeRF."""
     naive: NaiveConfig = field(default_factory=NaiveConfig)
     """Settings of the naive baseline."""
+
+    @property
+    def chosen_prior(self) -> str:
+        """The prior asked for, or the one that suits the method."""
+        return self.prior or ("bundled" if self.method == "mald-nerf" else "guided-exemplar")
+
+    @property
+    def customizes(self) -> bool:
+        """Whether the prior is taught the scene first: MALD-NeRF does so unless told not to."""
+        return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize)
+
+    @property
+    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig:
+        """The chosen method's."""
+        return {"in-n-out": self.in_n_out, "mald-nerf": self.mald_nerf, "naive": self.naive}[self.method]
 
 
 def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, resume: bool = False,
@@ -145,19 +162,18 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
             "into masks/, or name their folder with --masks."
         )
     started = time.monotonic()
-    prior, features = load_prior(options.prior, options.diffusion), AutoencoderFeatures()
-    if options.customize:
+    prior, features = load_prior(options.chosen_prior, options.diffusion), AutoencoderFeatures()
+    if options.customizes:
         _check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options)
     folder, watch = _start(Path(out), record, scene, resume=resume, watch=watch)
     masked = _with_grown_masks(scene, options.mask_margin)
     checkpoints = folder.checkpoints(options.seed)
-    if options.customize:
+    if options.customizes:
         taught = _with_effort(options.customization, options.effort)
         prior = _drain(_customized(prior, masked, taught, checkpoints, folder), watch)
-    method = METHODS[options.method][0]
-    config = _with_effort(options.in_n_out if options.method == "in-n-out" else options.naive, options.effort)
+    method, config = METHODS[options.method], _with_effort(options.settings, options.effort)
     generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
     removal: Removal = _drain(generator, watch)
     run = keep_run(folder, removal.field, scene)

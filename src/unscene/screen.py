@@ -7,7 +7,17 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, StepDone
+from unscene.training.events import (
+    Event,
+    GameHealth,
+    ItemDone,
+    Note,
+    Picture,
+    StageDone,
+    StageStarted,
+    StepDone,
+    ViewUpdated,
+)
 
 
 class Screen:
@@ -42,7 +52,7 @@ class Screen:
                 self.progress.update(self._task(stage), completed=1.0)
             case Note(text):
                 self.progress.print(text, markup=False, highlight=False)
-            case Picture():
+            case Picture() | GameHealth() | ViewUpdated():
                 pass
 
     def _task(self, stage: str) -> TaskID:

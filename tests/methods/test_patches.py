@@ -108,19 +108,19 @@ def test_terms_scale_with_the_weight() -> None:
 
 def test_the_losses_teach_the_field_and_the_game_teaches_the_discriminator() -> None:
     patch_game, nerf = game()
-    before = {name: value.clone() for name, value in patch_game.discriminator.state_dict().items()}
+    before = {name: value.clone() for name, value in patch_game.adversary.discriminator.state_dict().items()}
     torch.stack(list(patch_game.losses(torch.Generator().manual_seed(6)).values())).sum().backward()
     assert nerf.grid.table.grad is not None and nerf.grid.table.grad.abs().sum() > 0
-    after = patch_game.discriminator.state_dict()
+    after = patch_game.adversary.discriminator.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
-    assert all(parameter.requires_grad for parameter in patch_game.discriminator.parameters())
+    assert all(parameter.requires_grad for parameter in patch_game.adversary.discriminator.parameters())
 
 
 def test_the_games_state_holds_the_discriminator_but_not_the_field() -> None:
     patch_game, nerf = game()
     fields_own = {tensor.data_ptr() for tensor in nerf.state_dict().values()}
     state = patch_game.state_dict()
-    assert any(name.startswith("discriminator.") for name in state)
+    assert any(name.startswith("adversary.discriminator.") for name in state)
     assert not any(tensor.data_ptr() in fields_own for tensor in state.values())
 
 

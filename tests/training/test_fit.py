@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import StageDone, StageStarted, StepDone
-from unscene.training.fit import DivergedError, FitConfig, Objective, fit
+from unscene.training.events import Note, StageDone, StageStarted, StepDone
+from unscene.training.fit import MOST_ROLLBACKS, Companion, DivergedError, FitConfig, Objective, fit
 
 CONFIG = FitConfig(steps=30, learning_rate=0.05, final_learning_rate=0.005, warmup_steps=3, checkpoint_seconds=0)
 
@@ -91,23 +91,31 @@ def test_another_seed_is_another_run() -> None:
     assert not torch.equal(models[0].slope, models[1].slope)
 
 
-def test_the_extra_module_is_part_of_the_state(tmp_path: Path) -> None:
-    model, extra = Line(), nn.BatchNorm1d(2)
+class Normalized(Companion):
+    """A companion with buffers that change."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+
+
+def test_the_companion_is_part_of_the_state(tmp_path: Path) -> None:
+    model, extra = Line(), Normalized()
 
     def killed_objective(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         if step == 5:
             raise Killed
-        extra(torch.randn(4, 2, generator=generator))
+        extra.norm(torch.randn(4, 2, generator=generator))
         return {"data": model(torch.ones(1)).square().sum()}
 
     with pytest.raises(Killed):
-        run(model, killed_objective, Checkpoints(tmp_path, 0), extra=extra)
-    restored = nn.BatchNorm1d(2)
+        run(model, killed_objective, Checkpoints(tmp_path, 0), companion=extra)
+    restored = Normalized()
     model_after = Line()
-    run(model_after, noisy_line(model_after), Checkpoints(tmp_path, 0), extra=restored)
-    assert restored.num_batches_tracked == 5
-    assert restored.running_mean is not None and extra.running_mean is not None
-    assert torch.equal(restored.running_mean, extra.running_mean)
+    run(model_after, noisy_line(model_after), Checkpoints(tmp_path, 0), companion=restored)
+    assert restored.norm.num_batches_tracked == 5
+    assert restored.norm.running_mean is not None and extra.norm.running_mean is not None
+    assert torch.equal(restored.norm.running_mean, extra.norm.running_mean)
 
 
 def test_a_finished_stage_is_restored_and_not_run_again(tmp_path: Path) -> None:
@@ -162,3 +170,58 @@ def test_a_budget_is_required() -> None:
     model = Line()
     with pytest.raises(ValueError, match="steps"):
         run(model, noisy_line(model), Checkpoints(None, 0), FitConfig())
+
+
+class Tightrope(Companion):
+    """Falls at step 12 unless it has been told to be careful often enough; says nothing good of steps 8 and later."""
+
+    def __init__(self, warnings: int, falls_at: int = 12):
+        super().__init__()
+        self.warnings, self.falls_at, self.told = warnings, falls_at, 0
+        self.register_buffer("walked", torch.zeros((), dtype=torch.long))
+
+    def before_step(self, step: int, progress: float, generator: torch.Generator):
+        self.walked += 1
+        yield Note(f"at {step}")
+        if step == self.falls_at and self.told < self.warnings:
+            raise DivergedError("fell")
+
+    def is_healthy(self) -> bool:
+        return bool(self.walked < 8)
+
+    def calm(self, rollbacks: int) -> None:
+        self.told = rollbacks
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_fit_that_diverges_goes_back_to_its_last_good_checkpoint(tmp_path: Path, on_disk: bool) -> None:
+    model, companion, straight = Line(), Tightrope(warnings=2), Line()
+    events = run(model, noisy_line(model), Checkpoints(tmp_path if on_disk else None, 0), companion=companion)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    falls = [note for note in notes if note.startswith("fell")]
+    assert len(falls) == 2 and "back to step 7" in falls[0] and f"2 of {MOST_ROLLBACKS}" in falls[1]
+    assert notes.count("at 7") == 3 and notes.count("at 6") == 1  # step 8 on was walked again, what was good was not
+    run(straight, noisy_line(straight), Checkpoints(None, 0))
+    assert torch.equal(model.slope, straight.slope)  # the same random numbers, and this companion changes nothing else
+
+
+def test_a_fit_that_diverges_whatever_is_tried_says_so() -> None:
+    model = Line()
+    with pytest.raises(DivergedError, match="fell"):
+        run(model, noisy_line(model), Checkpoints(None, 0), companion=Tightrope(warnings=MOST_ROLLBACKS + 1))
+
+
+def test_a_first_step_that_fails_has_something_to_go_back_to() -> None:
+    model = Line()
+    events = run(model, noisy_line(model), Checkpoints(None, 0), companion=Tightrope(warnings=1, falls_at=0))
+    assert isinstance(events[-1], StageDone)
+
+
+def test_care_survives_a_kill(tmp_path: Path) -> None:
+    """Rolled back, then killed: the resumed run still knows how careful to be."""
+    model = Line()
+    with pytest.raises(Killed):
+        run(model, noisy_line(model, killed_at=20), Checkpoints(tmp_path, 0), companion=Tightrope(warnings=1))
+    again, companion = Line(), Tightrope(warnings=1)
+    run(again, noisy_line(again), Checkpoints(tmp_path, 0), companion=companion)
+    assert companion.told == 1

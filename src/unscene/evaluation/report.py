@@ -106,15 +106,26 @@ def read_events(path: Path) -> RunLog:
     for event in _readable_lines(path):
         match event:
             case {"event": "StepDone", "stage": stage, "step": step, "losses": terms}:
-                curve = losses.setdefault(stage, [])
-                while curve and curve[-1][0] >= step:
-                    curve.pop()
-                curve.append((step, terms))
+                _extend(losses.setdefault(stage, []), step, terms)
+            case {"event": "GameHealth", "stage": stage, "step": step, **values}:
+                shown = ("accuracy", "gradient_norm", "gradient_penalty")
+                terms = {name.replace("_", " "): values[name] for name in shown if name in values}
+                _extend(losses.setdefault(f"{stage}: the discriminator", []), step, terms)
+            case {"event": "ViewUpdated", "stage": stage, "step": step, "strength": strength, "change": float(change)}:
+                terms = {"noise strength": strength, "change of the inpainting": change}
+                _extend(losses.setdefault(f"{stage}: views inpainted again", []), step, terms)
             case {"event": "StageDone", "stage": stage, "seconds": spent}:
                 seconds[stage] = seconds.get(stage, 0.0) + spent
             case {"event": "Note", "text": text}:
                 notes[text] = None
     return RunLog({stage: thin(curve) for stage, curve in losses.items()}, list(seconds.items()), list(notes))
+
+
+def _extend(curve: list[tuple[float, dict[str, float]]], step: float, terms: dict[str, float]) -> None:
+    """Append a point; a step that was taken again replaces that of the first attempt and all after it."""
+    while curve and curve[-1][0] >= step:
+        curve.pop()
+    curve.append((step, terms))
 
 
 def duration_text(seconds: float) -> str:

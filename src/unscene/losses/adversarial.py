@@ -50,12 +50,17 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Realness logits, N."""
-        x = _activate(self.from_rgb(patches * 2 - 1))
+        return self.logits_and_features(patches)[0]
+
+    def logits_and_features(self, patches: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Realness logits, N, and what each block made of the patches, N C h w each, finest first."""
+        x, features = _activate(self.from_rgb(patches * 2 - 1)), []
         for block in self.blocks:
             x = block(x)
+            features.append(x)
         spread = (x.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1, *x.shape[2:])
         x = _activate(self.final(torch.cat([x, spread], 1)))
-        return self.logit(x.mean((2, 3), keepdim=True))[:, 0, 0, 0]
+        return self.logit(x.mean((2, 3), keepdim=True))[:, 0, 0, 0], features
 
 
 def _activate(x: Tensor) -> Tensor:
@@ -70,6 +75,12 @@ def generator_loss(fake_logits: Tensor) -> Tensor:
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Logistic loss of the discriminator, scalar."""
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def feature_matching(features: list[Tensor], reference: list[Tensor]) -> Tensor:
+    """Mean absolute difference of a discriminator's features, over positions, channels and blocks (Wang et al. 2018,
+    pix2pixHD, eq. 4), scalar."""
+    return torch.stack([(ours - theirs).abs().mean() for ours, theirs in zip(features, reference, strict=True)]).mean()
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """The methods: one paper, one file. Adding one means its file and a line here."""
 
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
+from unscene.methods.mald_nerf import MaldNerfConfig, mald_nerf
 from unscene.methods.naive import NaiveConfig, naive
 
-METHODS = {"in-n-out": (in_n_out, InNOutConfig), "naive": (naive, NaiveConfig)}
+METHODS = {"in-n-out": in_n_out, "mald-nerf": mald_nerf, "naive": naive}
+
+__all__ = ["METHODS", "InNOutConfig", "MaldNerfConfig", "NaiveConfig"]

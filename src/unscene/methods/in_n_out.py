@@ -21,7 +21,7 @@ from unscene.methods.aligned_inpainting import inpaint_aligned
 from unscene.methods.independent_inpainting import inpaint_view, inpaintable_views
 from unscene.methods.patches import PatchConfig, PatchGame
 from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen, render_depths
-from unscene.methods.result import Removal, paste_renders, render_masked
+from unscene.methods.result import Removal, masks_only, paste_renders, render_masked, spread
 from unscene.methods.single_view_prior import BaseView, DepthEstimator, SingleViewPrior, choose_base_view
 from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
 from unscene.priors.files import FilesInpainter
@@ -111,7 +111,7 @@ def in_n_out(
     if fill == "unseen":
         region = yield from find_unseen(scene, depths, seen.depth, config.visibility)
     else:
-        region = _only(train, masks)
+        region = masks_only(train, masks)
     if not region.any():
         yield Note("other views have seen everything behind the object: nothing needs inpainting")
         return Removal(nerf, behind, region)
@@ -127,7 +127,7 @@ def in_n_out(
     # Stage 2: the other views, aligned with the base view.
     filled, subset = behind.with_images(torch.tensor([base.view]), base.image[None]), torch.tensor([base.view])
     if isinstance(prior, LatentInpainter):
-        views = _spread(train[region[train].flatten(1).any(1) & (train != base.view)], config.most_views)
+        views = spread(train[region[train].flatten(1).any(1) & (train != base.view)], config.most_views)
         filled = yield from inpaint_aligned(
             nerf, behind, views, region, base, prior, checkpoints,
             ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
@@ -135,7 +135,7 @@ def in_n_out(
         subset = torch.cat([subset, _agreeing_views(filled, views, base, region, config)])
         yield Note(f"stage 3 learns from {len(subset)} of {len(views) + 1} inpainted views")
     elif isinstance(prior, FilesInpainter):
-        views = _spread(inpaintable_views(prior, scene, train[region[train].flatten(1).any(1)]), config.most_views)
+        views = spread(inpaintable_views(prior, scene, train[region[train].flatten(1).any(1)]), config.most_views)
         for view in views.tolist():
             image = inpaint_view(prior, behind, view, region[view], checkpoints.generator("files"))
             filled = filled.with_images(torch.tensor([view]), image[None])
@@ -151,22 +151,10 @@ def in_n_out(
         def joint(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
             return pretraining(step, progress, generator) | game.losses(generator)
 
-        rays = pretraining.rays + game.size**2
-        yield from fit("joint optimisation", nerf, joint, config.joint, checkpoints, rays_per_step=rays, extra=game)
+        rays = pretraining.rays + game.sampler.size**2
+        yield from fit("joint optimisation", nerf, joint, config.joint, checkpoints, rays_per_step=rays, companion=game)
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
-
-
-def _spread(views: Tensor, most: int | None) -> Tensor:
-    if most is None or len(views) <= most:
-        return views
-    return views[torch.linspace(0, len(views) - 1, most).round().long()]
-
-
-def _only(views: Tensor, masks: Tensor) -> Tensor:
-    chosen = torch.zeros_like(masks)
-    chosen[views] = masks[views]
-    return chosen
 
 
 def _agreeing_views(filled: Scene, views: Tensor, base: BaseView, region: Tensor, config: InNOutConfig) -> Tensor:

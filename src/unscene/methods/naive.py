@@ -12,7 +12,7 @@ import torch
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.losses.perceptual import Features
 from unscene.methods.independent_inpainting import inpaint_view
-from unscene.methods.result import Removal, paste_renders, render_masked
+from unscene.methods.result import Removal, masks_only, paste_renders, render_masked
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -52,8 +52,7 @@ def naive(
     if scene.masks is None:
         raise ValueError("naive needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
     train, masks, stage = scene.train, scene.masks, "inpaint every view"
-    region = torch.zeros_like(masks)
-    region[train] = masks[train]
+    region = masks_only(train, masks)
     if (product := checkpoints.product(stage)) is None:
         yield StageStarted(stage)
         started, generator = time.monotonic(), checkpoints.generator(stage)

@@ -19,11 +19,12 @@ from unscene.files import atomic_write
 
 
 class Checkpoints:
-    """The saved stages of one run. folder None keeps nothing (tests, throw-away fits)."""
+    """The saved stages of one run. folder None keeps in memory what an unfinished stage may go back to, no more."""
 
     def __init__(self, folder: Path | None, seed: int):
         self.folder = folder
         self.seed = seed
+        self._unfinished: dict[str, tuple[dict[str, Tensor], dict[str, Any], bool]] = {}  # without a folder
 
     def generator(self, stage: str) -> torch.Generator:
         """The random numbers of a stage: depends on the run's seed and the stage's name only."""
@@ -33,15 +34,21 @@ class Checkpoints:
         self, stage: str, tensors: dict[str, Tensor], *, finished: bool, values: dict[str, Any] | None = None
     ) -> None:
         """Replace the stage's state. finished: the stage need not run again."""
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
         if self.folder is None:
+            self._unfinished.pop(stage, None)
+            if not finished:
+                self._unfinished[stage] = (tensors, values or {}, False)
             return
         metadata = {"finished": json.dumps(finished), "values": json.dumps(values or {})}
         with atomic_write(self._path(stage)) as temporary:
-            save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata)
+            save_file(tensors, temporary, metadata)
 
     def load(self, stage: str) -> tuple[dict[str, Tensor], dict[str, Any], bool] | None:
         """Tensors, values and whether the stage is finished; None if it never was saved or is damaged."""
-        if self.folder is None or not self._path(stage).is_file():
+        if self.folder is None:
+            return self._unfinished.get(stage)
+        if not self._path(stage).is_file():
             return None
         try:
             with safe_open(self._path(stage), framework="pt") as file:

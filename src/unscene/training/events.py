@@ -57,4 +57,31 @@ class Note:
     text: str
 
 
-Event = StageStarted | StepDone | ItemDone | StageDone | Picture | Note
+@dataclass(frozen=True)
+class GameHealth:
+    """How an adversarial game goes, means since the last report. accuracy: share of patches that the discriminator told
+    apart rightly; gradient_norm: of its weights; gradient_penalty: R1, unweighted."""
+
+    stage: str
+    step: int
+    accuracy: float
+    gradient_norm: float
+    gradient_penalty: float
+
+
+@dataclass(frozen=True)
+class ViewUpdated:
+    """A training view's inpainting has been replaced. strength: the noise timestep as a share of the schedule;
+    update: which one of this view, from 0; change: mean absolute difference from the last inpainting, None at the
+    first; image: H W 3 in [0, 1]."""
+
+    stage: str
+    step: int
+    view: str
+    update: int
+    strength: float
+    change: float | None
+    image: Tensor | None
+
+
+Event = StageStarted | StepDone | ItemDone | StageDone | Picture | Note | GameHealth | ViewUpdated

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, StageDone, StageStarted, StepDone
+from unscene.training.events import Event, Note, StageDone, StageStarted, StepDone
 
 Objective = Callable[[int, float, torch.Generator], dict[str, Tensor]]
 """(step, progress in [0, 1], random numbers) -> the weighted terms of the loss, by name."""
@@ -19,8 +20,29 @@ Objective = Callable[[int, float, torch.Generator], dict[str, Tensor]]
 REPORT_SECONDS = 0.25
 
 
+MOST_ROLLBACKS = 3
+
+
 class DivergedError(RuntimeError):
-    """The loss is no longer a number."""
+    """A fit that leads nowhere: the loss is no longer a number, or a game that nobody can lose any more."""
+
+
+class Companion(nn.Module):
+    """What a stage trains or changes beside the model: a discriminator, images that are inpainted again.
+
+    Its weights and buffers are saved with the stage. Raise DivergedError anywhere in it to go back.
+    """
+
+    def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
+        """What to do before a step; its events are passed on."""
+        return iter(())
+
+    def is_healthy(self) -> bool:
+        """Whether the present state is one to go back to."""
+        return True
+
+    def calm(self, rollbacks: int) -> None:
+        """Go more carefully from now on: the fit has been rolled back this many times."""
 
 
 @dataclass(frozen=True)
@@ -57,51 +79,78 @@ def fit(
     checkpoints: Checkpoints,
     *,
     rays_per_step: int,
-    extra: nn.Module | None = None,
+    companion: Companion | None = None,
 ) -> Generator[Event, None, None]:
     """Minimise the sum of the objective's terms over the model's parameters with Adam.
 
-    A finished stage is restored from its checkpoint instead of run; an unfinished one goes on where it was. ``extra``
-    is a further module whose weights and buffers belong to the stage's state (a discriminator with its own optimiser).
-    Raises DivergedError as soon as a loss is not finite, naming the term.
+    A finished stage is restored from its checkpoint instead of run; an unfinished one goes on where it was. A fit with
+    a companion that diverges goes back to its last good checkpoint, more carefully, MOST_ROLLBACKS times; others, and
+    then, DivergedError is raised as soon as a loss is not finite, naming the term.
     """
     if config.steps is None and config.seconds is None:
         raise ValueError("FitConfig needs `steps`, `seconds` or both")
-    saved_modules = nn.ModuleDict({"model": model} | ({"extra": extra} if extra else {}))
+    saved_modules = nn.ModuleDict({"model": model} | ({"companion": companion} if companion else {}))
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
     generator = checkpoints.generator(stage)
-    step, spent = 0, 0.0
-    if saved := checkpoints.load(stage):
-        tensors, values, finished = saved
+    step, spent, rollbacks = 0, 0.0, 0
+
+    def restore(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        nonlocal step, spent, rollbacks
+        step, spent, rollbacks = values["step"], values["seconds"], values["rollbacks"]
         _load_modules(saved_modules, tensors)
-        if finished:
-            return
-        step, spent = values["step"], values["seconds"]
+        optimizer.state.clear()
         _load_adam(optimizer, tensors)
         generator.set_state(tensors["generator"])
+        if companion and rollbacks:
+            companion.calm(rollbacks)
+
+    def save() -> None:
+        tensors = saved_modules.state_dict() | _adam_state(optimizer) | {"generator": generator.get_state()}
+        values = {"step": step, "seconds": time.monotonic() - started, "rollbacks": rollbacks}
+        checkpoints.save(stage, tensors, finished=False, values=values)
+
+    if saved := checkpoints.load(stage):
+        tensors, values, finished = saved
+        if finished:
+            _load_modules(saved_modules, tensors)
+            return
+        restore(tensors, values)
 
     yield StageStarted(stage)
     meter = _Meter(stage, rays_per_step)
     started = time.monotonic() - spent
     last_saved = time.monotonic()
+    if companion and not saved:
+        save()  # something to go back to
     while (progress := _progress(config, step, time.monotonic() - started)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(config, step, progress)
-        terms = objective(step, progress, generator)
-        loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            bad = ", ".join(f"{name} = {value.item():g}" for name, value in terms.items())
-            raise DivergedError(f"the loss of stage '{stage}' is not finite at step {step}: {bad}")
+        try:
+            if companion:
+                yield from companion.before_step(step, progress, generator)
+            terms = objective(step, progress, generator)
+            loss = torch.stack(list(terms.values())).sum()
+            if not torch.isfinite(loss):
+                bad = ", ".join(f"{name} = {value.item():g}" for name, value in terms.items())
+                raise DivergedError(f"the loss of stage '{stage}' is not finite at step {step}: {bad}")
+        except DivergedError as error:
+            good = checkpoints.load(stage) if companion and rollbacks < MOST_ROLLBACKS else None
+            if good is None:
+                raise
+            again = rollbacks + 1
+            restore(good[0], good[1] | {"rollbacks": again})
+            save()
+            yield Note(f"{error}; back to step {step}, more carefully ({again} of {MOST_ROLLBACKS} times)")
+            continue
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         step += 1
         if report := meter.update(step, progress, terms):
             yield report
-        if time.monotonic() - last_saved > config.checkpoint_seconds:
-            tensors = saved_modules.state_dict() | _adam_state(optimizer) | {"generator": generator.get_state()}
-            values = {"step": step, "seconds": time.monotonic() - started}
-            checkpoints.save(stage, tensors, finished=False, values=values)
+        due = time.monotonic() - last_saved > config.checkpoint_seconds
+        if due and (companion is None or companion.is_healthy()):
+            save()
             last_saved = time.monotonic()
     checkpoints.save(stage, saved_modules.state_dict(), finished=True)
     yield StageDone(stage, time.monotonic() - started)

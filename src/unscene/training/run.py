@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unscene.files import write_json, write_png
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, Picture
+from unscene.training.events import Event, Picture, ViewUpdated
 
 RECORDED_PACKAGES = ("unscene", "torch", "warp-lang", "diffusers", "transformers", "opencv-contrib-python-headless")
 
@@ -69,10 +69,13 @@ class RunFolder:
         return Checkpoints(self.path / "checkpoint", seed)
 
     def log(self, event: Event) -> None:
-        """Append an event to events.jsonl; pictures go to ``previews/`` instead."""
+        """Append an event to events.jsonl; pictures go to ``previews/``."""
         if isinstance(event, Picture):
-            self.write_image(Path("previews") / f"{Path(event.name).stem}.png", event.image)
+            self.write_image(Path("previews") / f"{_stem(event.name)}.png", event.image)
             return
+        if isinstance(event, ViewUpdated) and event.image is not None:
+            self.write_image(Path("previews") / f"update-{_stem(event.view)}-{event.update:02}.png", event.image)
+            event = dataclasses.replace(event, image=None)
         line = {"event": type(event).__name__, "time": round(time.time(), 3)} | dataclasses.asdict(event)
         with (self.path / "events.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -84,6 +87,10 @@ class RunFolder:
     def _differences(self, config: dict[str, Any]) -> list[str]:
         recorded = self.config
         return sorted(key for key in config if recorded.get(key) != config[key])
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 def to_uint8(image: Tensor) -> Tensor:

@@ -1,0 +1,257 @@
+"""MALD-NeRF (Lin et al., ECCV 2024): taming a latent diffusion model for inpainting radiance fields.
+
+The prior is taught the scene (`customization`). Then every iteration has three steps: reconstruction of what the photos
+show, inpainting of what they do not, by an adversary that sees rendered and inpainted patches with everything outside
+the mask black, and the adversary's own. The inpaintings are made again all the while, from the field's renders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.geometry.masks import VisibilityConfig
+from unscene.losses.perceptual import Features, perceptual_distance
+from unscene.methods.dataset_update import DepthCompletion, InpaintedViews, UpdateConfig
+from unscene.methods.patches import Patch, PatchSampler
+from unscene.methods.reconstruction import UnmaskedReconstruction, compactness, find_unseen, render_depths
+from unscene.methods.result import Removal, masks_only, paste_renders, render_masked, spread
+from unscene.methods.single_view_prior import DepthEstimator
+from unscene.methods.surface_fill import continue_surface
+from unscene.priors.depth import complete_with_estimate
+from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.priors.prior_error import PriorError
+from unscene.scenes.scene import Scene
+from unscene.training.adversary import Adversary, AdversaryConfig, Health
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, GameHealth, Note
+from unscene.training.fit import MOST_ROLLBACKS, Companion, DivergedError, FitConfig, fit
+from unscene.training.pixels import RegularizerConfig
+
+STAGE = "masked adversarial training"
+REPORT_STEPS = 10  # between two reports of the game's health
+PINNED = 0.98  # running accuracy from which on the adversary cannot lose, or 1 - PINNED below which it cannot win
+MEMORY = 0.98  # of the running accuracy: about the last fifty steps
+
+
+@dataclass(frozen=True)
+class MaldNerfConfig:
+    """MALD-NeRF's settings; "paper" marks a published value, "ours" what no source gives."""
+
+    nerf: NerfConfig = field(default_factory=lambda: NerfConfig(view_dependence=False))
+    """The field, the same as In-N-Out's (ours; paper: ZipNeRF's)."""
+    customize: bool = True
+    """Teach the prior the scene first; off: the ablation without customisation."""
+    reconstruction: FitConfig = field(default_factory=lambda: FitConfig(steps=1100, final_learning_rate=3e-3))
+    """Unmasked rays alone, before anything is inpainted (ours): tells what is hidden from all views."""
+    training: FitConfig = field(
+        default_factory=lambda: FitConfig(steps=800, learning_rate=5e-3, final_learning_rate=5e-4)
+    )
+    """The three steps (ours)."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    """Weights of interlevel, distortion and hash-decay losses (ours)."""
+    rays: int = 4096
+    """Unmasked rays per step (ours)."""
+    masked_rays: int = 512
+    """Rays of all masks per step, which carry no colour, only the demand for compact weights (ours)."""
+    visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
+    """When a masked pixel counts as seen by other views."""
+    patch: int = 64
+    """Pixels along a patch's sides (ours)."""
+    masked: bool = True
+    """Black out everything outside the mask in the patches; off: the adversary sees the seam."""
+    adversarial: bool = True
+    """Learn the inpainted region from the adversary: L_adv and feature matching."""
+    pixel_loss: Literal["none", "l1", "perceptual"] = "none"
+    """Compare rendered and inpainted patches directly as well (paper: none; the others are its ablations)."""
+    adversarial_weight: float = 0.01
+    """lambda_adv (ours)."""
+    feature_weight: float = 0.05
+    """lambda_fm (ours)."""
+    pixel_weight: float = 0.05
+    """Weight of the pixel loss, if any (ours)."""
+    depth_weight: float = 0.05
+    """Weight of the depth behind the object, on relative differences (ours)."""
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    """How the discriminator learns; lambda_GP (ours)."""
+    patience: int = 200
+    """Steps that the discriminator may win or lose all in a row before the run goes back (ours)."""
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    """When the inpaintings are made again."""
+    most_views: int | None = None
+    """Views to inpaint at most, spread over all of them; None: all (paper)."""
+
+
+def mald_nerf(
+    scene: Scene,
+    prior: Inpainter,
+    features: Features,
+    config: MaldNerfConfig,
+    checkpoints: Checkpoints,
+    *,
+    fill: Literal["unseen", "mask"] = "unseen",
+    estimate_depth: DepthEstimator | None = None,
+) -> Generator[Event, None, Removal]:
+    """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
+
+    prior: a diffusion model, best customised to the scene. features: the network of the ablation with a perceptual
+    loss. fill: inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a depth
+    network for the inpainted views. Raises ValueError without masks, PriorError if the prior has no latents,
+    DivergedError if the game cannot be saved.
+    """
+    if scene.masks is None:
+        raise ValueError("mald_nerf needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
+    if not isinstance(prior, LatentInpainter):
+        raise PriorError(f"mald-nerf: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+    train, masks = scene.train, scene.masks
+    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
+
+    # What the photos show, and what none of them does.
+    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, masked_rays=config.masked_rays)
+    yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
+    seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
+    behind = paste_renders(scene, train, seen.color, masks[train])
+    depths = yield from render_depths(nerf, scene)
+    if fill == "unseen":
+        region = yield from find_unseen(scene, depths, seen.depth, config.visibility)
+    else:
+        region = masks_only(train, masks)
+    if not region.any():
+        yield Note("other views have seen everything behind the object: nothing needs inpainting")
+        return Removal(nerf, behind, region)
+
+    # Reconstruction, inpainting, discriminator; and new inpaintings every U iterations.
+    views = spread(train[region[train].flatten(1).any(1)], config.most_views)
+    training = MaskedAdversarialTraining(
+        known, behind, views, region, prior, features, config, checkpoints.generator("adversary"), estimate_depth
+    )
+    yield Note(training.remark)
+    rays = config.rays + training.patches.size**2
+    yield from fit(STAGE, nerf, training, config.training, checkpoints, rays_per_step=rays, companion=training)
+    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
+    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+
+
+class MaskedAdversarialTraining(Companion):
+    """The objective of an iteration; as a companion of the fit it holds the discriminator and the inpainted views."""
+
+    running_accuracy: Tensor
+    pinned_steps: Tensor
+    unreported: Tensor
+
+    def __init__(
+        self, known: UnmaskedReconstruction, scene: Scene, views: Tensor, region: Tensor, prior: LatentInpainter,
+        features: Features, config: MaldNerfConfig, generator: torch.Generator, estimate_depth: DepthEstimator | None,
+    ):  # fmt: skip
+        super().__init__()
+        self.known, self.region, self.features, self.config = known, region, features, config
+        self.patches = PatchSampler(views, region, config.patch)
+        self.adversary = Adversary(self.patches.size, config.adversary, generator)
+        strongest, weakest = _strengths(prior, config.update)
+        self.views = InpaintedViews(
+            known.nerf, scene, views, region, prior, _complete_depth(known.nerf, scene, region, estimate_depth),
+            config.update, strongest=strongest, weakest=weakest, depth_follows_images=estimate_depth is not None,
+            stage=STAGE,
+        )  # fmt: skip
+        self.index = {view: index for index, view in enumerate(views.tolist())}
+        self.register_buffer("running_accuracy", torch.tensor(0.5))
+        self.register_buffer("pinned_steps", torch.zeros((), dtype=torch.long))
+        self.register_buffer("unreported", torch.zeros(3))  # sums of accuracy, gradient norm and penalty
+        self.tolerant = False  # of a pinned discriminator
+        self.remark = (
+            f"{len(views)} views are inpainted again in turn every {config.update.every} iterations, "
+            f"from noise of {strongest:g} down to {weakest:g} of the schedule"
+        )
+
+    def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
+        yield from self.views.before_step(step, progress, generator)
+        if self.config.adversarial and step > 0 and step % REPORT_STEPS == 0:
+            yield GameHealth(STAGE, step, *(self.unreported / REPORT_STEPS).tolist())
+            self.unreported.zero_()
+        if self.tolerant and int(self.pinned_steps) == self.config.patience:
+            yield Note(f"{self._pinned()}; nothing tried has changed that, the run goes on")
+
+    def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        patch, hole = self._draw(generator)
+        index = self.index[patch.view]
+        shown = hole if self.config.masked else torch.ones_like(hole)
+        rays = self.known.scene.cameras.rays(torch.full((int(shown.sum()),), patch.view), patch.pixels[shown])
+        terms, (render,) = self.known.terms_and_renders(step, generator, [rays])  # reconstruction: L_r
+
+        real = (self.views.images[index][patch.window].float() / 255 * shown[..., None]).permute(2, 0, 1)[None]
+        fake = torch.zeros_like(real)
+        fake[0, :, shown] = render.color.T
+        if self.config.adversarial:
+            self._watch(step, self.adversary.train_on(real, fake))  # discriminator: L_D
+            adversarial, matching = self.adversary.judge_with_features(fake, real)
+            terms["adversarial"] = self.config.adversarial_weight * adversarial  # inpainting: L_m
+            terms["feature matching"] = self.config.feature_weight * matching
+        if self.config.pixel_loss == "l1":
+            terms["patch L1"] = self.config.pixel_weight * (fake - real).abs().sum() / (3 * shown.sum())
+        elif self.config.pixel_loss == "perceptual":
+            terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
+        share = len(rays) / self.known.rays
+        depth = self.views.depths[index][patch.window][shown]
+        relative = render.distance * rays.depth_per_distance / depth - 1
+        distance = (relative.square() + 1e-6).sqrt().clamp_max(1)[hole[shown]]
+        terms["depth"] = self.config.depth_weight * distance.mean()
+        terms["patch compactness"] = share * compactness(render, self.known.regularizer)
+        return terms
+
+    def _draw(self, generator: torch.Generator) -> tuple[Patch, Tensor]:
+        """A patch that shows some of what was inpainted, and where (p p bool)."""
+        while True:
+            patch = self.patches.draw(generator)
+            hole = self.region[patch.view][patch.window]
+            if hole.any():  # the box around what was inpainted also has corners without any
+                return patch, hole
+
+    def is_healthy(self) -> bool:
+        return int(self.pinned_steps) == 0
+
+    def calm(self, rollbacks: int) -> None:
+        """Halve the discriminator's step size; after the last rollback only a loss that is no number ends the run."""
+        self.adversary.rate = 0.5**rollbacks
+        self.tolerant = rollbacks >= MOST_ROLLBACKS
+
+    def _watch(self, step: int, health: Health) -> None:
+        self.unreported += torch.tensor([health.accuracy, health.gradient_norm, health.gradient_penalty])
+        self.running_accuracy.mul_(MEMORY).add_((1 - MEMORY) * health.accuracy)
+        pinned = not 1 - PINNED < float(self.running_accuracy) < PINNED
+        self.pinned_steps.copy_((self.pinned_steps + 1) * pinned)
+        if int(self.pinned_steps) >= self.config.patience and not self.tolerant:
+            raise DivergedError(f"{self._pinned()} (step {step})")
+
+    def _pinned(self) -> str:
+        outcome = "right" if self.running_accuracy > 0.5 else "wrong"
+        return (
+            f"the discriminator of '{STAGE}' has been {outcome} about nearly every patch for {self.pinned_steps} steps"
+        )
+
+
+def _strengths(prior: LatentInpainter, config: UpdateConfig) -> tuple[float, float]:
+    """t_max and t_min as shares of the schedule."""
+    strongest = min(0.9, 3 * prior.strength) if config.strongest is None else config.strongest
+    weakest = min(0.2, prior.strength / 2) if config.weakest is None else config.weakest
+    if not 0 < weakest <= strongest <= 1:
+        raise ValueError(f"expected 0 < weakest <= strongest <= 1 for the updates' noise, got {weakest}, {strongest}")
+    return strongest, weakest
+
+
+def _complete_depth(nerf: Nerf, scene: Scene, region: Tensor, estimate_depth: DepthEstimator | None) -> DepthCompletion:
+    """Depth behind the object: a network's, aligned to the field's, or the field's own continued."""
+
+    def complete(view: int, image: Tensor) -> Tensor:
+        known = render_view(nerf, scene.cameras, view).depth
+        if estimate_depth is not None:
+            return complete_with_estimate(known, region[view], estimate_depth(image))
+        generator = torch.Generator().manual_seed(view)
+        return continue_surface(scene.cameras, view, known, region[view], generator).depth
+
+    return complete

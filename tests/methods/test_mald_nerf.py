@@ -1,0 +1,318 @@
+"""MALD-NeRF as a whole on a tiny room, and each of its claims on its own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tests.box_scene import BoxScene
+from tests.conftest import TINY_NERF
+from torch import Tensor
+
+from unscene.geometry.cameras import Cameras, Rays
+from unscene.geometry.masks import VisibilityConfig
+from unscene.methods.dataset_update import UpdateConfig, noise_level
+from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining, mald_nerf
+from unscene.methods.result import Removal
+from unscene.priors.classical import TeleaInpainter
+from unscene.priors.depth import Estimate
+from unscene.priors.inpainter import Inpainter
+from unscene.priors.prior_error import PriorError
+from unscene.scenes.scene import Scene
+from unscene.training.adversary import Adversary, Health
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, GameHealth, Note, StageDone, StageStarted, StepDone, ViewUpdated
+from unscene.training.fit import DivergedError, FitConfig
+
+module = importlib.import_module("unscene.methods.mald_nerf")  # the package gives its name to the function
+pytestmark = pytest.mark.usefixtures("one_thread", "report_every_step")
+
+CONFIG = MaldNerfConfig(
+    nerf=TINY_NERF,
+    reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
+    training=FitConfig(steps=24, checkpoint_seconds=0),
+    rays=64, masked_rays=16, patch=16, visibility=VisibilityConfig(depth_tolerance=0.0), patience=1000,
+    update=UpdateConfig(every=2, strongest=0.8, weakest=0.2),
+)  # fmt: skip
+
+
+@dataclass
+class DarkeningInpainter:
+    """A latent inpainter that returns what it should start from, a little darker, and remembers what it was asked."""
+
+    strengths: list[float] = field(default_factory=list)
+    starts: list[Tensor] = field(default_factory=list)
+    noises: list[Tensor] = field(default_factory=list)
+    name: str = "darkening"
+    guide: None = None
+    latent_channels: int = 4
+    downscale: int = 4
+    strength: float = 0.6
+    steps: int = 2
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        return -(-height // self.downscale), -(-width // self.downscale)
+
+    def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+        drawn = torch.rand(images.shape, generator=generator)
+        return torch.where(masks[..., None], drawn, images)
+
+    def inpaint_latent(
+        self, images: Tensor, masks: Tensor, *, noise: Tensor, start: Tensor | None = None, strength: float = 1.0,
+        steps: int = 20, base: int | None = None, own_weight: float = 1.0,
+    ) -> Tensor:  # fmt: skip
+        assert start is not None and steps == self.steps and base is None
+        self.strengths.append(strength)
+        self.starts.append(start[0])
+        self.noises.append(noise[0])
+        return torch.where(masks[..., None], 0.9 * start, images)
+
+
+def pixels_as_features(images: Tensor) -> list[Tensor]:
+    return [images]
+
+
+def start(
+    scene: Scene, prior: Inpainter, config: MaldNerfConfig = CONFIG, checkpoints: Checkpoints | None = None, **more
+) -> Generator[Event, None, Removal]:
+    return mald_nerf(scene, prior, pixels_as_features, config, checkpoints or Checkpoints(None, 0), **more)
+
+
+def run(scene: Scene, prior: Inpainter, config: MaldNerfConfig = CONFIG, **more) -> tuple[Removal, list[Event]]:
+    events, log = start(scene, prior, config, **more), []
+    while True:
+        try:
+            log.append(next(events))
+        except StopIteration as done:
+            return done.value, log
+
+
+def losses_of(log: list[Event]) -> set[str]:
+    return {n for event in log if isinstance(event, StepDone) and event.stage == module.STAGE for n in event.losses}
+
+
+def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene) -> None:
+    from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+
+    scene = room_with_tests.scene
+    assert scene.masks is not None
+    prior = LatentDiffusionInpainter.load().with_settings(steps=2)
+    removal, log = run(scene, prior, replace(CONFIG, training=FitConfig(steps=6), most_views=3))
+    assert torch.equal(removal.scene.images[~scene.masks], scene.images[~scene.masks])
+    changed = (removal.scene.images != scene.images).any(-1)[scene.train]
+    assert changed[scene.masks[scene.train]].float().mean() > 0.8
+    assert removal.filled[scene.train].any() and not removal.filled[scene.test].any()
+    assert all(value.isfinite().all() for value in removal.field.state_dict().values())
+    started = [event.stage for event in log if isinstance(event, StageStarted)]
+    assert started == [event.stage for event in log if isinstance(event, StageDone)]
+    assert module.STAGE in started
+
+
+def test_every_term_of_the_paper_and_no_other(room: BoxScene) -> None:
+    _, log = run(room.scene, DarkeningInpainter())
+    terms = losses_of(log)
+    assert {"reconstruction", "interlevel", "distortion", "adversarial", "feature matching", "depth"} <= terms
+    assert not terms & {"patch L1", "patch perceptual"}
+
+
+ROWS = {  # of the paper's ablation
+    "no adversarial + L1": ({"adversarial": False, "pixel_loss": "l1"}, {"patch L1"}),
+    "no adversarial + perceptual": ({"adversarial": False, "pixel_loss": "perceptual"}, {"patch perceptual"}),
+    "full + L1": ({"pixel_loss": "l1"}, {"patch L1", "adversarial", "feature matching"}),
+    "full + perceptual": ({"pixel_loss": "perceptual"}, {"patch perceptual", "adversarial", "feature matching"}),
+}
+
+
+@pytest.mark.parametrize(("flags", "wanted"), ROWS.values(), ids=ROWS.keys())
+def test_flags_give_the_papers_ablations(room: BoxScene, flags: dict, wanted: set[str]) -> None:
+    _, log = run(room.scene, DarkeningInpainter(), replace(CONFIG, training=FitConfig(steps=3), **flags))
+    chosen = {"patch L1", "patch perceptual", "adversarial", "feature matching"}
+    assert losses_of(log) & chosen == wanted
+
+
+def test_noise_falls_with_the_square_root_of_progress() -> None:
+    levels = [noise_level(k / 4, 0.8, 0.2) for k in range(5)]
+    assert levels == pytest.approx([0.8, 0.5, 0.8 - 0.6 * 0.5**0.5, 0.8 - 0.6 * 0.75**0.5, 0.2])
+    assert noise_level(-1, 0.8, 0.2) == 0.8 and noise_level(2, 0.8, 0.2) == pytest.approx(0.2)
+
+
+def test_views_are_inpainted_again_in_turn_from_less_and_less_noise(room: BoxScene) -> None:
+    prior = DarkeningInpainter()
+    _, log = run(room.scene, prior)
+    updates = [event for event in log if isinstance(event, ViewUpdated)]
+    first, later = updates[:8], updates[8:]
+    assert [event.view for event in first] == list(room.scene.names) and {e.update for e in first} == {0}
+    assert all(event.step == 0 and event.change is None and event.strength == 1 for event in first)
+    assert [event.step for event in later] == list(range(2, 24, 2))
+    assert [event.view for event in later] == [room.scene.names[i % 8] for i in range(11)]
+    assert [event.update for event in later] == [1 + i // 8 for i in range(11)]
+    wanted = [noise_level(step / 24, 0.8, 0.2) for step in range(2, 24, 2)]
+    assert [event.strength for event in later] == pytest.approx(wanted) == prior.strengths
+    assert all(event.change is not None and event.change > 0 for event in later)
+    assert not torch.equal(prior.noises[0], prior.noises[8])  # fresh noise each time
+
+
+def test_updates_start_from_the_field_inside_and_the_photo_outside(room: BoxScene) -> None:
+    assert room.scene.masks is not None
+    prior = DarkeningInpainter()
+    _, log = run(room.scene, prior, fill="mask")
+    shown = [event for event in log if isinstance(event, ViewUpdated) and event.image is not None]
+    assert {event.view for event in shown} == {room.scene.names[i] for i in (0, 4, 7)}  # a few, not all
+    for index, begun in enumerate(prior.starts[:8]):
+        mask = room.scene.masks[index]
+        assert torch.equal(begun[~mask], room.scene.image(index)[~mask])
+        assert not torch.equal(begun[mask], room.scene.image(index)[mask])
+
+
+def test_the_prior_never_sees_the_object(room: BoxScene) -> None:
+    assert room.scene.masks is not None
+    prior = DarkeningInpainter()
+    run(room.scene, prior, fill="mask")
+    for index, begun in enumerate(prior.starts[:8]):
+        mask = room.scene.masks[index]
+        assert (begun[mask] - room.scene.image(index)[mask]).abs().mean() > 0.02
+
+
+def test_a_depth_network_is_asked_about_every_new_inpainting(room: BoxScene) -> None:
+    asked: list[Tensor] = []
+
+    def estimate(image: Tensor) -> Estimate:
+        asked.append(image)
+        return Estimate(torch.linspace(1, 2, image.shape[1]).expand(image.shape[:2]), True, "ramp")
+
+    _, log = run(room.scene, DarkeningInpainter(), estimate_depth=estimate)
+    assert len(asked) == sum(isinstance(event, ViewUpdated) for event in log)
+
+
+def test_priors_without_latents_and_scenes_without_masks_are_refused(room: BoxScene) -> None:
+    with pytest.raises(PriorError, match=r"mald-nerf: expected a diffusion prior, got 'telea'"):
+        run(room.scene, TeleaInpainter())
+    with pytest.raises(ValueError, match="masks"):
+        run(room.scene.with_masks(None), DarkeningInpainter())
+
+
+def test_updates_need_noise_that_falls(room: BoxScene) -> None:
+    with pytest.raises(ValueError, match="weakest <= strongest"):
+        run(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(strongest=0.2, weakest=0.5)))
+
+
+KILLS: dict[str, Callable[[Event], bool]] = {
+    "in the reconstruction": lambda e: isinstance(e, StepDone) and e.stage == "reconstruction" and e.step == 3,
+    "between first inpaintings": lambda e: isinstance(e, ViewUpdated) and e.step == 0 and e.view == "004.png",
+    "after a step": lambda e: isinstance(e, StepDone) and e.stage == module.STAGE and e.step == 7,
+    "after an update": lambda e: isinstance(e, ViewUpdated) and e.step == 12,
+    "at the end": lambda e: isinstance(e, StageStarted) and e.stage == "render the cleaned views",
+}
+
+
+@pytest.mark.parametrize("reached", KILLS.values(), ids=KILLS.keys())
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    room: BoxScene, tmp_path: Path, reached: Callable[[Event], bool]
+) -> None:
+    whole, _ = run(room.scene, DarkeningInpainter(), checkpoints=Checkpoints(None, 5))
+    killed = start(room.scene, DarkeningInpainter(), checkpoints=Checkpoints(tmp_path, 5))
+    assert any(reached(event) for event in killed)
+    killed.close()
+    resumed, log = run(room.scene, DarkeningInpainter(), checkpoints=Checkpoints(tmp_path, 5))
+    assert sum(isinstance(event, StepDone) for event in log) < 28
+    for name, value in whole.field.state_dict().items():
+        assert torch.equal(value, resumed.field.state_dict()[name]), name
+    assert torch.equal(whole.scene.images, resumed.scene.images)
+
+
+def test_health_is_reported(room: BoxScene) -> None:
+    _, log = run(room.scene, DarkeningInpainter())
+    reports = [event for event in log if isinstance(event, GameHealth)]
+    assert [event.step for event in reports] == [10, 20]
+    assert all(0 <= event.accuracy <= 1 for event in reports)
+    assert all(event.gradient_norm > 0 and event.gradient_penalty > 0 for event in reports)
+
+
+def test_a_discriminator_that_always_wins_sends_the_run_back(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Adversary, "train_on", lambda self, real, fake: Health(1.0, 1.0, 1.0))
+    monkeypatch.setattr(module, "MEMORY", 0.0)
+    _, log = run(room.scene, DarkeningInpainter(), replace(CONFIG, patience=5))
+    notes = [event.text for event in log if isinstance(event, Note)]
+    back = [note for note in notes if "back to step 0, more carefully" in note]
+    assert len(back) == 3 and "has been right about nearly every patch for 5 steps" in back[0]
+    assert any("nothing tried has changed that, the run goes on" in note for note in notes)
+    assert max(e.step for e in log if isinstance(e, StepDone) and e.stage == module.STAGE) == 24
+
+
+def test_a_loss_that_is_no_number_sends_the_run_back_and_is_stated(
+    room: BoxScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, rates = Adversary.judge_with_features, []
+
+    def broken(self: Adversary, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        rates.append(self.rate)
+        adversarial, matching = judge(self, fake, real)
+        return (adversarial * torch.nan if len(rates) == 9 else adversarial), matching
+
+    monkeypatch.setattr(Adversary, "judge_with_features", broken)
+    removal, log = run(room.scene, DarkeningInpainter())
+    notes = [event.text for event in log if isinstance(event, Note)]
+    assert any("adversarial = nan" in note and "back to step 8, more carefully (1 of 3" in note for note in notes)
+    assert rates[8] == 1.0 and rates[9] == 0.5  # the discriminator learns half as fast from then on
+    assert all(value.isfinite().all() for value in removal.field.state_dict().values())
+    monkeypatch.setattr(Adversary, "judge_with_features", lambda *_: (torch.tensor(torch.nan),) * 2)
+    with pytest.raises(DivergedError, match="not finite"):
+        run(room.scene, DarkeningInpainter())
+
+
+SIDE, COUNT = 32, 120
+
+
+def seam_accuracy(monkeypatch: pytest.MonkeyPatch, *, masked: bool) -> float:
+    """How often the discriminator is right at last, when inpainted and rendered images are alike inside the mask but
+    the inpainted ones' surroundings have passed through an autoencoder that shifts their texture."""
+    generator = torch.Generator().manual_seed(0)
+    poses = torch.eye(4)[:3].expand(COUNT, 3, 4)
+    focal, principal = torch.full((COUNT, 2), 30.0), torch.full((COUNT, 2), SIDE / 2)
+    cameras = Cameras(poses, focal, principal, torch.zeros(COUNT, 5), SIDE, SIDE)
+    region = torch.zeros(COUNT, SIDE, SIDE, dtype=torch.bool)
+    for hole in region:
+        top, left = torch.randint(6, 14, (2,), generator=generator).tolist()
+        hole[top : top + 12, left : left + 12] = True
+    textures = torch.rand(2, COUNT, SIDE, SIDE, 3, generator=generator) * 0.5 + 0.25
+    rendered, inpainted = textures
+    shift = torch.where(region[..., None], 0.0, 0.15)
+    names = tuple(f"{i}.png" for i in range(COUNT))
+    scene = Scene("seams", cameras, torch.zeros(COUNT, SIDE, SIDE, 3, dtype=torch.uint8), names,
+                  torch.arange(COUNT), torch.arange(0))  # fmt: skip
+    drawn: list[int] = []
+
+    def terms_and_renders(step: int, generator: torch.Generator, more: list[Rays]):
+        xy = cameras.project(torch.zeros(len(more[0]), dtype=torch.long), more[0].origins + more[0].directions)[0]
+        column, row = xy.floor().long().clamp(0, SIDE - 1).unbind(-1)
+        color = rendered[drawn[-1], row, column]
+        return {}, [SimpleNamespace(color=color, distance=torch.ones(len(color)))]
+
+    known = SimpleNamespace(nerf=None, rays=64, regularizer=None, scene=scene, terms_and_renders=terms_and_renders)
+    monkeypatch.setattr(module, "compactness", lambda render, regularizer: torch.zeros(()))
+    config = replace(CONFIG, masked=masked, patch=32, patience=10**6)
+    training = MaskedAdversarialTraining(
+        known, scene, torch.arange(COUNT), region, DarkeningInpainter(), pixels_as_features, config, generator, None
+    )  # fmt: skip
+    training.views.images.copy_(((inpainted + shift).clamp(0, 1) * 255).round().to(torch.uint8))
+    draw, right = training._draw, []
+    monkeypatch.setattr(training, "_draw", lambda g: (drawn.append((found := draw(g))[0].view), found)[1])
+    train_on = training.adversary.train_on
+    monkeypatch.setattr(
+        training.adversary, "train_on", lambda real, fake: (right.append((h := train_on(real, fake)).accuracy), h)[1]
+    )
+    for step in range(260):
+        # fresh textures each time: there is nothing to learn by heart
+        rendered.copy_(torch.rand(rendered.shape[1:], generator=generator) * 0.5 + 0.25)
+        training(step, 0.0, generator)
+    return sum(right[-100:]) / 100
+
+
+def test_the_seam_gives_inpaintings_away_unless_it_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seam_accuracy(monkeypatch, masked=False) > 0.9
+    assert 0.35 < seam_accuracy(monkeypatch, masked=True) < 0.65
