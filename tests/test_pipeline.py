@@ -23,8 +23,9 @@ from tests.conftest import TINY_NERF
 from unscene.export import write_points
 from unscene.fields.field import render_view
 from unscene.geometry.masks import dilate
-from unscene.methods import InNOutConfig, NaiveConfig
+from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
 from unscene.methods.customization import CustomizationConfig
+from unscene.methods.dataset_update import UpdateConfig
 from unscene.methods.patches import PatchConfig
 from unscene.pipeline import CustomizeOptions, customize
 from unscene.priors.choose import load_prior
@@ -251,6 +252,28 @@ def test_a_prior_taught_the_scene_removes_and_is_kept(scene: Scene, tmp_path: Pa
     assert {file.name for file in kept.iterdir()} == {"pytorch_lora_weights.safetensors", "scene_token.safetensors"}
     diffusion = DiffusionConfig(customization=kept)
     assert "<scene>" in load_prior("bundled", diffusion).config.prompt  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_mald_nerf_chooses_and_teaches_its_prior_and_shows_the_updates(scene: Scene, tmp_path: Path) -> None:
+    """Nothing but the method is asked for."""
+    config = MaldNerfConfig(
+        nerf=TINY_NERF, reconstruction=QUICK, training=replace(QUICK, steps=12), rays=64, masked_rays=16, patch=16,
+        most_views=2, update=UpdateConfig(every=4),
+    )  # fmt: skip
+    options = replace(
+        QUICK_REMOVE, method="mald-nerf", prior=None, mald_nerf=config, customization=TAUGHT, fill="mask",
+        diffusion=DiffusionConfig(steps=2),
+    )  # fmt: skip
+    run = unscene.remove(scene, tmp_path / "run", options)
+    assert json.loads((run.folder / "config.json").read_text())["prior"] == "bundled-diffusion"
+    files = files_below(run.folder)
+    assert {
+        "customization/scene_token.safetensors",
+        "previews/update-000-00.png",
+        "previews/update-000-01.png",
+    } <= files
+    page = (run.folder / "report.html").read_text()
+    assert "update 000 01" in page and "the discriminator" in page and "views inpainted again" in page
 
 
 def test_customize_writes_what_remove_would(scene: Scene, tmp_path: Path, report_every_step: None) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unscene.training.events import Note, Picture, StageDone, StepDone
+from unscene.training.events import Note, Picture, StageDone, StepDone, ViewUpdated
 from unscene.training.run import RunError, RunFolder, peak_memory_gb, to_uint8
 
 
@@ -83,6 +83,18 @@ def test_events_become_lines_and_pictures_become_previews(tmp_path: Path) -> Non
     assert all(line["time"] > 1.7e9 for line in lines)
     with Image.open(tmp_path / "previews" / "candidate-004.png") as image:
         assert image.size == (6, 4)
+
+
+def test_updated_views_become_a_line_and_where_there_is_an_image_a_preview(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.log(ViewUpdated("training", 30, "photos/004.jpg", 2, 0.25, 0.1, torch.rand(4, 6, 3)))
+    run.log(ViewUpdated("training", 40, "photos/005.jpg", 2, 0.2, None, None))
+    first, second = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert (first["event"], first["view"], first["strength"], first["image"]) == (
+        "ViewUpdated", "photos/004.jpg", 0.25, None,
+    )  # fmt: skip
+    assert second["change"] is None
+    assert [file.name for file in (tmp_path / "previews").iterdir()] == ["update-004-02.png"]
 
 
 def test_images_are_written_as_they_are(tmp_path: Path) -> None:
