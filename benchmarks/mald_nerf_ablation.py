@@ -2,8 +2,8 @@
 
     python benchmarks/mald_nerf_ablation.py --out runs/ablation [--seeds 3] [--effort 0.45] [--json FILE]
 
-The paper's six rows, each on the same seeds. Rows of a seed share its reconstruction and its customised prior, which no
-flag of a row changes; what was finished is not computed again. Measured on the twenty test views, all without the
+The paper's six rows, each on the same seeds. Rows of a seed share its reconstruction, its customised prior and
+that one's first inpaintings, which no flag of theirs changes; what was finished is not computed again. Measured on the twenty test views, all without the
 object: PSNR inside the mask, distance in the features of the bundled autoencoder, sharpness (variance of the Laplacian,
 relative to the truth's), and inconsistency (each render warped into the next by true depth, mean absolute difference
 inside the masks; the truth's own is printed).
@@ -43,7 +43,7 @@ ROWS: dict[str, dict] = {
     "full": {},
 }
 BASE = MaldNerfConfig(reconstruction=FitConfig(steps=1700, final_learning_rate=3e-3), most_views=16)
-SHARED = ("reconstruction.safetensors", "customise-the-prior.safetensors")
+SHARED = ("reconstruction.safetensors", "customise-the-prior.safetensors", "inpaint-every-view.safetensors")
 
 
 def drain(events):
@@ -72,7 +72,8 @@ def run_row(name: str, flags: dict, seed: int, folder: Path, effort: float) -> d
         config, reconstruction=config.reconstruction.scaled(effort), training=config.training.scaled(effort)
     )
     (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-    for shared in SHARED:
+    sharing = SHARED if config.customize else SHARED[:1]
+    for shared in sharing:
         if (folder.parent / shared).is_file() and not (folder / "checkpoint" / shared).is_file():
             shutil.copy(folder.parent / shared, folder / "checkpoint" / shared)
     checkpoints = Checkpoints(folder / "checkpoint", seed)
@@ -81,7 +82,7 @@ def run_row(name: str, flags: dict, seed: int, folder: Path, effort: float) -> d
         customization, _ = drain(customize_prior(prior, grown, CustomizationConfig(), checkpoints))
         prior = customization.finish()
     removal, events = drain(mald_nerf(grown, prior, features, config, checkpoints))
-    for shared in SHARED:
+    for shared in sharing:
         if (folder / "checkpoint" / shared).is_file() and not (folder.parent / shared).is_file():
             shutil.copy(folder / "checkpoint" / shared, folder.parent / shared)
 

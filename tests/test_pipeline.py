@@ -273,7 +273,12 @@ def test_mald_nerf_chooses_and_teaches_its_prior_and_shows_the_updates(scene: Sc
         "previews/update-000-01.png",
     } <= files
     page = (run.folder / "report.html").read_text()
-    assert "update 000 01" in page and "the discriminator" in page and "views inpainted again" in page
+    assert (
+        "novel view 3" in page
+        and "update 000 01" in page
+        and "the discriminator" in page
+        and "views inpainted again" in page
+    )
 
 
 def test_customize_writes_what_remove_would(scene: Scene, tmp_path: Path, report_every_step: None) -> None:

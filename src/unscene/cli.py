@@ -57,12 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explain(error: Exception) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
+    from unscene.methods.result import MethodError
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    if isinstance(error, PriorError | SceneError | RunError):
+    if isinstance(error, MethodError | PriorError | SceneError | RunError):
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."

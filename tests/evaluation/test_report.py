@@ -249,12 +249,12 @@ def test_events_of_a_killed_and_resumed_run_become_one_curve(tmp_path):
 
 def test_a_games_health_and_the_updated_views_become_curves(tmp_path):
     health = {"stage": "game", "accuracy": 0.7, "gradient_norm": 2.0, "gradient_penalty": 0.1}
-    update = {"stage": "game", "view": "a.jpg", "image": None}
+    update = {"stage": "game", "view": "a.jpg"}
     lines = [
-        event_line("ViewUpdated", step=0, update=0, strength=1.0, change=None, **update),
+        event_line("ViewUpdated", step=0, update=0, timestep=1.0, change=None, **update),
         event_line("GameHealth", step=10, **health),
         event_line("GameHealth", step=20, **health),
-        event_line("ViewUpdated", step=20, update=1, strength=0.3, change=0.04, **update),
+        event_line("ViewUpdated", step=20, update=1, timestep=0.3, change=0.04, **update),
         event_line("GameHealth", step=20, **(health | {"accuracy": 0.6})),  # again, after a kill
     ]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
@@ -264,7 +264,7 @@ def test_a_games_health_and_the_updated_views_become_curves(tmp_path):
         "accuracy": 0.6, "gradient norm": 2.0, "gradient penalty": 0.1,
     }  # fmt: skip
     assert losses["game: views inpainted again"] == [
-        (20, {"noise strength": 0.3, "change of the inpainting": 0.04})
+        (20, {"timestep": 0.3, "change of the inpainting": 0.04})
     ]  # fmt: skip
 
 

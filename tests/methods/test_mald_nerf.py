@@ -16,9 +16,9 @@ from torch import Tensor
 
 from unscene.geometry.cameras import Cameras, Rays
 from unscene.geometry.masks import VisibilityConfig
-from unscene.methods.dataset_update import UpdateConfig, noise_level
+from unscene.methods.dataset_update import UpdateConfig, UpdatedDataset, noise_level
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining, mald_nerf
-from unscene.methods.result import Removal
+from unscene.methods.result import MethodError, Removal
 from unscene.priors.classical import TeleaInpainter
 from unscene.priors.depth import Estimate
 from unscene.priors.inpainter import Inpainter
@@ -59,8 +59,7 @@ class DarkeningInpainter:
         return -(-height // self.downscale), -(-width // self.downscale)
 
     def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
-        drawn = torch.rand(images.shape, generator=generator)
-        return torch.where(masks[..., None], drawn, images)
+        raise AssertionError("a latent inpainter is asked through its latents")
 
     def inpaint_latent(
         self, images: Tensor, masks: Tensor, *, noise: Tensor, start: Tensor | None = None, strength: float = 1.0,
@@ -147,12 +146,12 @@ def test_views_are_inpainted_again_in_turn_from_less_and_less_noise(room: BoxSce
     updates = [event for event in log if isinstance(event, ViewUpdated)]
     first, later = updates[:8], updates[8:]
     assert [event.view for event in first] == list(room.scene.names) and {e.update for e in first} == {0}
-    assert all(event.step == 0 and event.change is None and event.strength == 1 for event in first)
+    assert all(event.step == 0 and event.change is None and event.timestep == 0.6 for event in first)
     assert [event.step for event in later] == list(range(2, 24, 2))
     assert [event.view for event in later] == [room.scene.names[i % 8] for i in range(11)]
     assert [event.update for event in later] == [1 + i // 8 for i in range(11)]
     wanted = [noise_level(step / 24, 0.8, 0.2) for step in range(2, 24, 2)]
-    assert [event.strength for event in later] == pytest.approx(wanted) == prior.strengths
+    assert [event.timestep for event in later] == pytest.approx(wanted) == prior.strengths[8:]
     assert all(event.change is not None and event.change > 0 for event in later)
     assert not torch.equal(prior.noises[0], prior.noises[8])  # fresh noise each time
 
@@ -161,9 +160,10 @@ def test_updates_start_from_the_field_inside_and_the_photo_outside(room: BoxScen
     assert room.scene.masks is not None
     prior = DarkeningInpainter()
     _, log = run(room.scene, prior, fill="mask")
-    shown = [event for event in log if isinstance(event, ViewUpdated) and event.image is not None]
+    shown = [event for event in log if isinstance(event, ViewUpdated) and event.exemplary]
     assert {event.view for event in shown} == {room.scene.names[i] for i in (0, 4, 7)}  # a few, not all
-    for index, begun in enumerate(prior.starts[:8]):
+    assert all(event.image.shape == (36, 48, 3) for event in log if isinstance(event, ViewUpdated))
+    for index, begun in enumerate(prior.starts[8:16]):
         mask = room.scene.masks[index]
         assert torch.equal(begun[~mask], room.scene.image(index)[~mask])
         assert not torch.equal(begun[mask], room.scene.image(index)[mask])
@@ -196,9 +196,11 @@ def test_priors_without_latents_and_scenes_without_masks_are_refused(room: BoxSc
         run(room.scene.with_masks(None), DarkeningInpainter())
 
 
-def test_updates_need_noise_that_falls(room: BoxScene) -> None:
-    with pytest.raises(ValueError, match="weakest <= strongest"):
-        run(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(strongest=0.2, weakest=0.5)))
+def test_settings_that_cannot_work_are_refused_before_anything_runs(room: BoxScene) -> None:
+    with pytest.raises(MethodError, match="weakest <= strongest"):
+        next(start(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(strongest=0.2, weakest=0.5))))
+    with pytest.raises(MethodError, match=r"neither .* add --mald-nerf.pixel-loss"):
+        next(start(room.scene, DarkeningInpainter(), replace(CONFIG, adversarial=False)))
 
 
 KILLS: dict[str, Callable[[Event], bool]] = {
@@ -296,10 +298,12 @@ def seam_accuracy(monkeypatch: pytest.MonkeyPatch, *, masked: bool) -> float:
     known = SimpleNamespace(nerf=None, rays=64, regularizer=None, scene=scene, terms_and_renders=terms_and_renders)
     monkeypatch.setattr(module, "compactness", lambda render, regularizer: torch.zeros(()))
     config = replace(CONFIG, masked=masked, patch=32, patience=10**6)
-    training = MaskedAdversarialTraining(
-        known, scene, torch.arange(COUNT), region, DarkeningInpainter(), pixels_as_features, config, generator, None
+    images = ((inpainted + shift).clamp(0, 1) * 255).round().to(torch.uint8)
+    dataset = UpdatedDataset(
+        None, scene, torch.arange(COUNT), region, images, torch.ones(COUNT, SIDE, SIDE), DarkeningInpainter(), None,
+        config.update, strongest=0.5, weakest=0.1, stage="seams",
     )  # fmt: skip
-    training.views.images.copy_(((inpainted + shift).clamp(0, 1) * 255).round().to(torch.uint8))
+    training = MaskedAdversarialTraining(known, dataset, pixels_as_features, config, generator)
     draw, right = training._draw, []
     monkeypatch.setattr(training, "_draw", lambda g: (drawn.append((found := draw(g))[0].view), found)[1])
     train_on = training.adversary.train_on

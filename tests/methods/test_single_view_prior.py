@@ -5,7 +5,8 @@ import torch
 from tests.box_scene import BoxScene, box_scene
 
 from unscene.geometry.masks import surface_points
-from unscene.methods.single_view_prior import BaseView, look_from, mean_fill
+from unscene.methods.independent_inpainting import InpaintedView
+from unscene.methods.single_view_prior import look_from, mean_fill
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def test_candidates_are_averaged_where_they_invented_the_same_surface(room: BoxS
     assert region is not None
     truth = room.truth.float() / 255
 
-    def candidate(view: int, error: float) -> BaseView:
-        return BaseView(view, truth[view] + error, truth[view], torch.zeros(0), room.depth[view])
+    def candidate(view: int, error: float) -> InpaintedView:
+        return InpaintedView(view, truth[view] + error, truth[view], torch.zeros(0), room.depth[view])
 
     views = [candidate(3, 0.1), candidate(4, -0.1)]
     mean = mean_fill(scene.cameras, views[0], views, region)

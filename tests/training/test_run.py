@@ -85,14 +85,13 @@ def test_events_become_lines_and_pictures_become_previews(tmp_path: Path) -> Non
         assert image.size == (6, 4)
 
 
-def test_updated_views_become_a_line_and_where_there_is_an_image_a_preview(tmp_path: Path) -> None:
+def test_updated_views_become_a_line_and_where_they_are_exemplary_a_preview(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.log(ViewUpdated("training", 30, "photos/004.jpg", 2, 0.25, 0.1, torch.rand(4, 6, 3)))
-    run.log(ViewUpdated("training", 40, "photos/005.jpg", 2, 0.2, None, None))
+    run.log(ViewUpdated("training", 30, "photos/004.jpg", 2, 0.25, 0.1, torch.rand(4, 6, 3), True))
+    run.log(ViewUpdated("training", 40, "photos/005.jpg", 2, 0.2, None, torch.rand(4, 6, 3), False))
     first, second = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert (first["event"], first["view"], first["strength"], first["image"]) == (
-        "ViewUpdated", "photos/004.jpg", 0.25, None,
-    )  # fmt: skip
+    assert (first["event"], first["view"], first["timestep"]) == ("ViewUpdated", "photos/004.jpg", 0.25)
+    assert "image" not in first
     assert second["change"] is None
     assert [file.name for file in (tmp_path / "previews").iterdir()] == ["update-004-02.png"]
 

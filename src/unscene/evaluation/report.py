@@ -111,8 +111,8 @@ def read_events(path: Path) -> RunLog:
                 shown = ("accuracy", "gradient_norm", "gradient_penalty")
                 terms = {name.replace("_", " "): values[name] for name in shown if name in values}
                 _extend(losses.setdefault(f"{stage}: the discriminator", []), step, terms)
-            case {"event": "ViewUpdated", "stage": stage, "step": step, "strength": strength, "change": float(change)}:
-                terms = {"noise strength": strength, "change of the inpainting": change}
+            case {"event": "ViewUpdated", "stage": stage, "step": step, "timestep": timestep, "change": float(change)}:
+                terms = {"timestep": timestep, "change of the inpainting": change}
                 _extend(losses.setdefault(f"{stage}: views inpainted again", []), step, terms)
             case {"event": "StageDone", "stage": stage, "seconds": spent}:
                 seconds[stage] = seconds.get(stage, 0.0) + spent

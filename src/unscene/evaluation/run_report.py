@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from unscene.evaluation.report import Comparison, Report, read_events, write_report
+from unscene.fields.field import render_view
+from unscene.geometry.cameras import orbit_path
 from unscene.methods.result import Removal
 from unscene.scenes.scene import Scene
 from unscene.training.run import RunFolder, peak_memory_gb
 
 COMPARISONS = 6
+NOVEL_VIEWS = 3  # on the orbit
 
 
 def report_run(
@@ -52,9 +55,12 @@ def _comparison(scene: Scene, removal: Removal, view: int) -> Comparison:
 
 
 def _gallery(run: Path, scene: Scene, removal: Removal) -> list[tuple[str, Tensor]]:
-    """What was hidden, what was invented, and the pictures the method kept on its way."""
+    """What was hidden and invented, views nobody photographed, and the pictures that the method kept on its way."""
     view = next((v for v in _spread(scene.train, 5) if removal.filled[v].any()), int(scene.train[0]))
     pictures = [("removed (red) and invented (blue)", _tinted(scene, removal, view))]
+    path = orbit_path(scene.cameras[scene.train], NOVEL_VIEWS)
+    for index in range(NOVEL_VIEWS):
+        pictures.append((f"novel view {index + 1}", render_view(removal.field, path, index).color))
     for file in sorted((run / "previews").glob("*.png")):
         pixels = cv2.imread(str(file))
         if pixels is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from unscene.fields.field import RadianceField, render_pixels
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.warped_noise import carry_noise, corresponding_cells
-from unscene.methods.single_view_prior import BaseView
+from unscene.methods.independent_inpainting import InpaintedView
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -21,7 +21,7 @@ PREVIEWS = 6
 
 
 def inpaint_aligned(
-    field: RadianceField, scene: Scene, views: Tensor, region: Tensor, base: BaseView, prior: LatentInpainter,
+    field: RadianceField, scene: Scene, views: Tensor, region: Tensor, base: InpaintedView, prior: LatentInpainter,
     checkpoints: Checkpoints, *, ela: bool, ila: bool, own_weight: float, views_at_once: int,
 ) -> Generator[Event, None, Scene]:  # fmt: skip
     """Inpaint ``region`` (N H W bool) of ``views`` with the base view in every batch; returns the scene so filled."""

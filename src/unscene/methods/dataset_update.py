@@ -6,21 +6,24 @@ inpainted falls over the run, so that first colours and then details agree acros
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.field import RadianceField, render_pixels
+from unscene.fields.field import render_pixels, render_view
+from unscene.fields.nerf import Nerf
+from unscene.methods.independent_inpainting import inpaint_alone
+from unscene.methods.single_view_prior import DepthEstimator
+from unscene.priors.depth import complete_with_estimate
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
-from unscene.training.events import Event, ViewUpdated
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, StageDone, StageStarted, ViewUpdated
 
-DepthCompletion = Callable[[int, Tensor], Tensor]
-"""(view, its inpainting H W 3) -> z-depth H W, completed behind the object."""
-
-SHOWN = 3  # views whose updates are kept as pictures
+EXEMPLARY = 3  # views whose updates are worth keeping as pictures
 
 
 @dataclass(frozen=True)
@@ -43,69 +46,94 @@ def noise_level(progress: float, strongest: float, weakest: float) -> float:
     return strongest - (strongest - weakest) * min(max(progress, 0.0), 1.0) ** 0.5
 
 
-class InpaintedViews(nn.Module):
-    """Inpaintings of training views and the depths behind them; a module, so that they are saved with what learns.
+def inpaint_every_view(
+    nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: LatentInpainter,
+    estimate_depth: DepthEstimator | None, checkpoints: Checkpoints,
+) -> Generator[Event, None, tuple[Tensor, Tensor]]:  # fmt: skip
+    """The first inpaintings of views (V), each on its own, since the field knows nothing of what is hidden yet.
 
-    scene: photos to inpaint; views: V, whose region (N H W bool) is not empty; complete_depth: asked
-    about the first inpainting of a view, and about all others if depth_follows_images.
+    region: N H W bool, what to inpaint; depths: T h w, of the training views. Returns images V H W 3 uint8, and depths
+    V H W, completed behind the object: a network's if there is one, else along the surface.
     """
+    stage = "inpaint every view"
+    if product := checkpoints.product(stage):
+        return product["images"], product["depths"]
+    yield StageStarted(stage)
+    started, generator = time.monotonic(), checkpoints.generator(stage)
+    images, completed = [], []
+    for index, view in enumerate(views.tolist()):
+        inpainted, _ = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+        depth = inpainted.depth
+        if estimate_depth is not None:
+            depth = _network_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
+        images.append((inpainted.image * 255).round().to(torch.uint8))
+        completed.append(depth)
+        yield ItemDone(stage, index + 1, len(views))
+        exemplary = index in _exemplary(len(views))
+        yield ViewUpdated(stage, 0, scene.names[view], 0, prior.strength, None, inpainted.image, exemplary)
+    product = {"images": torch.stack(images), "depths": torch.stack(completed)}
+    checkpoints.save(stage, product, finished=True)
+    yield StageDone(stage, time.monotonic() - started)
+    return product["images"], product["depths"]
+
+
+class UpdatedDataset(nn.Module):
+    """Inpaintings of views (V) and the depths behind them, which change; a module, so that they are saved with what
+    learns from them. images: V H W 3 uint8 and depths: V H W to begin with; scene: the photos; region: N H W bool."""
 
     images: Tensor
     depths: Tensor
     updates: Tensor
 
     def __init__(
-        self, field: RadianceField, scene: Scene, views: Tensor, region: Tensor, prior: LatentInpainter,
-        complete_depth: DepthCompletion, config: UpdateConfig, *, strongest: float, weakest: float,
-        depth_follows_images: bool, stage: str,
+        self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, images: Tensor, depths: Tensor,
+        prior: LatentInpainter, estimate_depth: DepthEstimator | None, config: UpdateConfig, *, strongest: float,
+        weakest: float, stage: str,
     ):  # fmt: skip
         super().__init__()
-        self._field, self.scene, self.views, self.region = (field,), scene, views.tolist(), region
-        self.prior, self.complete_depth, self.config, self.stage = prior, complete_depth, config, stage
-        self.strongest, self.weakest, self.depth_follows_images = strongest, weakest, depth_follows_images
-        self.shown = set(torch.linspace(0, len(views) - 1, SHOWN).round().long().tolist())
-        height, width = region.shape[1:]
-        self.register_buffer("images", torch.zeros(len(views), height, width, 3, dtype=torch.uint8))
-        self.register_buffer("depths", torch.ones(len(views), height, width))
+        self._nerf, self.scene, self.views, self.region = (nerf,), scene, views.tolist(), region
+        self.prior, self.estimate_depth, self.config, self.stage = prior, estimate_depth, config, stage
+        self.strongest, self.weakest = strongest, weakest
+        self.register_buffer("images", images.clone())
+        self.register_buffer("depths", depths.clone())
         self.register_buffer("updates", torch.zeros(len(views), dtype=torch.long))
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
-        """Inpaint every view on its own at first; every U iterations after that, the next ones again."""
-        if step == 0 and not self.updates.any():
-            for index in range(len(self.views)):
-                yield self._replace(index, step, 1.0, generator)
-        elif step > 0 and step % self.config.every == 0:
-            turn = (step // self.config.every - 1) * self.config.views_at_once
-            for offset in range(min(self.config.views_at_once, len(self.views))):
-                strength = noise_level(progress, self.strongest, self.weakest)
-                yield self._replace((turn + offset) % len(self.views), step, strength, generator)
+        """Every U iterations, inpaint the next views again."""
+        if step == 0 or step % self.config.every:
+            return
+        turn = (step // self.config.every - 1) * self.config.views_at_once
+        timestep = noise_level(progress, self.strongest, self.weakest)
+        for offset in range(min(self.config.views_at_once, len(self.views))):
+            yield self._replace((turn + offset) % len(self.views), step, timestep, generator)
 
-    def _replace(self, index: int, step: int, strength: float, generator: torch.Generator) -> ViewUpdated:
-        view, update = self.views[index], int(self.updates[index])
-        hole, photo = self.region[view], self.scene.image(view)
-        if update == 0:  # the field knows nothing of what is hidden yet
-            new = self.prior.inpaint(photo[None], hole[None], generator=generator)[0]
-        else:
-            new = self._from_render(view, photo, hole, strength, generator)
-        old = self.images[index].float() / 255
-        change = (new - old)[hole].abs().mean().item() if update else None
-        self.images[index] = (new * 255).round().to(torch.uint8)
-        if update == 0 or self.depth_follows_images:
-            self.depths[index] = self.complete_depth(view, new)
-        self.updates[index] += 1
-        shown = new if index in self.shown else None
-        return ViewUpdated(self.stage, step, self.scene.names[view], update, strength, change, shown)
-
-    def _from_render(
-        self, view: int, photo: Tensor, hole: Tensor, strength: float, generator: torch.Generator
-    ) -> Tensor:
-        """Partial DDIM: noise the field's render to a timestep and denoise it from there, H W 3."""
+    def _replace(self, index: int, step: int, timestep: float, generator: torch.Generator) -> ViewUpdated:
+        """Partial DDIM: noise the field's render of a view to a timestep and denoise it from there."""
+        view = self.views[index]
+        hole, photo, start = self.region[view], self.scene.image(view), self.scene.image(view)
         rows, columns = hole.nonzero(as_tuple=True)
-        start = photo.clone()
         pixels = torch.stack([columns, rows], -1) + 0.5
-        start[rows, columns] = render_pixels(self._field[0], self.scene.cameras, view, pixels).color
+        start[rows, columns] = render_pixels(self._nerf[0], self.scene.cameras, view, pixels).color
         size = self.prior.latent_size(*hole.shape)
         noise = torch.randn(1, self.prior.latent_channels, *size, generator=generator)
-        return self.prior.inpaint_latent(
-            photo[None], hole[None], noise=noise, start=start[None], strength=strength, steps=self.prior.steps
+        new = self.prior.inpaint_latent(
+            photo[None], hole[None], noise=noise, start=start[None], strength=timestep, steps=self.prior.steps
         )[0]
+        change = (new - self.images[index].float() / 255)[hole].abs().mean().item()
+        self.images[index] = (new * 255).round().to(torch.uint8)
+        if self.estimate_depth is not None:
+            self.depths[index] = _network_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
+        self.updates[index] += 1
+        name, exemplary = self.scene.names[view], index in _exemplary(len(self.views))
+        return ViewUpdated(self.stage, step, name, int(self.updates[index]), timestep, change, new, exemplary)
+
+
+def _network_depth(
+    nerf: Nerf, scene: Scene, view: int, hole: Tensor, image: Tensor, estimate_depth: DepthEstimator
+) -> Tensor:
+    """A network's depth of an inpainted view inside its hole, aligned to the field's outside, H W."""
+    return complete_with_estimate(render_view(nerf, scene.cameras, view).depth, hole, estimate_depth(image))
+
+
+def _exemplary(count: int) -> set[int]:
+    return set(torch.linspace(0, count - 1, EXEMPLARY).round().long().tolist())

@@ -18,11 +18,11 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
 from unscene.methods.aligned_inpainting import inpaint_aligned
-from unscene.methods.independent_inpainting import inpaint_view, inpaintable_views
+from unscene.methods.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
 from unscene.methods.patches import PatchConfig, PatchGame
 from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen, render_depths
 from unscene.methods.result import Removal, masks_only, paste_renders, render_masked, spread
-from unscene.methods.single_view_prior import BaseView, DepthEstimator, SingleViewPrior, choose_base_view
+from unscene.methods.single_view_prior import DepthEstimator, SingleViewPrior, choose_base_view
 from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
 from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
@@ -157,7 +157,7 @@ def in_n_out(
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 
 
-def _agreeing_views(filled: Scene, views: Tensor, base: BaseView, region: Tensor, config: InNOutConfig) -> Tensor:
+def _agreeing_views(filled: Scene, views: Tensor, base: InpaintedView, region: Tensor, config: InNOutConfig) -> Tensor:
     """The views that look most like the base view, from every group of viewpoints."""
     reference = perceptual_hash(base.image, region[base.view])
     similarity = [hash_similarity(perceptual_hash(filled.image(v), region[v]), reference) for v in views.tolist()]

@@ -1,14 +1,59 @@
-"""One view inpainted on its own: by its pixels, or by its name where the inpaintings were made elsewhere."""
+"""One view inpainted on its own: along the surface behind the object, by its pixels, or by its name where the
+inpaintings were made elsewhere."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf
+from unscene.methods.surface_fill import Surface, continue_surface, fill_surface
+from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.files import FilesInpainter
-from unscene.priors.inpainter import Inpainter
+from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
+
+
+@dataclass(frozen=True)
+class InpaintedView:
+    """A view p: its index, its inpainted image I~_p (H W 3), the fill that inpainting started from (H W 3), and its
+    initial latent z_p^T (C h w; empty if the prior has none), and its completed depth D~_p (H W)."""
+
+    view: int
+    image: Tensor
+    start: Tensor
+    noise: Tensor
+    depth: Tensor
+
+
+def inpaint_alone(
+    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
+    *, expected: Tensor | None = None,
+) -> tuple[InpaintedView, Surface]:  # fmt: skip
+    """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
+
+    Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
+    expected there (H W 3).
+    """
+    image, cameras, hole = scene.image(view), scene.cameras, region[view]
+    surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
+    if not isinstance(prior, LatentInpainter | ExemplarInpainter):
+        filled = inpaint_view(prior, scene, view, hole, generator)
+        return InpaintedView(view, filled, filled, torch.zeros(0), surface.depth), surface
+    exemplar = prior if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide)
+    start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
+    if not isinstance(prior, LatentInpainter):
+        return InpaintedView(view, start, start, torch.zeros(0), surface.depth), surface
+    size = prior.latent_size(cameras.height, cameras.width)
+    noise = torch.randn(1, prior.latent_channels, *size, generator=generator)
+    filled = prior.inpaint_latent(
+        image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
+    )
+    return InpaintedView(view, filled[0], start, noise[0], surface.depth), surface
 
 
 def inpaint_view(prior: Inpainter, scene: Scene, view: int, hole: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,17 +14,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features, perceptual_distance
-from unscene.methods.dataset_update import DepthCompletion, InpaintedViews, UpdateConfig
+from unscene.methods.dataset_update import UpdateConfig, UpdatedDataset, inpaint_every_view
 from unscene.methods.patches import Patch, PatchSampler
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness, find_unseen, render_depths
-from unscene.methods.result import Removal, masks_only, paste_renders, render_masked, spread
+from unscene.methods.result import MethodError, Removal, masks_only, paste_renders, render_masked, spread
 from unscene.methods.single_view_prior import DepthEstimator
-from unscene.methods.surface_fill import continue_surface
-from unscene.priors.depth import complete_with_estimate
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
@@ -70,9 +67,9 @@ class MaldNerfConfig:
     """Learn the inpainted region from the adversary: L_adv and feature matching."""
     pixel_loss: Literal["none", "l1", "perceptual"] = "none"
     """Compare rendered and inpainted patches directly as well (paper: none; the others are its ablations)."""
-    adversarial_weight: float = 0.01
+    adversarial_weight: float = 0.03
     """lambda_adv (ours)."""
-    feature_weight: float = 0.05
+    feature_weight: float = 0.2
     """lambda_fm (ours)."""
     pixel_weight: float = 0.05
     """Weight of the pixel loss, if any (ours)."""
@@ -103,12 +100,18 @@ def mald_nerf(
     prior: a diffusion model, best customised to the scene. features: the network of the ablation with a perceptual
     loss. fill: inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a depth
     network for the inpainted views. Raises ValueError without masks, PriorError if the prior has no latents,
-    DivergedError if the game cannot be saved.
+    MethodError for settings that cannot work, DivergedError if the game cannot be saved.
     """
     if scene.masks is None:
         raise ValueError("mald_nerf needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
     if not isinstance(prior, LatentInpainter):
         raise PriorError(f"mald-nerf: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+    if not config.adversarial and config.pixel_loss == "none":
+        raise MethodError(
+            "mald-nerf: expected something to teach what is hidden, got neither adversary nor pixel loss; leave out "
+            "--mald-nerf.no-adversarial, or add --mald-nerf.pixel-loss perceptual."
+        )
+    _strengths(prior, config.update)  # says now, not after the reconstruction, that it cannot be done
     train, masks = scene.train, scene.masks
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
@@ -128,9 +131,15 @@ def mald_nerf(
 
     # Reconstruction, inpainting, discriminator; and new inpaintings every U iterations.
     views = spread(train[region[train].flatten(1).any(1)], config.most_views)
-    training = MaskedAdversarialTraining(
-        known, behind, views, region, prior, features, config, checkpoints.generator("adversary"), estimate_depth
+    images, completed = yield from inpaint_every_view(
+        nerf, behind, views, region, depths, prior, estimate_depth, checkpoints
     )
+    strongest, weakest = _strengths(prior, config.update)
+    dataset = UpdatedDataset(
+        nerf, behind, views, region, images, completed, prior, estimate_depth, config.update,
+        strongest=strongest, weakest=weakest, stage=STAGE,
+    )  # fmt: skip
+    training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
     yield Note(training.remark)
     rays = config.rays + training.patches.size**2
     yield from fit(STAGE, nerf, training, config.training, checkpoints, rays_per_step=rays, companion=training)
@@ -146,31 +155,25 @@ class MaskedAdversarialTraining(Companion):
     unreported: Tensor
 
     def __init__(
-        self, known: UnmaskedReconstruction, scene: Scene, views: Tensor, region: Tensor, prior: LatentInpainter,
-        features: Features, config: MaldNerfConfig, generator: torch.Generator, estimate_depth: DepthEstimator | None,
+        self, known: UnmaskedReconstruction, dataset: UpdatedDataset, features: Features, config: MaldNerfConfig,
+        generator: torch.Generator,
     ):  # fmt: skip
         super().__init__()
-        self.known, self.region, self.features, self.config = known, region, features, config
-        self.patches = PatchSampler(views, region, config.patch)
+        self.known, self.dataset, self.features, self.config = known, dataset, features, config
+        self.patches = PatchSampler(torch.tensor(dataset.views), dataset.region, config.patch)
         self.adversary = Adversary(self.patches.size, config.adversary, generator)
-        strongest, weakest = _strengths(prior, config.update)
-        self.views = InpaintedViews(
-            known.nerf, scene, views, region, prior, _complete_depth(known.nerf, scene, region, estimate_depth),
-            config.update, strongest=strongest, weakest=weakest, depth_follows_images=estimate_depth is not None,
-            stage=STAGE,
-        )  # fmt: skip
-        self.index = {view: index for index, view in enumerate(views.tolist())}
+        self.index = {view: index for index, view in enumerate(dataset.views)}
         self.register_buffer("running_accuracy", torch.tensor(0.5))
         self.register_buffer("pinned_steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("unreported", torch.zeros(3))  # sums of accuracy, gradient norm and penalty
         self.tolerant = False  # of a pinned discriminator
         self.remark = (
-            f"{len(views)} views are inpainted again in turn every {config.update.every} iterations, "
-            f"from noise of {strongest:g} down to {weakest:g} of the schedule"
+            f"{len(dataset.views)} views are inpainted again in turn, one update every {config.update.every} steps, "
+            f"from noise of {dataset.strongest:g} down to {dataset.weakest:g} of the schedule"
         )
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
-        yield from self.views.before_step(step, progress, generator)
+        yield from self.dataset.before_step(step, progress, generator)
         if self.config.adversarial and step > 0 and step % REPORT_STEPS == 0:
             yield GameHealth(STAGE, step, *(self.unreported / REPORT_STEPS).tolist())
             self.unreported.zero_()
@@ -184,7 +187,7 @@ class MaskedAdversarialTraining(Companion):
         rays = self.known.scene.cameras.rays(torch.full((int(shown.sum()),), patch.view), patch.pixels[shown])
         terms, (render,) = self.known.terms_and_renders(step, generator, [rays])  # reconstruction: L_r
 
-        real = (self.views.images[index][patch.window].float() / 255 * shown[..., None]).permute(2, 0, 1)[None]
+        real = (self.dataset.images[index][patch.window].float() / 255 * shown[..., None]).permute(2, 0, 1)[None]
         fake = torch.zeros_like(real)
         fake[0, :, shown] = render.color.T
         if self.config.adversarial:
@@ -197,7 +200,7 @@ class MaskedAdversarialTraining(Companion):
         elif self.config.pixel_loss == "perceptual":
             terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
         share = len(rays) / self.known.rays
-        depth = self.views.depths[index][patch.window][shown]
+        depth = self.dataset.depths[index][patch.window][shown]
         relative = render.distance * rays.depth_per_distance / depth - 1
         distance = (relative.square() + 1e-6).sqrt().clamp_max(1)[hole[shown]]
         terms["depth"] = self.config.depth_weight * distance.mean()
@@ -208,7 +211,7 @@ class MaskedAdversarialTraining(Companion):
         """A patch that shows some of what was inpainted, and where (p p bool)."""
         while True:
             patch = self.patches.draw(generator)
-            hole = self.region[patch.view][patch.window]
+            hole = self.dataset.region[patch.view][patch.window]
             if hole.any():  # the box around what was inpainted also has corners without any
                 return patch, hole
 
@@ -240,18 +243,8 @@ def _strengths(prior: LatentInpainter, config: UpdateConfig) -> tuple[float, flo
     strongest = min(0.9, 3 * prior.strength) if config.strongest is None else config.strongest
     weakest = min(0.2, prior.strength / 2) if config.weakest is None else config.weakest
     if not 0 < weakest <= strongest <= 1:
-        raise ValueError(f"expected 0 < weakest <= strongest <= 1 for the updates' noise, got {weakest}, {strongest}")
+        raise MethodError(
+            f"mald-nerf: expected noise that falls, 0 < weakest <= strongest <= 1, got {weakest:g} and {strongest:g}; "
+            "change --mald-nerf.update.weakest or --mald-nerf.update.strongest."
+        )
     return strongest, weakest
-
-
-def _complete_depth(nerf: Nerf, scene: Scene, region: Tensor, estimate_depth: DepthEstimator | None) -> DepthCompletion:
-    """Depth behind the object: a network's, aligned to the field's, or the field's own continued."""
-
-    def complete(view: int, image: Tensor) -> Tensor:
-        known = render_view(nerf, scene.cameras, view).depth
-        if estimate_depth is not None:
-            return complete_with_estimate(known, region[view], estimate_depth(image))
-        generator = torch.Generator().manual_seed(view)
-        return continue_surface(scene.cameras, view, known, region[view], generator).depth
-
-    return complete

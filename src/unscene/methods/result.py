@@ -18,6 +18,10 @@ from unscene.training.events import Event, ItemDone, StageDone, StageStarted
 FEATHER = 2  # pixels over which a render blends into the photo inside a mask
 
 
+class MethodError(ValueError):
+    """A method that cannot run with the settings it was given: what was expected, what came, what to do."""
+
+
 @dataclass(frozen=True)
 class Removal:
     """A scene without its object. field: the radiance field; scene: the input with the object gone from its training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,13 +14,12 @@ from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
 from unscene.losses.rays import charbonnier
-from unscene.methods.independent_inpainting import inpaint_view, inpaintable_views
+from unscene.methods.independent_inpainting import InpaintedView, inpaint_alone, inpaintable_views
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness
-from unscene.methods.surface_fill import Surface, continue_surface, fill_surface, sample_image
+from unscene.methods.surface_fill import sample_image
 from unscene.methods.view_choice import most_central, views_nearest_center
-from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import Estimate, complete_with_estimate
-from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
@@ -28,18 +27,6 @@ from unscene.training.pixels import PixelBatch, PixelSampler
 
 DepthEstimator = Callable[[Tensor], Estimate]
 """Image H W 3 -> monocular depth."""
-
-
-@dataclass(frozen=True)
-class BaseView:
-    """The base view p: its index, its inpainted image I~_p (H W 3), the fill that inpainting started from (H W 3), and
-    its initial latent z_p^T (C h w; empty if the prior has none), and its completed depth D~_p (H W)."""
-
-    view: int
-    image: Tensor
-    start: Tensor
-    noise: Tensor
-    depth: Tensor
 
 
 def choose_base_view(
@@ -51,7 +38,7 @@ def choose_base_view(
     candidates: int,
     checkpoints: Checkpoints,
     estimate_depth: DepthEstimator | None = None,
-) -> Generator[Event, None, BaseView]:
+) -> Generator[Event, None, InpaintedView]:
     """Inpaint the most central views independently; the one most like the others becomes the base view.
 
     region: N H W bool, what to inpaint; depths: T h w, depth maps of the training views. Views whose region is empty
@@ -59,7 +46,7 @@ def choose_base_view(
     """
     stage = "base view"
     if product := checkpoints.product(stage):
-        return BaseView(int(product.pop("view")), **product)
+        return InpaintedView(int(product.pop("view")), **product)
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
     with_hole = inpaintable_views(prior, scene, scene.train[region[scene.train].flatten(1).any(1)])
@@ -89,7 +76,7 @@ def choose_base_view(
     return winner
 
 
-def mean_fill(cameras: Cameras, view: BaseView, candidates: list[BaseView], region: Tensor) -> Tensor:
+def mean_fill(cameras: Cameras, view: InpaintedView, candidates: list[InpaintedView], region: Tensor) -> Tensor:
     """What the candidates on average invented for the surface behind a view's hole, H W 3; NaN where none did."""
     points = surface_points(cameras, view.view, view.depth)
     total, count = torch.zeros_like(view.image), torch.zeros_like(view.depth)[..., None]
@@ -102,32 +89,6 @@ def mean_fill(cameras: Cameras, view: BaseView, candidates: list[BaseView], regi
     return total / count
 
 
-def inpaint_alone(
-    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
-    *, expected: Tensor | None = None,
-) -> tuple[BaseView, Surface]:  # fmt: skip
-    """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
-
-    Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
-    expected there (H W 3).
-    """
-    image, cameras, hole = scene.image(view), scene.cameras, region[view]
-    surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
-    if not isinstance(prior, LatentInpainter | ExemplarInpainter):
-        filled = inpaint_view(prior, scene, view, hole, generator)
-        return BaseView(view, filled, filled, torch.zeros(0), surface.depth), surface
-    exemplar = prior if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide)
-    start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
-    if not isinstance(prior, LatentInpainter):
-        return BaseView(view, start, start, torch.zeros(0), surface.depth), surface
-    size = prior.latent_size(cameras.height, cameras.width)
-    noise = torch.randn(1, prior.latent_channels, *size, generator=generator)
-    filled = prior.inpaint_latent(
-        image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
-    )
-    return BaseView(view, filled[0], start, noise[0], surface.depth), surface
-
-
 class SingleViewPrior:
     """L_rec + L_prior: the unmasked rays, and the base view's inpainted pixels with their colour and depth.
 
@@ -137,7 +98,7 @@ class SingleViewPrior:
     """
 
     def __init__(
-        self, reconstruction: UnmaskedReconstruction, base: BaseView, region: Tensor, *, rays: int,
+        self, reconstruction: UnmaskedReconstruction, base: InpaintedView, region: Tensor, *, rays: int,
         depth_weight: float, share_elsewhere: float,
     ):  # fmt: skip
         scene = reconstruction.scene

@@ -71,17 +71,18 @@ class GameHealth:
 
 @dataclass(frozen=True)
 class ViewUpdated:
-    """A training view's inpainting has been replaced. strength: the noise timestep as a share of the schedule;
-    update: which one of this view, from 0; change: mean absolute difference from the last inpainting, None at the
-    first; image: H W 3 in [0, 1]."""
+    """A training view's inpainting has been replaced. update: which one of this view, from 0; timestep: of the noise it
+    was made from, as a share of the schedule; change: mean absolute difference from the last inpainting, None at the
+    first; image: the new one, H W 3 in [0, 1]; exemplary: one of a few views whose pictures are worth keeping."""
 
     stage: str
     step: int
     view: str
     update: int
-    strength: float
+    timestep: float
     change: float | None
-    image: Tensor | None
+    image: Tensor
+    exemplary: bool
 
 
 Event = StageStarted | StepDone | ItemDone | StageDone | Picture | Note | GameHealth | ViewUpdated

@@ -69,14 +69,16 @@ class RunFolder:
         return Checkpoints(self.path / "checkpoint", seed)
 
     def log(self, event: Event) -> None:
-        """Append an event to events.jsonl; pictures go to ``previews/``."""
+        """Append an event to events.jsonl; pictures go to ``previews/``, those of updated views if exemplary."""
         if isinstance(event, Picture):
             self.write_image(Path("previews") / f"{_stem(event.name)}.png", event.image)
             return
-        if isinstance(event, ViewUpdated) and event.image is not None:
-            self.write_image(Path("previews") / f"update-{_stem(event.view)}-{event.update:02}.png", event.image)
-            event = dataclasses.replace(event, image=None)
-        line = {"event": type(event).__name__, "time": round(time.time(), 3)} | dataclasses.asdict(event)
+        fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+        if isinstance(event, ViewUpdated):
+            image = fields.pop("image")
+            if event.exemplary:
+                self.write_image(Path("previews") / f"update-{_stem(event.view)}-{event.update:02}.png", image)
+        line = {"event": type(event).__name__, "time": round(time.time(), 3)} | fields
         with (self.path / "events.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
