@@ -20,7 +20,7 @@ from unscene.fields.pose_refinement import PoseRefinement
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.geometry.masks import dilate
-from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig
+from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
 from unscene.methods.customization import CustomizationConfig, customize_prior
 from unscene.methods.result import Removal
 from unscene.methods.single_view_prior import DepthEstimator
@@ -119,8 +119,9 @@ class RemoveOptions:
 
     @property
     def customizes(self) -> bool:
-        """Whether the prior is taught the scene first: MALD-NeRF does so unless told not to."""
-        return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize)
+        """Whether the prior is taught the scene first: MALD-NeRF does so unless told not to, or given one that was."""
+        untaught = self.diffusion.customization is None
+        return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize and untaught)
 
     @property
     def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig:
@@ -163,6 +164,8 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
         )
     started = time.monotonic()
     prior, features = load_prior(options.chosen_prior, options.diffusion), AutoencoderFeatures()
+    if options.method == "mald-nerf":
+        check_mald_nerf(prior, options.mald_nerf)
     if options.customizes:
         _check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
@@ -216,7 +219,10 @@ def _with_grown_masks(scene: Scene, margin: int) -> Scene:
 
 def _check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:
     if diffusion.offload != "none":
-        raise PriorError("customize: expected the whole model on its device; leave out --diffusion.offload.")
+        raise PriorError(
+            "customize: expected the whole model on its device; leave out --diffusion.offload, or, with mald-nerf, add "
+            "--mald-nerf.no-customize."
+        )
     if not isinstance(prior, LatentInpainter):
         raise PriorError(f"customize: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
 

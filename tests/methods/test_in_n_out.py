@@ -216,7 +216,8 @@ def test_the_base_view_is_in_every_batch_as_it_was_inpainted(room: BoxScene) -> 
     removal, _ = run(room.scene, prior)
     candidates = [call for call in prior.calls if len(call.images) == 1]
     assert len(candidates) == CONFIG.candidates + 1  # the elected one again, nearer to what all of them expect
-    (alone,) = [call for call in candidates if torch.equal(call.noise[0], prior.aligned[0].noise[0])]
+    first, alone = [call for call in candidates if torch.equal(call.noise[0], prior.aligned[0].noise[0])]
+    assert alone is candidates[-1] and torch.equal(first.masks, alone.masks)
     for call in prior.aligned:
         assert len(call.images) <= 1 + CONFIG.views_at_once and call.strength == prior.strength
         for name in ("images", "masks", "noise", "start"):

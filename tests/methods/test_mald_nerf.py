@@ -37,7 +37,7 @@ CONFIG = MaldNerfConfig(
     reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
     training=FitConfig(steps=24, checkpoint_seconds=0),
     rays=64, masked_rays=16, patch=16, visibility=VisibilityConfig(depth_tolerance=0.0), patience=1000,
-    update=UpdateConfig(every=2, strongest=0.8, weakest=0.2),
+    update=UpdateConfig(every=2, first=0, strongest=0.8, weakest=0.2),
 )  # fmt: skip
 
 
@@ -199,6 +199,8 @@ def test_priors_without_latents_and_scenes_without_masks_are_refused(room: BoxSc
 def test_settings_that_cannot_work_are_refused_before_anything_runs(room: BoxScene) -> None:
     with pytest.raises(MethodError, match="weakest <= strongest"):
         next(start(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(strongest=0.2, weakest=0.5))))
+    with pytest.raises(MethodError, match=r"every 0; see"):
+        next(start(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(every=0))))
     with pytest.raises(MethodError, match=r"neither .* add --mald-nerf.pixel-loss"):
         next(start(room.scene, DarkeningInpainter(), replace(CONFIG, adversarial=False)))
 
@@ -240,7 +242,7 @@ def test_a_discriminator_that_always_wins_sends_the_run_back(room: BoxScene, mon
     monkeypatch.setattr(module, "MEMORY", 0.0)
     _, log = run(room.scene, DarkeningInpainter(), replace(CONFIG, patience=5))
     notes = [event.text for event in log if isinstance(event, Note)]
-    back = [note for note in notes if "back to step 0, more carefully" in note]
+    back = [note for note in notes if "back to step 0 with half the step size" in note]
     assert len(back) == 3 and "has been right about nearly every patch for 5 steps" in back[0]
     assert any("nothing tried has changed that, the run goes on" in note for note in notes)
     assert max(e.step for e in log if isinstance(e, StepDone) and e.stage == module.STAGE) == 24
@@ -259,7 +261,8 @@ def test_a_loss_that_is_no_number_sends_the_run_back_and_is_stated(
     monkeypatch.setattr(Adversary, "judge_with_features", broken)
     removal, log = run(room.scene, DarkeningInpainter())
     notes = [event.text for event in log if isinstance(event, Note)]
-    assert any("adversarial = nan" in note and "back to step 8, more carefully (1 of 3" in note for note in notes)
+    (told,) = [note for note in notes if "adversarial = nan" in note]
+    assert "back to step 8 with half the step size (1 of 3" in told
     assert rates[8] == 1.0 and rates[9] == 0.5  # the discriminator learns half as fast from then on
     assert all(value.isfinite().all() for value in removal.field.state_dict().values())
     monkeypatch.setattr(Adversary, "judge_with_features", lambda *_: (torch.tensor(torch.nan),) * 2)

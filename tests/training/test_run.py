@@ -93,7 +93,7 @@ def test_updated_views_become_a_line_and_where_they_are_exemplary_a_preview(tmp_
     assert (first["event"], first["view"], first["timestep"]) == ("ViewUpdated", "photos/004.jpg", 0.25)
     assert "image" not in first
     assert second["change"] is None
-    assert [file.name for file in (tmp_path / "previews").iterdir()] == ["update-004-02.png"]
+    assert [file.name for file in (tmp_path / "previews").iterdir()] == ["update-photos-004-02.png"]
 
 
 def test_images_are_written_as_they_are(tmp_path: Path) -> None:

@@ -12,6 +12,12 @@ def charbonnier(prediction: Tensor, target: Tensor, scale: float = 1e-3) -> Tens
     return ((prediction - target).square() + scale**2).sqrt().mean()
 
 
+def relative_depth(distance: Tensor, depth_per_distance: Tensor, depth: Tensor) -> Tensor:
+    """Smooth absolute relative error of rays' expected distances against z-depths, R; at most 1, so that a ray which
+    still ends far away does not outweigh those that are nearly right."""
+    return ((distance * depth_per_distance / depth - 1).square() + 1e-6).sqrt().clamp_max(1)
+
+
 def interlevel(t: Tensor, w: Tensor, t_proposal: Tensor, w_proposal: Tensor) -> Tensor:
     """How much weight of the final histogram its proposal does not cover (mip-NeRF 360, eq. 13), scalar.
 

@@ -1,9 +1,9 @@
 """The methods: one paper, one file. Adding one means its file and a line here."""
 
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
-from unscene.methods.mald_nerf import MaldNerfConfig, mald_nerf
+from unscene.methods.mald_nerf import MaldNerfConfig, check_mald_nerf, mald_nerf
 from unscene.methods.naive import NaiveConfig, naive
 
 METHODS = {"in-n-out": in_n_out, "mald-nerf": mald_nerf, "naive": naive}
 
-__all__ = ["METHODS", "InNOutConfig", "MaldNerfConfig", "NaiveConfig"]
+__all__ = ["METHODS", "InNOutConfig", "MaldNerfConfig", "NaiveConfig", "check_mald_nerf"]

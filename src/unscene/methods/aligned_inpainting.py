@@ -8,10 +8,11 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from unscene.fields.field import RadianceField, render_pixels
+from unscene.fields.field import RadianceField
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.warped_noise import carry_noise, corresponding_cells
 from unscene.methods.independent_inpainting import InpaintedView
+from unscene.methods.result import rendered_inside
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -38,7 +39,7 @@ def inpaint_aligned(
         members = torch.cat([torch.tensor([base.view]), batch])
         starts, noises = [base.start], [base.noise]
         for view in batch.tolist():
-            starts.append(_rendered_inside(field, scene, view, region[view]))
+            starts.append(rendered_inside(field, scene, view, region[view]))
             noises.append(
                 aligned_noise(field, scene.cameras, view, base.view, base.noise, prior.downscale, generator)
                 if ela
@@ -57,14 +58,6 @@ def inpaint_aligned(
     checkpoints.save(stage, {"images": aligned}, finished=True)
     yield StageDone(stage, time.monotonic() - started)
     return filled.with_images(views, aligned)
-
-
-def _rendered_inside(field: RadianceField, scene: Scene, view: int, hole: Tensor) -> Tensor:
-    """A view's photo with the field's render inside the hole (H W bool), H W 3."""
-    rows, columns = hole.nonzero(as_tuple=True)
-    image = scene.image(view)
-    image[rows, columns] = render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5).color
-    return image
 
 
 @torch.no_grad()

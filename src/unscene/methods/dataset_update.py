@@ -13,15 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.field import render_pixels, render_view
+from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
 from unscene.methods.independent_inpainting import inpaint_alone
+from unscene.methods.result import rendered_inside
 from unscene.methods.single_view_prior import DepthEstimator
 from unscene.priors.depth import complete_with_estimate
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, StageDone, StageStarted, ViewUpdated
+from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted, ViewUpdated
 
 EXEMPLARY = 3  # views whose updates are worth keeping as pictures
 
@@ -32,6 +33,9 @@ class UpdateConfig:
 
     every: int = 10
     """U, iterations between two updates."""
+    first: float = 0.4
+    """Share of the run before the first update: what a field renders that has hardly seen the first inpaintings spoils
+    them, unless nearly all of it is noised away as a large model can (paper: 0)."""
     views_at_once: int = 1
     """Views that one update replaces, in turn."""
     strongest: float | None = None
@@ -60,12 +64,13 @@ def inpaint_every_view(
         return product["images"], product["depths"]
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
-    images, completed = [], []
+    images, completed, remark = [], [], ""
     for index, view in enumerate(views.tolist()):
-        inpainted, _ = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
-        depth = inpainted.depth
+        inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+        depth, remark = inpainted.depth, surface.describe()
         if estimate_depth is not None:
-            depth = _network_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
+            depth, network = _network_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
+            remark = f"depth behind the object: {network}, aligned"
         images.append((inpainted.image * 255).round().to(torch.uint8))
         completed.append(depth)
         yield ItemDone(stage, index + 1, len(views))
@@ -73,6 +78,7 @@ def inpaint_every_view(
         yield ViewUpdated(stage, 0, scene.names[view], 0, prior.strength, None, inpainted.image, exemplary)
     product = {"images": torch.stack(images), "depths": torch.stack(completed)}
     checkpoints.save(stage, product, finished=True)
+    yield Note(remark)
     yield StageDone(stage, time.monotonic() - started)
     return product["images"], product["depths"]
 
@@ -100,9 +106,9 @@ class UpdatedDataset(nn.Module):
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
         """Every U iterations, inpaint the next views again."""
-        if step == 0 or step % self.config.every:
+        if progress < self.config.first or step == 0 or step % self.config.every:
             return
-        turn = (step // self.config.every - 1) * self.config.views_at_once
+        turn = int(self.updates.sum())
         timestep = noise_level(progress, self.strongest, self.weakest)
         for offset in range(min(self.config.views_at_once, len(self.views))):
             yield self._replace((turn + offset) % len(self.views), step, timestep, generator)
@@ -110,10 +116,8 @@ class UpdatedDataset(nn.Module):
     def _replace(self, index: int, step: int, timestep: float, generator: torch.Generator) -> ViewUpdated:
         """Partial DDIM: noise the field's render of a view to a timestep and denoise it from there."""
         view = self.views[index]
-        hole, photo, start = self.region[view], self.scene.image(view), self.scene.image(view)
-        rows, columns = hole.nonzero(as_tuple=True)
-        pixels = torch.stack([columns, rows], -1) + 0.5
-        start[rows, columns] = render_pixels(self._nerf[0], self.scene.cameras, view, pixels).color
+        hole, photo = self.region[view], self.scene.image(view)
+        start = rendered_inside(self._nerf[0], self.scene, view, hole)
         size = self.prior.latent_size(*hole.shape)
         noise = torch.randn(1, self.prior.latent_channels, *size, generator=generator)
         new = self.prior.inpaint_latent(
@@ -122,7 +126,7 @@ class UpdatedDataset(nn.Module):
         change = (new - self.images[index].float() / 255)[hole].abs().mean().item()
         self.images[index] = (new * 255).round().to(torch.uint8)
         if self.estimate_depth is not None:
-            self.depths[index] = _network_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
+            self.depths[index], _ = _network_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
         self.updates[index] += 1
         name, exemplary = self.scene.names[view], index in _exemplary(len(self.views))
         return ViewUpdated(self.stage, step, name, int(self.updates[index]), timestep, change, new, exemplary)
@@ -130,9 +134,10 @@ class UpdatedDataset(nn.Module):
 
 def _network_depth(
     nerf: Nerf, scene: Scene, view: int, hole: Tensor, image: Tensor, estimate_depth: DepthEstimator
-) -> Tensor:
-    """A network's depth of an inpainted view inside its hole, aligned to the field's outside, H W."""
-    return complete_with_estimate(render_view(nerf, scene.cameras, view).depth, hole, estimate_depth(image))
+) -> tuple[Tensor, str]:
+    """A network's depth of an inpainted view inside its hole, aligned to the field's outside, H W; and its name."""
+    estimate = estimate_depth(image)
+    return complete_with_estimate(render_view(nerf, scene.cameras, view).depth, hole, estimate), estimate.name
 
 
 def _exemplary(count: int) -> set[int]:

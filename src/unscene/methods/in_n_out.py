@@ -20,8 +20,8 @@ from unscene.losses.perceptual import Features
 from unscene.methods.aligned_inpainting import inpaint_aligned
 from unscene.methods.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
 from unscene.methods.patches import PatchConfig, PatchGame
-from unscene.methods.reconstruction import UnmaskedReconstruction, find_unseen, render_depths
-from unscene.methods.result import Removal, masks_only, paste_renders, render_masked, spread
+from unscene.methods.reconstruction import UnmaskedReconstruction, look_behind
+from unscene.methods.result import Removal, paste_renders, render_masked, spread
 from unscene.methods.single_view_prior import DepthEstimator, SingleViewPrior, choose_base_view
 from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
 from unscene.priors.files import FilesInpainter
@@ -105,15 +105,8 @@ def in_n_out(
     # Stage 1: the field from what is visible, then with one inpainted view.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, masked_rays=config.masked_rays)
     yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
-    seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
-    behind = paste_renders(scene, train, seen.color, masks[train])
-    depths = yield from render_depths(nerf, scene)
-    if fill == "unseen":
-        region = yield from find_unseen(scene, depths, seen.depth, config.visibility)
-    else:
-        region = masks_only(train, masks)
+    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
-        yield Note("other views have seen everything behind the object: nothing needs inpainting")
         return Removal(nerf, behind, region)
     base = yield from choose_base_view(
         nerf, behind, region, depths, prior, config.candidates, checkpoints, estimate_depth

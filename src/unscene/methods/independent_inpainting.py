@@ -32,12 +32,12 @@ class InpaintedView:
 
 def inpaint_alone(
     nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
-    *, expected: Tensor | None = None,
+    *, noise: Tensor | None = None, expected: Tensor | None = None,
 ) -> tuple[InpaintedView, Surface]:  # fmt: skip
     """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
 
     Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
-    expected there (H W 3).
+    expected there (H W 3). noise: initial latent of a prior that has latents, 1 C h w; None: drawn.
     """
     image, cameras, hole = scene.image(view), scene.cameras, region[view]
     surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
@@ -49,7 +49,8 @@ def inpaint_alone(
     if not isinstance(prior, LatentInpainter):
         return InpaintedView(view, start, start, torch.zeros(0), surface.depth), surface
     size = prior.latent_size(cameras.height, cameras.width)
-    noise = torch.randn(1, prior.latent_channels, *size, generator=generator)
+    if noise is None:
+        noise = torch.randn(1, prior.latent_channels, *size, generator=generator)
     filled = prior.inpaint_latent(
         image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
     )

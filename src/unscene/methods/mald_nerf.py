@@ -17,10 +17,11 @@ from torch import Tensor
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features, perceptual_distance
+from unscene.losses.rays import relative_depth
 from unscene.methods.dataset_update import UpdateConfig, UpdatedDataset, inpaint_every_view
 from unscene.methods.patches import Patch, PatchSampler
-from unscene.methods.reconstruction import UnmaskedReconstruction, compactness, find_unseen, render_depths
-from unscene.methods.result import MethodError, Removal, masks_only, paste_renders, render_masked, spread
+from unscene.methods.reconstruction import UnmaskedReconstruction, compactness, look_behind
+from unscene.methods.result import MethodError, Removal, paste_renders, render_masked, spread
 from unscene.methods.single_view_prior import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
@@ -67,11 +68,11 @@ class MaldNerfConfig:
     """Learn the inpainted region from the adversary: L_adv and feature matching."""
     pixel_loss: Literal["none", "l1", "perceptual"] = "none"
     """Compare rendered and inpainted patches directly as well (paper: none; the others are its ablations)."""
-    adversarial_weight: float = 0.03
+    adversarial_weight: float = 0.01
     """lambda_adv (ours)."""
-    feature_weight: float = 0.2
+    feature_weight: float = 1.0
     """lambda_fm (ours)."""
-    pixel_weight: float = 0.05
+    pixel_weight: float = 0.3
     """Weight of the pixel loss, if any (ours)."""
     depth_weight: float = 0.05
     """Weight of the depth behind the object, on relative differences (ours)."""
@@ -83,6 +84,23 @@ class MaldNerfConfig:
     """When the inpaintings are made again."""
     most_views: int | None = None
     """Views to inpaint at most, spread over all of them; None: all (paper)."""
+
+
+def check_mald_nerf(prior: Inpainter, config: MaldNerfConfig) -> None:
+    """Raise PriorError or MethodError for what cannot work, before anything is run or written."""
+    if not isinstance(prior, LatentInpainter):
+        raise PriorError(f"mald-nerf: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+    if not config.adversarial and config.pixel_loss == "none":
+        raise MethodError(
+            "mald-nerf: expected something to teach what is hidden, got neither adversary nor pixel loss; leave out "
+            "--mald-nerf.no-adversarial, or add --mald-nerf.pixel-loss perceptual."
+        )
+    if config.update.every < 1 or config.update.views_at_once < 1:
+        raise MethodError(
+            f"mald-nerf: expected updates of at least 1 view every 1 or more iterations, got "
+            f"{config.update.views_at_once} every {config.update.every}; see --mald-nerf.update.every."
+        )
+    _strengths(prior, config.update)
 
 
 def mald_nerf(
@@ -104,29 +122,16 @@ def mald_nerf(
     """
     if scene.masks is None:
         raise ValueError("mald_nerf needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
-    if not isinstance(prior, LatentInpainter):
-        raise PriorError(f"mald-nerf: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
-    if not config.adversarial and config.pixel_loss == "none":
-        raise MethodError(
-            "mald-nerf: expected something to teach what is hidden, got neither adversary nor pixel loss; leave out "
-            "--mald-nerf.no-adversarial, or add --mald-nerf.pixel-loss perceptual."
-        )
-    _strengths(prior, config.update)  # says now, not after the reconstruction, that it cannot be done
+    check_mald_nerf(prior, config)
+    assert isinstance(prior, LatentInpainter)
     train, masks = scene.train, scene.masks
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # What the photos show, and what none of them does.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, masked_rays=config.masked_rays)
     yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
-    seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
-    behind = paste_renders(scene, train, seen.color, masks[train])
-    depths = yield from render_depths(nerf, scene)
-    if fill == "unseen":
-        region = yield from find_unseen(scene, depths, seen.depth, config.visibility)
-    else:
-        region = masks_only(train, masks)
+    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
-        yield Note("other views have seen everything behind the object: nothing needs inpainting")
         return Removal(nerf, behind, region)
 
     # Reconstruction, inpainting, discriminator; and new inpaintings every U iterations.
@@ -201,9 +206,8 @@ class MaskedAdversarialTraining(Companion):
             terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
         share = len(rays) / self.known.rays
         depth = self.dataset.depths[index][patch.window][shown]
-        relative = render.distance * rays.depth_per_distance / depth - 1
-        distance = (relative.square() + 1e-6).sqrt().clamp_max(1)[hole[shown]]
-        terms["depth"] = self.config.depth_weight * distance.mean()
+        errors = relative_depth(render.distance, rays.depth_per_distance, depth)[hole[shown]]
+        terms["depth"] = self.config.depth_weight * errors.mean()
         terms["patch compactness"] = share * compactness(render, self.known.regularizer)
         return terms
 
@@ -216,7 +220,7 @@ class MaskedAdversarialTraining(Companion):
                 return patch, hole
 
     def is_healthy(self) -> bool:
-        return int(self.pinned_steps) == 0
+        return self.tolerant or int(self.pinned_steps) == 0
 
     def calm(self, rollbacks: int) -> None:
         """Halve the discriminator's step size; after the last rollback only a loss that is no number ends the run."""

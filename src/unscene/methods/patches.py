@@ -85,6 +85,10 @@ class PatchGame(Companion):
         self.config, self.features, self.scene = config, features, scene
         self._nerf = (nerf,)  # a tuple keeps the field out of this module's state
 
+    def calm(self, rollbacks: int) -> None:
+        """Halve the discriminator's step size."""
+        self.adversary.rate = 0.5**rollbacks
+
     def losses(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Weighted patch terms of one random patch; also takes one step of the discriminator."""
         real, fake = self._draw(generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Rays
 from unscene.geometry.masks import VisibilityConfig, tidy, unseen_by_all
 from unscene.losses.rays import distortion, interlevel
+from unscene.methods.result import masks_only, paste_renders, render_masked
 from unscene.scenes.scene import Scene
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
 from unscene.training.pixels import (
@@ -56,6 +58,27 @@ class UnmaskedReconstruction:
         if self.masked_rays:
             terms["masked rays"] = MASKED_RAYS_WEIGHT * compactness(renders[1], self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer), renders[2:]
+
+
+def look_behind(
+    nerf: Nerf, scene: Scene, visibility: VisibilityConfig, fill: Literal["unseen", "mask"]
+) -> Generator[Event, None, tuple[Scene, Tensor, Tensor]]:
+    """What a field fitted to the unmasked rays knows behind the object.
+
+    Returns the scene with renders inside its training masks, depth maps of the training views (T h w), and the region
+    to inpaint (N H W bool): what no view has seen, or the whole masks.
+    """
+    assert scene.masks is not None
+    train, masks = scene.train, scene.masks
+    seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
+    behind = paste_renders(scene, train, seen.color, masks[train])
+    depths = yield from render_depths(nerf, scene)
+    region = masks_only(train, masks)
+    if fill == "unseen":
+        region = yield from find_unseen(scene, depths, seen.depth, visibility)
+        if not region.any():
+            yield Note("other views have seen everything behind the object: nothing needs inpainting")
+    return behind, depths, region
 
 
 def compactness(render: Render, config: RegularizerConfig) -> Tensor:

@@ -50,6 +50,14 @@ def render_masked(
     return PixelRender(color, depth, opacity)
 
 
+def rendered_inside(field: RadianceField, scene: Scene, view: int, hole: Tensor) -> Tensor:
+    """A view's photo with the field's render inside the hole (H W bool), H W 3."""
+    rows, columns = hole.nonzero(as_tuple=True)
+    image = scene.image(view)
+    image[rows, columns] = render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5).color
+    return image
+
+
 def paste_renders(scene: Scene, views: Tensor, renders: Tensor, masks: Tensor) -> Scene:
     """The scene with renders (V H W 3) inside the masks (V H W) of ``views`` and its photos outside."""
     pasted = [

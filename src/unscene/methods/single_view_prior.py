@@ -13,13 +13,14 @@ from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
-from unscene.losses.rays import charbonnier
+from unscene.losses.rays import charbonnier, relative_depth
 from unscene.methods.independent_inpainting import InpaintedView, inpaint_alone, inpaintable_views
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness
 from unscene.methods.surface_fill import sample_image
 from unscene.methods.view_choice import most_central, views_nearest_center
+from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import Estimate, complete_with_estimate
-from unscene.priors.inpainter import Inpainter
+from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
@@ -59,10 +60,14 @@ def choose_base_view(
         yield Picture(f"candidate-{scene.names[view]}", candidate.image)
     elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
     winner, remark = inpainted[elected], surfaces[elected].describe()
-    if surfaces[elected].plane is not None and len(inpainted) > 1:
+    copies = isinstance(prior, LatentInpainter | ExemplarInpainter)  # so its fill can heed what is expected
+    if copies and surfaces[elected].is_filled_squarely and len(inpainted) > 1:
         agreed = mean_fill(scene.cameras, winner, inpainted, region)
-        winner, _ = inpaint_alone(nerf, scene, winner.view, region, depths, prior, generator, expected=agreed)
+        winner, _ = inpaint_alone(
+            nerf, scene, winner.view, region, depths, prior, generator, noise=winner.noise[None], expected=agreed
+        )
         remark = f"{remark}; filled again towards the mean of {len(inpainted)} candidates"
+        yield Picture(f"base-view-{scene.names[winner.view]}", winner.image)
     if estimate_depth is not None:
         estimate = estimate_depth(winner.image)
         known = render_view(nerf, scene.cameras, winner.view).depth
@@ -83,7 +88,9 @@ def mean_fill(cameras: Cameras, view: InpaintedView, candidates: list[InpaintedV
     for candidate in candidates:
         pixels, depth = cameras.project(torch.full((points[..., 0].numel(),), candidate.view), points.view(-1, 3))
         pixels = pixels.view(*points.shape[:2], 2)
-        invented = sample_image(region[candidate.view][..., None].float(), pixels) * (depth > 0).view(count.shape) > 0.5
+        inside = (pixels >= 0).all(-1) & (pixels[..., 0] < cameras.width) & (pixels[..., 1] < cameras.height)
+        inside &= (depth > 0).view(inside.shape)
+        invented = (sample_image(region[candidate.view][..., None].float(), pixels) > 0.5) & inside[..., None]
         total += invented * sample_image(candidate.image, pixels)
         count += invented
     return total / count
@@ -117,9 +124,10 @@ class SingleViewPrior:
         view, xy, depth = self._looked_at(batch, generator)
         rays = known.scene.cameras.rays(view, xy)
         terms, (render,) = known.terms_and_renders(step, generator, [rays])
-        relative = render.distance * rays.depth_per_distance / depth - 1
         terms["prior colour"] = share * charbonnier(render.color, batch.color)
-        terms["prior depth"] = share * self.depth_weight * (relative.square() + 1e-6).sqrt().clamp_max(1).mean()
+        terms["prior depth"] = (
+            share * self.depth_weight * relative_depth(render.distance, rays.depth_per_distance, depth).mean()
+        )
         terms["prior compactness"] = share * compactness(render, known.regularizer)
         return terms
 

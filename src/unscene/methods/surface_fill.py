@@ -21,7 +21,8 @@ from unscene.geometry.masks import dilate, erode, sees
 from unscene.geometry.planes import Plane, PlaneView, fit_plane, look_squarely
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth import complete_disparity
-from unscene.priors.offset_completion import OffsetConfig, complete_by_offsets
+from unscene.priors.offset_completion import complete_by_offsets
+from unscene.priors.patch_completion import CompletionConfig
 from unscene.priors.patch_matching import NothingToCopyError
 from unscene.scenes.scene import Scene
 
@@ -44,6 +45,11 @@ class Surface:
     plane: Plane | None
     on_plane: Tensor
     support: Tensor
+
+    @property
+    def is_filled_squarely(self) -> bool:
+        """Whether enough of the hole lies on the plane to look at that squarely."""
+        return self.plane is not None and int(self.on_plane.sum()) >= FEWEST_PIXELS
 
     def describe(self) -> str:
         """In words, for the run's record."""
@@ -86,11 +92,12 @@ def fill_surface(
     expected: H W 3, what is expected on the plane, NaN where nothing is; see `complete_by_offsets`.
     """
     image, left = scene.image(view), region[view]
-    if surface.plane is not None and surface.on_plane.sum() >= FEWEST_PIXELS:
+    if surface.plane is not None and surface.is_filled_squarely:
         square = look_squarely(scene.cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
         texture, known = _texture_of_all_views(scene, view, region, depths, surface, square)
         hole = sample_image(dilate(surface.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
-        rim = OffsetConfig().size // 2  # patches over the hole's rim then need no ignored pixel
+        hole &= square.valid
+        rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
         hole = dilate(hole[None], rim)[0] & ~known
         expected_texture = None if expected is None else _sample_where_known(expected, square.pixels)
         try:

@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.priors.patch_completion import CompletionConfig, settle
-from unscene.priors.patch_matching import NothingToCopyError, PatchMatcher, halved, largest_patch
+from unscene.priors.patch_matching import NothingToCopyError, PatchMatcher, halved, largest_patch, visible_patches
 
-IMPOSSIBLE = 1e4  # cost of a pixel whose offset leads to nothing visible
+IMPOSSIBLE = 100.0  # cost of a pixel whose offset leads to nothing visible: more than all its seams can cost
 UNKNOWN_SEAM = 1.0  # squared difference of two colours of which one is not visible: as red and black
-UNITS = 1000  # of cost 1 in whole numbers, which the flow needs
-LARGEST_CAPACITY = 20_000_000
+UNITS = 100_000  # of cost 1 in whole numbers, which the flow needs
+LARGEST_CAPACITY = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class OffsetConfig:
     """Most frequent offsets to choose among. The paper has 60, for holes in photos whose texture recurs more."""
     shortest: int = 6
     """Pixels along an axis that an offset must exceed: nearer patches are alike because they overlap."""
+    most_patches: int = 8000
+    """Visible patches whose recurrence is counted, spread evenly over all."""
     most_pixels: int = 2500
     """Missing pixels up to which a hole is cut; larger ones are cut at half or a quarter of the size."""
     sweeps: int = 3
@@ -63,7 +65,10 @@ def complete_by_offsets(
     pixels, missing, known = image.permute(2, 0, 1), hole, source & ~hole
     levels = [(pixels * known, missing, known)]
     while levels[-1][1].sum() > config.most_pixels:
-        levels.append(halved(*levels[-1]))
+        coarser = halved(*levels[-1])
+        if not visible_patches(coarser[2], 3).any():
+            break
+        levels.append(coarser)
     pixels, missing, known = levels[-1]
     offsets = frequent_offsets(pixels, known, config)
     if not len(offsets):
@@ -82,11 +87,11 @@ def complete_by_offsets(
 def frequent_offsets(image: Tensor, known: Tensor, config: OffsetConfig) -> Tensor:
     """The offsets (K 2: rows, columns; the most frequent first) at which visible patches of an image (C H W) recur."""
     height, width = known.shape
-    matcher = PatchMatcher(image, known, largest_patch(known, config.size), most_sources=8000)
-    nearest = matcher.nearest_apart(config.shortest)
+    matcher = PatchMatcher(image, known, largest_patch(known, config.size))
+    asked, nearest = matcher.nearest_apart(config.shortest, most=config.most_patches)
     found = nearest >= 0
-    rows = (nearest // width - matcher.centers // width)[found].numpy()
-    columns = (nearest % width - matcher.centers % width)[found].numpy()
+    rows = (nearest // width - asked // width)[found].numpy()
+    columns = (nearest % width - asked % width)[found].numpy()
     counts = np.zeros((2 * height - 1, 2 * width - 1))
     np.add.at(counts, (rows + height - 1, columns + width - 1), 1)
     counts += counts[::-1, ::-1]  # if one patch recurs at an offset, the other recurs at its opposite
@@ -219,8 +224,8 @@ def _doubled(chosen: Tensor, size: torch.Size) -> Tensor:
 
 
 def _shifted(image: Tensor, missing: Tensor, known: Tensor, offsets: Tensor) -> Tensor:
-    """The image (C H W) with each missing pixel copied from its offset (H W 2); from the nearest copied one where that
-    is not visible."""
+    """The image (C H W) with each missing pixel copied from its offset (H W 2); from the nearest pixel that is
+    visible or copied where that is not visible."""
     height, width = missing.shape
     at = missing.nonzero()
     there = at + offsets[missing]

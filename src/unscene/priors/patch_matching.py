@@ -57,11 +57,14 @@ class PatchMatcher:
         pairs = zip(patches.split(ROWS), known.split(ROWS), strict=True)
         return torch.cat([self.centers[(torch.cat([-2 * p, k], 1) @ table).argmin(1)] for p, k in pairs])
 
-    def nearest_apart(self, apart: int) -> Tensor:
-        """For each visible patch the centre (P) of the best fitting one more than ``apart`` pixels away along an axis,
-        -1 if there is none."""
+    def nearest_apart(self, apart: int, *, most: int) -> tuple[Tensor, Tensor]:
+        """For at most so many visible patches their centres (P), and those of the best fitting ones more than ``apart``
+        pixels away along an axis (P), -1 if there is none."""
+        asked = torch.arange(len(self.centers))
+        if len(asked) > most:
+            asked = torch.linspace(0, len(asked) - 1, most).round().long()
         best = []
-        for part in torch.arange(len(self.centers)).split(ROWS):
+        for part in asked.split(ROWS):
             cost = torch.addmm(self.half_norms, self.reduced[part], self.reduced.T, alpha=-1)
             rows, columns = (
                 self.centers[part, None].div(self.width, rounding_mode="floor") - self.centers // self.width,
@@ -70,7 +73,7 @@ class PatchMatcher:
             near = (rows.abs() <= apart) & (columns.abs() <= apart)
             least, index = cost.masked_fill_(near, torch.inf).min(1)
             best.append(torch.where(least.isfinite(), self.centers[index], -1))
-        return torch.cat(best)
+        return self.centers[asked], torch.cat(best)
 
 
 def patches_at(image: Tensor, size: int, at: Tensor) -> Tensor:

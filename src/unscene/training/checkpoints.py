@@ -34,11 +34,12 @@ class Checkpoints:
         self, stage: str, tensors: dict[str, Tensor], *, finished: bool, values: dict[str, Any] | None = None
     ) -> None:
         """Replace the stage's state. finished: the stage need not run again."""
+        if self.folder is None and finished:
+            self._unfinished.pop(stage, None)
+            return
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
         if self.folder is None:
-            self._unfinished.pop(stage, None)
-            if not finished:
-                self._unfinished[stage] = (tensors, values or {}, False)
+            self._unfinished[stage] = (tensors, values or {}, False)
             return
         metadata = {"finished": json.dumps(finished), "values": json.dumps(values or {})}
         with atomic_write(self._path(stage)) as temporary:

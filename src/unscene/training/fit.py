@@ -84,8 +84,8 @@ def fit(
     """Minimise the sum of the objective's terms over the model's parameters with Adam.
 
     A finished stage is restored from its checkpoint instead of run; an unfinished one goes on where it was. A fit with
-    a companion that diverges goes back to its last good checkpoint, more carefully, MOST_ROLLBACKS times; others, and
-    then, DivergedError is raised as soon as a loss is not finite, naming the term.
+    a companion that diverges goes back to its last good checkpoint with half the step size, MOST_ROLLBACKS times; then,
+    and without a companion at once, DivergedError is raised when a loss is not finite, naming the term.
     """
     if config.steps is None and config.seconds is None:
         raise ValueError("FitConfig needs `steps`, `seconds` or both")
@@ -96,7 +96,7 @@ def fit(
 
     def restore(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         nonlocal step, spent, rollbacks
-        step, spent, rollbacks = values["step"], values["seconds"], values["rollbacks"]
+        step, spent, rollbacks = values["step"], values["seconds"], values.get("rollbacks", 0)
         _load_modules(saved_modules, tensors)
         optimizer.state.clear()
         _load_adam(optimizer, tensors)
@@ -106,6 +106,8 @@ def fit(
 
     def save() -> None:
         tensors = saved_modules.state_dict() | _adam_state(optimizer) | {"generator": generator.get_state()}
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            return  # the next loss will tell; this is nothing to go back to
         values = {"step": step, "seconds": time.monotonic() - started, "rollbacks": rollbacks}
         checkpoints.save(stage, tensors, finished=False, values=values)
 
@@ -124,7 +126,7 @@ def fit(
         save()  # something to go back to
     while (progress := _progress(config, step, time.monotonic() - started)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(config, step, progress)
+            group["lr"] = 0.5**rollbacks * _learning_rate(config, step, progress)
         try:
             if companion:
                 yield from companion.before_step(step, progress, generator)
@@ -140,7 +142,7 @@ def fit(
             again = rollbacks + 1
             restore(good[0], good[1] | {"rollbacks": again})
             save()
-            yield Note(f"{error}; back to step {step}, more carefully ({again} of {MOST_ROLLBACKS} times)")
+            yield Note(f"{error}; back to step {step} with half the step size ({again} of {MOST_ROLLBACKS} times)")
             continue
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -198,7 +200,7 @@ def _load_adam(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
     for key, value in tensors.items():
         if key.startswith("adam."):
             _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
+            state.setdefault(int(index), {})[name] = value.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

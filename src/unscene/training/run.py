@@ -92,7 +92,8 @@ class RunFolder:
 
 
 def _stem(name: str) -> str:
-    return Path(name).stem
+    """A file name without folders or extension, so that views of two folders stay apart."""
+    return Path(name).with_suffix("").as_posix().replace("/", "-")
 
 
 def to_uint8(image: Tensor) -> Tensor:
