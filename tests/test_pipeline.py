@@ -281,6 +281,21 @@ def test_mald_nerf_chooses_and_teaches_its_prior_and_shows_the_updates(scene: Sc
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"prior": "telea"}, "expected a diffusion prior"),
+        ({"mald_nerf": MaldNerfConfig(update=UpdateConfig(every=0))}, "every 0"),
+    ],
+)
+def test_mald_nerf_refuses_before_it_writes(scene: Scene, tmp_path: Path, change: dict, told: str) -> None:
+    """So that the mended command needs no other folder."""
+    options = replace(QUICK_REMOVE, **({"method": "mald-nerf", "prior": None} | change))
+    with pytest.raises(ValueError, match=told):
+        unscene.remove(scene, tmp_path / "run", options)
+    assert not (tmp_path / "run").exists()
+
+
 def test_customize_writes_what_remove_would(scene: Scene, tmp_path: Path, report_every_step: None) -> None:
     options = CustomizeOptions(customization=TAUGHT)
     first = customize(scene, tmp_path / "a", options)

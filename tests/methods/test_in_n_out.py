@@ -18,7 +18,7 @@ from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
 from unscene.methods.patches import PatchConfig
 from unscene.methods.result import Removal
-from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -200,6 +200,19 @@ def test_ela_ties_the_views_noise_to_the_base_views(room: BoxScene, ela: bool) -
         for noise in call.noise[1:]:
             relative = closest_relative(noise, call.noise[0]).median()
             assert (relative > 0.5) if ela else (relative < 0.3)
+
+
+def test_priors_that_cannot_heed_what_is_expected_are_asked_once_a_candidate(room: BoxScene) -> None:
+    asked: list[Tensor] = []
+
+    class Counting(TeleaInpainter):
+        def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+            asked.append(masks)
+            return super().inpaint(images, masks, generator=generator)
+
+    _, log = run(room.scene, Counting())
+    assert len(asked) == CONFIG.candidates
+    assert not any(isinstance(event, Note) and "filled again" in event.text for event in log)
 
 
 @pytest.mark.parametrize("ila", [True, False])

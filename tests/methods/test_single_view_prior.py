@@ -59,3 +59,19 @@ def test_candidates_are_averaged_where_they_invented_the_same_surface(room: BoxS
     elsewhere = mean[~region[3]].isnan().all(-1)
     assert elsewhere.float().mean() > 0.8  # nobody invented anything there but for the rim seen at a slant
     assert mean_fill(scene.cameras, views[0], views[1:], torch.zeros_like(region)).isnan().all()
+
+
+def test_what_lies_outside_a_candidates_frame_was_not_invented_by_it() -> None:
+    """The hole touches the photo's border; a view that looks elsewhere does not smear its border over it."""
+    room = box_scene()
+    cameras, shape = room.scene.cameras, room.scene.images.shape[1:3]
+    region = torch.ones(len(room.scene), *shape, dtype=torch.bool)
+    images = room.truth.float() / 255
+    first, last = (InpaintedView(v, images[v], images[v], torch.zeros(0), room.depth[v]) for v in (0, 7))
+    mean = mean_fill(cameras, first, [last], region)
+    xy, _ = cameras.project(
+        torch.full((shape[0] * shape[1],), 7), surface_points(cameras, 0, room.depth[0]).view(-1, 3)
+    )
+    inside = ((xy >= 0) & (xy < torch.tensor([shape[1], shape[0]]))).all(-1).view(shape)
+    assert 0.1 < inside.float().mean() < 0.95
+    assert torch.equal(~mean.isnan().any(-1), inside)

@@ -141,3 +141,22 @@ def test_without_a_hole_nothing_changes_and_without_a_source_it_says_so():
         complete_by_offsets(
             image, ~narrow & box(30, 30, slice(0, 8), slice(0, 30)), narrow & box(30, 30, slice(0, 4), slice(0, 30))
         )
+
+
+def test_low_contrast_moves_are_exact_too() -> None:
+    """One node gains a hundredth, a hundred lose less than a thousandth: only the one moves."""
+    keep, move = np.zeros(101), np.full(101, 4e-4)
+    move[0] = -0.01
+    nothing = np.zeros(0, int)
+    moved = _expanded(
+        keep, move, nothing, nothing, stay=np.zeros(0), first_moves=np.zeros(0), second_moves=np.zeros(0)
+    )  # fmt: skip
+    assert moved.sum() == 1 and moved[0]
+
+
+def test_a_narrow_frame_is_not_halved_away() -> None:
+    """What is visible is five pixels wide: at half the size no patch of it would be left."""
+    image, hole = tiles(100, 100), box(100, 100, slice(5, 95), slice(5, 95))
+    filled = complete_by_offsets(torch.where(hole[..., None], 0.5, image), hole, ~hole, OffsetConfig(most_pixels=2500))
+    colors = {tuple(color) for color in image[~hole].tolist()}
+    assert all(tuple(color) in colors for color in filled[hole].tolist())
