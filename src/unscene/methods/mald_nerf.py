@@ -153,7 +153,11 @@ def mald_nerf(
 
 
 class MaskedAdversarialTraining(Companion):
-    """The objective of an iteration; as a companion of the fit it holds the discriminator and the inpainted views."""
+    """The objective of an iteration; as a companion of the fit it holds the discriminator and the inpainted views.
+
+    Reconstruction and inpainting are rendered in one launch and share one step of Adam, which is that of their sum; the
+    discriminator has its own optimiser.
+    """
 
     running_accuracy: Tensor
     pinned_steps: Tensor
