@@ -127,3 +127,17 @@ def test_orbit_path_is_closed_smooth_and_looks_at_the_focus_point() -> None:
     steps = (path.positions - path.positions.roll(1, 0)).norm(dim=-1)
     assert steps.max() < 0.3 * (path.positions - path.positions.mean(0)).norm(dim=-1).max()
     assert (path.positions.mean(0) - cameras.positions.mean(0)).norm() < 1e-4
+
+
+def test_an_orbit_of_cameras_that_diverge_looks_ahead() -> None:
+    """Fanned out a little, as hand-held captures of one side often are: their axes meet behind them."""
+    positions = torch.tensor([[x, 0.0, z] for x in (-1.0, 0.0, 1.0) for z in (-0.5, 0.5)])
+    targets = positions * torch.tensor([1.3, 1.0, 1.3]) + torch.tensor([0.0, 5.0, 0.0])
+    cameras = Cameras(
+        look_at(positions, targets, UP), torch.full((6, 2), 50.0), torch.full((6, 2), 32.0), torch.zeros(6, 5), 64, 64
+    )  # fmt: skip
+    assert focus_point(cameras)[1] < 0  # the case at hand
+    path = orbit_path(cameras, 12)
+    assert (path.forward[:, 1] > 0.9).all()
+    xy, depth = path.project(torch.arange(12), torch.tensor([0.0, 8.0, 0.0]).expand(12, 3))
+    assert (depth > 0).all() and ((xy > 0) & (xy < 64)).all()

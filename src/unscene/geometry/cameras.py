@@ -172,7 +172,7 @@ def look_at(positions: Tensor, target: Tensor, up: Tensor) -> Tensor:
 
 
 def focus_point(cameras: Cameras) -> Tensor:
-    """The point nearest to all optical axes in the least-squares sense, 3; ahead of cameras even if they diverge."""
+    """The point nearest to all optical axes in the least-squares sense, 3; behind the cameras if their axes diverge."""
     forward, position = cameras.forward.double(), cameras.positions.double()
     projector = torch.eye(3, dtype=torch.float64) - forward[:, :, None] * forward[:, None, :]
     # A weak pull towards "one camera spread ahead of the centre" keeps parallel axes solvable.
@@ -184,10 +184,15 @@ def focus_point(cameras: Cameras) -> Tensor:
 
 
 def orbit_path(cameras: Cameras, frames: int) -> Cameras:
-    """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane."""
+    """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane.
+
+    Cameras whose axes diverge (a forward-facing capture) look at no one point: then at one well ahead of all.
+    """
     positions, center = cameras.positions, cameras.positions.mean(0)
     up = torch.nn.functional.normalize(-cameras.T_world_camera[:, :, 1].mean(0), dim=0)
-    target = focus_point(cameras)
+    target, spread = focus_point(cameras), (positions - center).norm(dim=-1).mean()
+    if ((target - positions) * cameras.forward).sum(-1).min() < spread:
+        target = center + torch.nn.functional.normalize(cameras.forward.mean(0), dim=0) * 4 * spread
     forward = torch.nn.functional.normalize(target - center, dim=0)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
     true_up = torch.linalg.cross(right, forward)
