@@ -101,7 +101,7 @@ def run_row(name: str, flags: dict, seed: int, folder: Path, effort: float) -> d
         "sharpness": result.sharpness_ratio,
         "inconsistency": view_consistency(cameras, images, depths, scene.masks[scene.test]),
         "accuracy": statistics.mean(e.accuracy for e in health) if health else float("nan"),
-        "rollbacks": sum("more carefully" in e.text for e in events if isinstance(e, Note)),
+        "rollbacks": sum("back to step" in e.text for e in events if isinstance(e, Note)),
         "seconds": time.monotonic() - started,
     }
     write_json(done, figures)

@@ -23,9 +23,9 @@ from unscene.geometry.masks import dilate
 from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
 from unscene.methods.customization import CustomizationConfig, customize_prior
 from unscene.methods.result import Removal
-from unscene.methods.single_view_prior import DepthEstimator
 from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.priors.choose import load_prior
+from unscene.priors.depth import DepthEstimator
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError

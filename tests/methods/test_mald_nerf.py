@@ -304,7 +304,7 @@ def seam_accuracy(monkeypatch: pytest.MonkeyPatch, *, masked: bool) -> float:
     images = ((inpainted + shift).clamp(0, 1) * 255).round().to(torch.uint8)
     dataset = UpdatedDataset(
         None, scene, torch.arange(COUNT), region, images, torch.ones(COUNT, SIDE, SIDE), DarkeningInpainter(), None,
-        config.update, strongest=0.5, weakest=0.1, stage="seams",
+        config.update, stage="seams",
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, pixels_as_features, config, generator)
     draw, right = training._draw, []

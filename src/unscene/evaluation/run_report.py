@@ -13,6 +13,7 @@ from unscene.evaluation.report import Comparison, Report, read_events, write_rep
 from unscene.fields.field import render_view
 from unscene.geometry.cameras import orbit_path
 from unscene.methods.result import Removal
+from unscene.methods.view_choice import spread
 from unscene.scenes.scene import Scene
 from unscene.training.run import RunFolder, peak_memory_gb
 
@@ -37,7 +38,7 @@ def report_run(
             "time": f"{sum(seconds for _, seconds in log.timings):.0f} s",
             "peak memory": f"{peak_memory_gb():.1f} GB",
         },
-        comparisons=[_comparison(scene, removal, view) for view in _spread(scene.train, COMPARISONS)],
+        comparisons=[_comparison(scene, removal, view) for view in spread(scene.train, COMPARISONS).tolist()],
         gallery=_gallery(folder.path, scene, removal),
         metrics=_without_gaps(table),
         losses=log.losses,
@@ -56,7 +57,7 @@ def _comparison(scene: Scene, removal: Removal, view: int) -> Comparison:
 
 def _gallery(run: Path, scene: Scene, removal: Removal) -> list[tuple[str, Tensor]]:
     """What was hidden and invented, views nobody photographed, and the pictures that the method kept on its way."""
-    view = next((v for v in _spread(scene.train, 5) if removal.filled[v].any()), int(scene.train[0]))
+    view = next((v for v in spread(scene.train, 5).tolist() if removal.filled[v].any()), int(scene.train[0]))
     pictures = [("removed (red) and invented (blue)", _tinted(scene, removal, view))]
     path = orbit_path(scene.cameras[scene.train], NOVEL_VIEWS)
     for index in range(NOVEL_VIEWS):
@@ -74,11 +75,6 @@ def _tinted(scene: Scene, removal: Removal, view: int) -> Tensor:
     if scene.masks is not None:
         image = torch.where(scene.masks[view][..., None], image * 0.5 + tints[0] * 0.5, image)
     return torch.where(removal.filled[view][..., None], scene.image(view) * 0.4 + tints[1] * 0.6, image)
-
-
-def _spread(views: Tensor, count: int) -> list[int]:
-    picked = torch.linspace(0, len(views) - 1, min(count, len(views))).round().long()
-    return views[picked].tolist()
 
 
 def _without_gaps(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | str]]:

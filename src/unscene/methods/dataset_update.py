@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
-from unscene.methods.independent_inpainting import inpaint_alone
-from unscene.methods.result import rendered_inside
-from unscene.methods.single_view_prior import DepthEstimator
-from unscene.priors.depth import complete_with_estimate
+from unscene.methods.independent_inpainting import estimated_depth, inpaint_alone
+from unscene.methods.result import MethodError, rendered_inside
+from unscene.methods.view_choice import spread
+from unscene.priors.depth import DepthEstimator
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -45,6 +44,18 @@ class UpdateConfig:
     """t_min, the last updates'; None: half the prior's own strength, at most 0.2."""
 
 
+def noise_bounds(prior: LatentInpainter, config: UpdateConfig) -> tuple[float, float]:
+    """t_max and t_min as shares of the schedule. Raises MethodError for noise that does not fall."""
+    strongest = min(0.9, 3 * prior.strength) if config.strongest is None else config.strongest
+    weakest = min(0.2, prior.strength / 2) if config.weakest is None else config.weakest
+    if not 0 < weakest <= strongest <= 1:
+        raise MethodError(
+            f"mald-nerf: expected noise that falls, 0 < weakest <= strongest <= 1, got {weakest:g} and {strongest:g}; "
+            "change --mald-nerf.update.weakest or --mald-nerf.update.strongest."
+        )
+    return strongest, weakest
+
+
 def noise_level(progress: float, strongest: float, weakest: float) -> float:
     """t = t_max - (t_max - t_min) sqrt(k / K) after k of K iterations."""
     return strongest - (strongest - weakest) * min(max(progress, 0.0), 1.0) ** 0.5
@@ -69,8 +80,7 @@ def inpaint_every_view(
         inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
         depth, remark = inpainted.depth, surface.describe()
         if estimate_depth is not None:
-            depth, network = _network_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
-            remark = f"depth behind the object: {network}, aligned"
+            depth, remark = estimated_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
         images.append((inpainted.image * 255).round().to(torch.uint8))
         completed.append(depth)
         yield ItemDone(stage, index + 1, len(views))
@@ -93,13 +103,12 @@ class UpdatedDataset(nn.Module):
 
     def __init__(
         self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, images: Tensor, depths: Tensor,
-        prior: LatentInpainter, estimate_depth: DepthEstimator | None, config: UpdateConfig, *, strongest: float,
-        weakest: float, stage: str,
+        prior: LatentInpainter, estimate_depth: DepthEstimator | None, config: UpdateConfig, *, stage: str,
     ):  # fmt: skip
         super().__init__()
         self._nerf, self.scene, self.views, self.region = (nerf,), scene, views.tolist(), region
         self.prior, self.estimate_depth, self.config, self.stage = prior, estimate_depth, config, stage
-        self.strongest, self.weakest = strongest, weakest
+        self.strongest, self.weakest = noise_bounds(prior, config)
         self.register_buffer("images", images.clone())
         self.register_buffer("depths", depths.clone())
         self.register_buffer("updates", torch.zeros(len(views), dtype=torch.long))
@@ -126,19 +135,11 @@ class UpdatedDataset(nn.Module):
         change = (new - self.images[index].float() / 255)[hole].abs().mean().item()
         self.images[index] = (new * 255).round().to(torch.uint8)
         if self.estimate_depth is not None:
-            self.depths[index], _ = _network_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
+            self.depths[index], _ = estimated_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
         self.updates[index] += 1
         name, exemplary = self.scene.names[view], index in _exemplary(len(self.views))
         return ViewUpdated(self.stage, step, name, int(self.updates[index]), timestep, change, new, exemplary)
 
 
-def _network_depth(
-    nerf: Nerf, scene: Scene, view: int, hole: Tensor, image: Tensor, estimate_depth: DepthEstimator
-) -> tuple[Tensor, str]:
-    """A network's depth of an inpainted view inside its hole, aligned to the field's outside, H W; and its name."""
-    estimate = estimate_depth(image)
-    return complete_with_estimate(render_view(nerf, scene.cameras, view).depth, hole, estimate), estimate.name
-
-
 def _exemplary(count: int) -> set[int]:
-    return set(torch.linspace(0, count - 1, EXEMPLARY).round().long().tolist())
+    return set(spread(torch.arange(count), EXEMPLARY).tolist())

@@ -21,9 +21,10 @@ from unscene.methods.aligned_inpainting import inpaint_aligned
 from unscene.methods.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
 from unscene.methods.patches import PatchConfig, PatchGame
 from unscene.methods.reconstruction import UnmaskedReconstruction, look_behind
-from unscene.methods.result import Removal, paste_renders, render_masked, spread
-from unscene.methods.single_view_prior import DepthEstimator, SingleViewPrior, choose_base_view
-from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views
+from unscene.methods.result import Removal, paste_renders, render_masked
+from unscene.methods.single_view_prior import SingleViewPrior, choose_base_view
+from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views, spread
+from unscene.priors.depth import DepthEstimator
 from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene

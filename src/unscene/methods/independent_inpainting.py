@@ -12,6 +12,7 @@ from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
 from unscene.methods.surface_fill import Surface, continue_surface, fill_surface
 from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.depth import DepthEstimator, complete_with_estimate
 from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
@@ -55,6 +56,15 @@ def inpaint_alone(
         image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
     )
     return InpaintedView(view, filled[0], start, noise[0], surface.depth), surface
+
+
+def estimated_depth(
+    nerf: Nerf, scene: Scene, view: int, hole: Tensor, image: Tensor, estimate_depth: DepthEstimator
+) -> tuple[Tensor, str]:
+    """A network's depth of a view's inpainting inside its hole, aligned to the field's outside, H W; and in words."""
+    estimate = estimate_depth(image)
+    depth = complete_with_estimate(render_view(nerf, scene.cameras, view).depth, hole, estimate)
+    return depth, f"depth behind the object: {estimate.name}, aligned"
 
 
 def inpaint_view(prior: Inpainter, scene: Scene, view: int, hole: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 The prior is taught the scene (`customization`). Then every iteration has three steps: reconstruction of what the photos
 show, inpainting of what they do not, by an adversary that sees rendered and inpainted patches with everything outside
-the mask black, and the adversary's own. The inpaintings are made again all the while, from the field's renders.
+the mask black, and the adversary's own. The inpaintings are made again while it learns, from the field's renders.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features, perceptual_distance
 from unscene.losses.rays import relative_depth
-from unscene.methods.dataset_update import UpdateConfig, UpdatedDataset, inpaint_every_view
+from unscene.methods.dataset_update import UpdateConfig, UpdatedDataset, inpaint_every_view, noise_bounds
 from unscene.methods.patches import Patch, PatchSampler
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness, look_behind
-from unscene.methods.result import MethodError, Removal, paste_renders, render_masked, spread
-from unscene.methods.single_view_prior import DepthEstimator
+from unscene.methods.result import MethodError, Removal, paste_renders, render_masked
+from unscene.methods.view_choice import spread
+from unscene.priors.depth import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
@@ -100,7 +101,7 @@ def check_mald_nerf(prior: Inpainter, config: MaldNerfConfig) -> None:
             f"mald-nerf: expected updates of at least 1 view every 1 or more iterations, got "
             f"{config.update.views_at_once} every {config.update.every}; see --mald-nerf.update.every."
         )
-    _strengths(prior, config.update)
+    noise_bounds(prior, config.update)
 
 
 def mald_nerf(
@@ -139,10 +140,8 @@ def mald_nerf(
     images, completed = yield from inpaint_every_view(
         nerf, behind, views, region, depths, prior, estimate_depth, checkpoints
     )
-    strongest, weakest = _strengths(prior, config.update)
     dataset = UpdatedDataset(
-        nerf, behind, views, region, images, completed, prior, estimate_depth, config.update,
-        strongest=strongest, weakest=weakest, stage=STAGE,
+        nerf, behind, views, region, images, completed, prior, estimate_depth, config.update, stage=STAGE
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
     yield Note(training.remark)
@@ -244,15 +243,3 @@ class MaskedAdversarialTraining(Companion):
         return (
             f"the discriminator of '{STAGE}' has been {outcome} about nearly every patch for {self.pinned_steps} steps"
         )
-
-
-def _strengths(prior: LatentInpainter, config: UpdateConfig) -> tuple[float, float]:
-    """t_max and t_min as shares of the schedule."""
-    strongest = min(0.9, 3 * prior.strength) if config.strongest is None else config.strongest
-    weakest = min(0.2, prior.strength / 2) if config.weakest is None else config.weakest
-    if not 0 < weakest <= strongest <= 1:
-        raise MethodError(
-            f"mald-nerf: expected noise that falls, 0 < weakest <= strongest <= 1, got {weakest:g} and {strongest:g}; "
-            "change --mald-nerf.update.weakest or --mald-nerf.update.strongest."
-        )
-    return strongest, weakest

@@ -67,13 +67,6 @@ def paste_renders(scene: Scene, views: Tensor, renders: Tensor, masks: Tensor) -
     return scene.with_images(views, torch.stack(pasted))
 
 
-def spread(views: Tensor, most: int | None) -> Tensor:
-    """At most so many of the views, evenly chosen; None: all."""
-    if most is None or len(views) <= most:
-        return views
-    return views[torch.linspace(0, len(views) - 1, most).round().long()]
-
-
 def masks_only(views: Tensor, masks: Tensor) -> Tensor:
     """The masks (N H W bool) of ``views``, nothing for the rest."""
     chosen = torch.zeros_like(masks)

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
 from unscene.losses.rays import charbonnier, relative_depth
-from unscene.methods.independent_inpainting import InpaintedView, inpaint_alone, inpaintable_views
+from unscene.methods.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness
 from unscene.methods.surface_fill import sample_image
 from unscene.methods.view_choice import most_central, views_nearest_center
 from unscene.priors.classical import ExemplarInpainter
-from unscene.priors.depth import Estimate, complete_with_estimate
+from unscene.priors.depth import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
 from unscene.training.pixels import PixelBatch, PixelSampler
-
-DepthEstimator = Callable[[Tensor], Estimate]
-"""Image H W 3 -> monocular depth."""
 
 
 def choose_base_view(
@@ -69,10 +65,8 @@ def choose_base_view(
         remark = f"{remark}; filled again towards the mean of {len(inpainted)} candidates"
         yield Picture(f"base-view-{scene.names[winner.view]}", winner.image)
     if estimate_depth is not None:
-        estimate = estimate_depth(winner.image)
-        known = render_view(nerf, scene.cameras, winner.view).depth
-        completed = complete_with_estimate(known, region[winner.view], estimate)
-        winner, remark = replace(winner, depth=completed), f"depth behind the object: {estimate.name}, aligned"
+        completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
+        winner = replace(winner, depth=completed)
     tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
     checkpoints.save(stage, {"view": torch.tensor(winner.view)} | tensors, finished=True)
     yield Note(remark)

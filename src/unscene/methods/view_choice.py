@@ -61,3 +61,10 @@ def similar_views(
         best = similarity[members].argsort(descending=True)[: max(1, round(share * len(members)))]
         kept.append(members[best])
     return views[torch.cat(kept).sort().values]
+
+
+def spread(views: Tensor, most: int | None) -> Tensor:
+    """At most so many of the views, evenly chosen; None: all."""
+    if most is None or len(views) <= most:
+        return views
+    return views[torch.linspace(0, len(views) - 1, most).round().long()]

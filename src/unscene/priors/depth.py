@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,10 @@ class Estimate:
     values: Tensor
     relative_disparity: bool
     name: str
+
+
+DepthEstimator = Callable[[Tensor], Estimate]
+"""Image H W 3 -> monocular depth."""
 
 
 def complete_with_estimate(depth: Tensor, hole: Tensor, estimate: Estimate) -> Tensor:
