@@ -66,7 +66,7 @@ def _memory() -> tuple[float, float]:
 def _caches() -> dict[str, Path]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    from unscene.fields.hash_grid import kernel_cache
+    from unscene.warp_runtime import kernel_cache
 
     return {
         "compiled kernels": kernel_cache(),

@@ -10,10 +10,8 @@ levels in the backward pass, where no two threads may add to one table cell.
 import functools
 import math
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -21,7 +19,7 @@ import warp as wp
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-wp.config.log_level = wp.LOG_ERROR
+from unscene.warp_runtime import start_warp
 
 PRIME_Y = -1640531535  # 2654435761 of the paper as a 32-bit integer
 PRIME_Z = 805459861
@@ -200,29 +198,9 @@ def _cell(position: float, resolution: int) -> int:
     return int(wp.min(wp.uint32(int(position)), wp.uint32(resolution - 1)))
 
 
-def _init_warp() -> None:
-    """Start Warp without its complaint about a missing CUDA driver, which native code writes past all log levels."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silence, 2)
-        wp.init()
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        os.close(silence)
-
-
-def kernel_cache() -> Path:
-    """Where compiled kernels are kept between runs."""
-    _init_warp()
-    return Path(str(wp.config.kernel_cache_dir))
-
-
 @functools.cache
 def _row_type(features: int):
-    _init_warp()
+    start_warp()
     return wp.types.vector(length=features, dtype=wp.float32)
 
 

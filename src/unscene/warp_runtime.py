@@ -1,0 +1,33 @@
+"""Starting NVIDIA Warp, which compiles our kernels for processors and for CUDA."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import warp as wp
+
+wp.config.log_level = wp.LOG_ERROR
+
+
+@functools.cache
+def start_warp() -> None:
+    """Start Warp without its complaint about a missing CUDA driver, which native code writes past all log levels."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silence, 2)
+        wp.init()
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(silence)
+
+
+def kernel_cache() -> Path:
+    """Where compiled kernels are kept between runs."""
+    start_warp()
+    return Path(str(wp.config.kernel_cache_dir))

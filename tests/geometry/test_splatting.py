@@ -1,0 +1,232 @@
+"""Partial views against slow references and against views with closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from tests.sphere_views import RADIUS, cameras, sphere_view
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.epipolar import epipolar_directions, epipolar_sweep
+from unscene.geometry.masks import dilate, erode
+from unscene.geometry.splatting import (
+    near_importance,
+    partial_view,
+    ray_angles,
+    softmax_splat,
+    surface_normals,
+    unproject,
+)
+
+
+def slow_splat(values, xy, importance, height, width):
+    """The definition, pixel by pixel and point by point."""
+    color, coverage = torch.zeros(height, width, values.shape[1]).double(), torch.zeros(height, width).double()
+    for row in range(height):
+        for column in range(width):
+            total = 0.0
+            for value, (x, y), alpha in zip(values, xy.tolist(), importance.tolist(), strict=True):
+                share = max(0, 1 - abs(x - column - 0.5)) * max(0, 1 - abs(y - row - 0.5))
+                color[row, column] += share * math.exp(alpha) * value
+                total += share * math.exp(alpha)
+                coverage[row, column] += share
+            if total:
+                color[row, column] /= total
+    return color, coverage.clamp(max=1)
+
+
+def test_splatting_agrees_with_its_definition_pixel_by_pixel():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(60, 3, generator=generator).double()
+    xy = torch.rand(60, 2, generator=generator).double() * torch.tensor([9.0, 7.0]) - 1  # some fall off the image
+    importance = torch.rand(60, generator=generator).double() * 20 - 10
+    color, coverage = softmax_splat(values, xy, importance, 6, 7)
+    expected, expected_coverage = slow_splat(values, xy, importance, 6, 7)
+    torch.testing.assert_close(color, expected)
+    torch.testing.assert_close(coverage, expected_coverage)
+
+
+def test_splatting_is_differentiable_in_values_positions_and_importance():
+    generator = torch.Generator().manual_seed(1)
+    values = torch.rand(12, 2, generator=generator).double().requires_grad_()
+    xy = (torch.rand(12, 2, generator=generator).double() * 4).requires_grad_()
+    importance = torch.rand(12, generator=generator).double().requires_grad_()
+
+    def splat(*inputs):
+        return softmax_splat(*inputs, 4, 4)[0]
+
+    assert torch.autograd.gradcheck(splat, (values, xy, importance), eps=1e-7)
+
+
+def test_nothing_to_splat_is_an_empty_view_and_far_apart_importances_stay_finite():
+    empty = torch.zeros(0)
+    color, coverage = softmax_splat(torch.zeros(0, 3), torch.zeros(0, 2), empty, 3, 4)
+    assert color.shape == (3, 4, 3) and not color.any() and not coverage.any()
+    importance = torch.tensor([-500.0, 500.0, 0.0], requires_grad=True)
+    xy = torch.tensor([[1.5, 1.5], [2.5, 1.5], [2.6, 1.5]])
+    color, _ = softmax_splat(torch.ones(3, 1), xy, importance, 3, 4)
+    color.sum().backward()
+    assert color.isfinite().all() and importance.grad.isfinite().all()
+
+
+def test_the_nearer_of_two_surfaces_wins():
+    depth = torch.tensor([1.0, 3.0])
+    importance = near_importance(depth)
+    torch.testing.assert_close(importance, torch.tensor([10.0, -10.0]))
+    color, _ = softmax_splat(torch.tensor([[0.0], [1.0]]), torch.tensor([[1.5, 1.5], [1.5, 1.5]]), importance, 3, 3)
+    assert color[1, 1, 0] < 1e-8
+    assert near_importance(torch.full((4,), 2.0)).isfinite().all()  # all at one depth
+
+
+def shifted_camera(right: float, size: int = 32) -> Cameras:
+    """A camera at z = -2, moved to the right, that looks along +z."""
+    pose = torch.eye(3, 4)[None].clone()
+    pose[0, :, 3] = torch.tensor([right, 0.0, -2.0])
+    half = torch.full((1, 2), size / 2)
+    return Cameras(pose, torch.full((1, 2), float(size)), half, torch.zeros(1, 5), size, size)
+
+
+def test_a_plane_seen_from_the_side_moves_by_its_disparity():
+    image = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(2))
+    view = partial_view(image, torch.full((32, 32), 2.0), shifted_camera(0.0), shifted_camera(0.25))
+    # disparity = focal * baseline / depth = 32 * 0.25 / 2 = 4 pixels
+    torch.testing.assert_close(view.color[:, :28], image[:, 4:], atol=1e-4, rtol=0)
+    assert view.covered[:, :28].all() and not view.covered[:, 29:].any()
+    # what comes in from the right border lies beyond the photo, not behind its surface, and pixels deeper in the scene
+    # move to the left less than near ones: to the right of where they are splatted
+    assert view.epipolar_mask[:, 29:].all()
+
+
+def test_the_same_camera_sees_the_photo_again_and_nothing_new():
+    camera = cameras(30.0, elevation=20.0)
+    image, depth = sphere_view(camera)
+    view = partial_view(image, depth, camera, camera)
+    on_object = depth > 0
+    assert torch.equal(view.covered, on_object) and not view.epipolar_mask.any()
+    torch.testing.assert_close(view.color[on_object], image[on_object], atol=1e-3, rtol=0)
+    assert view.soft_mask.max() < 1e-3
+
+
+@pytest.mark.parametrize("turn", [10, 30, 60, -45])
+def test_a_sphere_from_the_side_shows_its_true_colours_and_angles(turn):
+    source, target = cameras(0.0, elevation=15.0), cameras(float(turn), elevation=5.0)
+    image, depth = sphere_view(source)
+    true_image, true_depth = sphere_view(target)
+    view = partial_view(image, depth, source, target)
+    inside = view.covered & erode((true_depth > 0)[None], 1)[0]
+    assert inside.sum() > 0.2 * (true_depth > 0).sum()
+    assert (view.color - true_image)[inside].abs().mean() < 0.02
+    assert (view.covered & ~dilate((true_depth > 0)[None], 1)[0]).sum() == 0
+    points = unproject(true_depth, target)[inside]
+    expected = ray_angles(points, source.positions[0], target.positions[0])
+    # the angle at the true surface; only the very near silhouette may be a neighbour's
+    assert (view.ray_angle[inside] - expected).abs().median() < 0.5
+
+
+def test_back_faces_are_dropped():
+    """At 80 degrees most of what the photo shows is on the far side: only a strip on the near side may stay."""
+    source, target = cameras(0.0), cameras(80.0)
+    image, depth = sphere_view(source)
+    _, true_depth = sphere_view(target)
+    view = partial_view(image, depth, source, target)
+    points = unproject(true_depth, target)
+    seen_by_source = ((source.positions[0] - points) * points).sum(-1) > 0
+    wrong = view.covered & (true_depth > 0) & ~dilate(seen_by_source[None], 1)[0]
+    assert wrong.sum() == 0
+    assert partial_view(image, depth, source, cameras(175.0)).covered.sum() == 0
+
+
+def slow_sweep(points, source, target):
+    """The paper's: nudge the depth by 0.01, project both, walk from the splatted pixel to the border."""
+    swept = torch.zeros(target.height, target.width, dtype=torch.bool)
+    nothing = torch.zeros(1, dtype=torch.long)
+    camera = source.positions[0].double()
+    for point in points.double():
+        distance = (point - camera).norm()
+        nudged = point + (point - camera) / distance * 0.01
+        (start, _), (end, _) = (target.project(nothing, p[None].float()) for p in (point, nudged))
+        step = (end - start)[0].double()
+        if step.norm() < 1e-7:
+            continue
+        step, position = step / step.norm() / 4, start[0].double()
+        while True:
+            column, row = (math.floor(v) for v in position)
+            if not (0 <= column < target.width and 0 <= row < target.height):
+                heading_in = ((position < 0) & (step > 0)) | ((position >= target.width) & (step < 0))
+                if not heading_in.any() or position.abs().max() > 500:
+                    break
+            else:
+                swept[row, column] = True
+            position = position + step
+    return swept
+
+
+@pytest.mark.parametrize(("turn", "elevation"), [(20, 0), (75, 40), (140, 10), (180, -20)])
+def test_the_epipolar_sweep_agrees_with_walking_every_line(turn, elevation):
+    source, target = cameras(0.0, elevation=5.0, size=32), cameras(float(turn), elevation=float(elevation), size=32)
+    _, depth = sphere_view(source)
+    points = unproject(depth, source)[depth > 0]
+    ours, slow = epipolar_sweep(points, source, target), slow_sweep(points, source, target)
+    assert slow.any()
+    assert not (slow & ~dilate(ours[None], 1)[0]).any()
+    assert not (ours & ~dilate(slow[None], 1)[0]).any()
+    assert (ours ^ slow).float().mean() < 0.06  # a rim of a pixel
+
+
+def test_the_sweep_reaches_everything_that_comes_into_sight():
+    source, target = cameras(0.0, elevation=10.0, size=96), cameras(50.0, elevation=25.0, size=96)
+    image, depth = sphere_view(source)
+    _, true_depth = sphere_view(target)
+    view = partial_view(image, depth, source, target)
+    points = unproject(true_depth, target)
+    hidden_before = (true_depth > 0) & (((source.positions[0] - points) * points).sum(-1) <= 0)
+    assert hidden_before.sum() > 100
+    assert (view.epipolar_mask | view.covered)[hidden_before].float().mean() > 0.995
+    # and leaves alone what cannot be: the side from which the camera came stays background
+    assert not view.epipolar_mask[:, :20].any()
+
+
+def test_epipolar_directions_are_those_of_nudged_points():
+    source, target = cameras(0.0, elevation=10.0), cameras(100.0, elevation=-5.0)
+    _, depth = sphere_view(source)
+    points = unproject(depth, source)[depth > 0].double()
+    away = torch.nn.functional.normalize(points - source.positions[0].double(), dim=-1)
+    start, direction = epipolar_directions(points, source, target)
+    nudged, _ = target.project(torch.zeros(len(points), dtype=torch.long), (points + 0.01 * away).float())
+    expected = torch.nn.functional.normalize((nudged - start).double(), dim=-1)
+    cosine = (torch.nn.functional.normalize(direction.double(), dim=-1) * expected).sum(-1)
+    assert cosine.min() > 0.999
+
+
+def test_normals_of_a_sphere_point_along_its_radius():
+    camera = cameras(0.0, size=96)
+    _, depth = sphere_view(camera)
+    points = unproject(depth, camera)
+    normals = surface_normals(points, depth > 0, camera.positions[0])
+    inner = erode((depth > 0)[None], 3)[0]
+    assert ((normals * points / RADIUS).sum(-1)[inner] > 0.98).all()
+
+
+def test_ray_angles_are_exact_and_differentiable_even_at_zero_and_half_a_turn():
+    points = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]], requires_grad=True)
+    source, target = torch.tensor([0.0, 0.0, 2.0]), torch.tensor([2.0, 0.0, 0.0])
+    angles = ray_angles(points, source, target)
+    cosine = torch.nn.functional.cosine_similarity(points - source, points - target, dim=-1)
+    torch.testing.assert_close(angles, torch.rad2deg(cosine.acos()), atol=0.02, rtol=0)
+    same = ray_angles(points, source, source)
+    opposite = ray_angles(torch.zeros(1, 3, requires_grad=True) + points[:1] * 0, source, -source)
+    assert same.max() < 1e-3 and opposite.item() == pytest.approx(180, abs=0.2)
+    (same.sum() + opposite.sum() + angles.sum()).backward()
+    assert points.grad.isfinite().all()
+
+
+def test_a_partial_view_teaches_depth():
+    """iNVS trains through the splat: moving the surface moves the picture, and the gradient says which way."""
+    source, target = cameras(0.0, size=48), cameras(20.0, size=48)
+    image, depth = sphere_view(source)
+    truth, true_depth = sphere_view(target)
+    scale = torch.tensor(1.03, requires_grad=True)
+    view = partial_view(image, depth * scale, source, target)
+    inside = (view.covered & (true_depth > 0)).detach()
+    (view.color - truth)[inside].square().mean().backward()
+    assert scale.grad.isfinite() and scale.grad > 0
