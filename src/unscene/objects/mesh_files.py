@@ -1,0 +1,193 @@
+"""Meshes from glTF, GLB and OBJ files, such as Objaverse's, turned z up and with their colours as textures."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from urllib.parse import unquote
+
+import cv2
+import numpy as np
+import trimesh
+from trimesh.resolvers import FilePathResolver
+from trimesh.visual.color import ColorVisuals
+from trimesh.visual.material import PBRMaterial
+from trimesh.visual.texture import TextureVisuals
+
+from unscene.objects.mesh import TexturedMesh, joined, smooth_normals, transformed, unit
+from unscene.objects.object_error import ObjectError
+
+SUFFIXES = (".glb", ".gltf", ".obj")
+GREY = 160
+GAMMA = 2.2
+Y_UP_TO_Z_UP = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+
+logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # its tracebacks: the errors are raised and told here
+
+
+def find_meshes(folder: Path) -> list[Path]:
+    """All mesh files in a folder and the folders below it, sorted.
+
+    Raises ObjectError if there are none.
+    """
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise ObjectError(
+            f"Expected a folder with {', '.join(SUFFIXES)} files at {folder}, found none there or below; "
+            "check the path, or unpack the archive of meshes into it."
+        )
+    return found
+
+
+def load_mesh(path: Path, *, texture_size: int = 512) -> TexturedMesh:
+    """Read one mesh file whole: all its geometries in their places, z up, in the file's units.
+
+    Textures larger than texture_size (pixels along the longer side) are reduced to it. glTF is y up by its standard and
+    OBJ by custom. Raises ObjectError for files that cannot be read, hold no triangles, or refer to files outside their
+    folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ObjectError(f"Expected a mesh file ({', '.join(SUFFIXES)}), got {path}; convert it to GLB.")
+    resolver = FolderResolver(str(path))
+    try:
+        parts = _parts(path, resolver, texture_size)
+    except Exception as error:  # parsers of strangers' files fail in every way
+        if resolver.refused is None:
+            raise ObjectError(
+                f"Expected a readable {path.suffix} file at {path}, reading it failed with {type(error).__name__}: "
+                f"{error}; download it again or leave it out of the folder."
+            ) from error
+        parts = []
+    if resolver.refused is not None:  # whether or not the parser went on without the file
+        raise ObjectError(
+            f"Expected {path} to refer to files in its own folder, it asks for {resolver.refused}; "
+            "leave it out, or copy what it needs beside it and correct the reference."
+        )
+    if not parts:
+        raise ObjectError(f"Expected triangles in {path}, got a file without any; leave it out of the folder.")
+    mesh = joined(parts)
+    if not all(np.isfinite(values).all() for values in (mesh.vertices, mesh.normals, mesh.uv)):
+        raise ObjectError(f"Expected finite numbers in {path}, got NaN or infinity; leave it out of the folder.")
+    return mesh
+
+
+class FolderResolver(FilePathResolver):
+    """Gives a mesh file what it refers to, but nothing from outside its folder: data sets are strangers' files.
+
+    refused: the last name that was asked for and lies outside.
+    """
+
+    refused: str | None = None
+
+    def get(self, name: str) -> bytes:
+        folder = Path(self.parent).resolve()
+        name = name.strip().replace("\\", "/")
+        if not (folder / name).exists():
+            name = unquote(name)  # glTF escapes blanks in its references
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder):
+            self.refused = name
+            raise PermissionError(f"{name} lies outside {folder}")
+        return path.read_bytes()
+
+    def namespaced(self, namespace: str) -> FilePathResolver:
+        self.refused = namespace
+        raise PermissionError(f"{namespace}: no folders but the file's own")
+
+
+def _parts(path: Path, resolver: FolderResolver, texture_size: int) -> list[TexturedMesh]:
+    """The geometries of a file, each in its place, z up."""
+    kind = path.suffix.lower()[1:]
+    with path.open("rb") as file:
+        scene = trimesh.load_scene(file, file_type=kind, resolver=resolver)
+    meshes = {
+        name: _textured(geometry, texture_size, linear_colors=kind != "obj")
+        for name, geometry in scene.geometry.items()
+        if isinstance(geometry, trimesh.Trimesh) and _drop_degenerate(geometry)
+    }
+    places = [scene.graph[node] for node in scene.graph.nodes_geometry]  # one geometry may have several
+    return [transformed(meshes[name], Y_UP_TO_Z_UP @ matrix) for matrix, name in places if name in meshes]
+
+
+def _drop_degenerate(geometry: trimesh.Trimesh) -> bool:
+    """Remove the triangles without area, which no ray hits and whose normals mean nothing; whether any are left."""
+    corners = geometry.vertices[geometry.faces]
+    with np.errstate(invalid="ignore"):  # infinite corners are told of later
+        flat = (np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) == 0).all(1)
+    if flat.any():
+        geometry.update_faces(~flat)
+    return len(geometry.faces) > 0
+
+
+def _textured(geometry: trimesh.Trimesh, texture_size: int, *, linear_colors: bool) -> TexturedMesh:
+    """A geometry with its picture times its factor, its vertex colours, or grey.
+
+    linear_colors: vertex colours are linear in light, as glTF's are, and become gamma encoded like textures.
+    """
+    vertices, faces = np.asarray(geometry.vertices, np.float32), np.asarray(geometry.faces, np.int32)
+    normals = unit(np.asarray(geometry.vertex_normals, np.float32))
+    normals = np.where(np.abs(normals).sum(1, keepdims=True) > 0, normals, smooth_normals(vertices, faces))
+    uv, texture = np.zeros((len(vertices), 2), np.float32), np.full((2, 2, 3), GREY, np.uint8)
+    visual = geometry.visual
+    if isinstance(visual, TextureVisuals):
+        picture, factor = _base_color(visual.material)
+        if picture is not None and visual.uv is not None and len(visual.uv) == len(vertices):
+            uv, texture = np.asarray(visual.uv, np.float32)[:, :2], _reduced(picture * factor, texture_size)
+        else:
+            color = factor * (255 if picture is None else picture.mean((0, 1)))
+            texture = _reduced(np.tile(color, (2, 2, 1)), 2)
+    mesh = TexturedMesh(vertices, faces, normals, uv, np.zeros(len(faces), np.int32), (texture,))
+    if isinstance(visual, ColorVisuals) and visual.kind in ("vertex", "face"):
+        face_colors = np.asarray(visual.face_colors)[:, None].repeat(3, 1)
+        corners = np.asarray(visual.vertex_colors)[faces] if visual.kind == "vertex" else face_colors
+        shares = corners[..., :3] / 255.0
+        return _colored(mesh, shares ** (1 / GAMMA) if linear_colors else shares)
+    return mesh
+
+
+def _base_color(material) -> tuple[np.ndarray | None, np.ndarray]:
+    """A material's picture, H W 3 in [0, 255] or None, and its factor, 3 in [0, 1] (grey if neither is given)."""
+    pbr = isinstance(material, PBRMaterial)
+    image = material.baseColorTexture if pbr else getattr(material, "image", None)
+    factor = material.baseColorFactor if pbr else getattr(material, "diffuse", None)
+    picture = None if image is None else np.asarray(image.convert("RGB"), np.float32)
+    if factor is None or (not pbr and picture is not None):  # OBJ's writers darken the colour under a picture at will
+        return picture, np.full(3, GREY / 255 if picture is None else 1.0)
+    share = np.asarray(factor, np.float64)[:3] / 255
+    return picture, share ** (1 / GAMMA) if pbr else share  # glTF's factors are linear in light
+
+
+def _reduced(image: np.ndarray, texture_size: int) -> np.ndarray:
+    """An image (H W 3 in [0, 255]) as uint8, its longer side at most texture_size."""
+    scale = min(1.0, texture_size / max(image.shape[:2]))
+    if scale < 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)
+
+
+def _colored(mesh: TexturedMesh, colors: np.ndarray) -> TexturedMesh:
+    """The mesh with colours (F 3 3 in [0, 1]: face, corner, channel) as its texture.
+
+    Each face gets a block of 2 x 2 texels whose fourth completes a parallelogram, so that bilinear lookup interpolates
+    the corners' colours linearly, as long as that fourth is a colour too.
+    """
+    count = len(colors)
+    side = math.ceil(math.sqrt(count))
+    first, second, third = colors.transpose(1, 0, 2)
+    blocks = np.zeros((side * side, 2, 2, 3))
+    blocks[:count] = np.stack([first, second, third, second + third - first], 1).reshape(count, 2, 2, 3)
+    texture = blocks.reshape(side, side, 2, 2, 3).transpose(0, 2, 1, 3, 4).reshape(2 * side, 2 * side, 3)
+    row, column = np.divmod(np.arange(count), side)
+    corner = np.array([(0.5, 0.5), (1.5, 0.5), (0.5, 1.5)])
+    x, y = 2 * column[:, None] + corner[:, 0], 2 * row[:, None] + corner[:, 1]
+    return TexturedMesh(
+        vertices=mesh.vertices[mesh.faces].reshape(-1, 3),
+        faces=np.arange(3 * count, dtype=np.int32).reshape(-1, 3),
+        normals=mesh.normals[mesh.faces].reshape(-1, 3),
+        uv=np.stack([x / (2 * side), 1 - y / (2 * side)], -1).reshape(-1, 2).astype(np.float32),
+        face_texture=mesh.face_texture,
+        textures=(_reduced(texture * 255, 2 * side),),
+    )
