@@ -29,12 +29,12 @@ from unscene.priors.depth import DepthEstimator
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
-from unscene.results import Run, Truth, Watch, evaluate, ignore, keep_run, view_key
+from unscene.results import Run, Truth, evaluate, keep_run, view_key
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, StepDone
+from unscene.training.events import Event, ItemDone, Note, StepDone, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.fit import fit as fit_field
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels

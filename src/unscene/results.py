@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,20 +23,15 @@ from unscene.geometry.cameras import Cameras, orbit_path
 from unscene.losses.perceptual import Features
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import read_cameras, write_frames
-from unscene.training.events import Event, ItemDone, StageDone, StageStarted
+from unscene.training.events import ItemDone, StageDone, StageStarted, Watch, ignore
 from unscene.training.run import RunError, RunFolder
 
-Watch = Callable[[Event], None]
 PATH_FRAMES = 72
 
 
 def view_key(name: str) -> str:
     """What files about a view are called: its image's name without the extension, folders joined by dashes."""
     return Path(name).with_suffix("").as_posix().replace("/", "-")
-
-
-def ignore(event: Event) -> None:
-    """Watches nothing."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from unscene.training.events import (
     StageDone,
     StageStarted,
     StepDone,
+    TrainingStep,
     ViewUpdated,
 )
 
@@ -46,6 +47,9 @@ class Screen:
             case StepDone(stage, step, progress, losses, speed):
                 detail = f"step {step}, loss {sum(losses.values()):.4f}, {speed / 1000:.0f}k rays/s"
                 self.progress.update(self._task(stage), completed=progress, detail=detail)
+            case TrainingStep(stage, step, steps, loss, speed):
+                detail = f"step {step}, loss {loss:.4f}, {speed:.2g} steps/s"
+                self.progress.update(self._task(stage), completed=step / steps, detail=detail)
             case ItemDone(stage, done, total):
                 self.progress.update(self._task(stage), completed=done / total, detail=f"{done} of {total}")
             case StageDone(stage, _):

@@ -12,6 +12,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
+from unscene.objects.textures import PAINTERS, procedural_image
 from unscene.priors.architecture import build_autoencoder, build_parts, build_tokenizer
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 from unscene.priors.vocabulary import WORDS
@@ -26,8 +27,7 @@ from unscene.training.prior_export import (
     whiten_latents,
 )
 from unscene.training.prior_objectives import OWN_WEIGHT, VGG_LAYERS, DenoisingObjective
-from unscene.training.prior_schedule import draw_times, learning_rate_factor
-from unscene.training.procedural import PAINTERS, procedural_image
+from unscene.training.training_schedule import draw_times, learning_rate_factor
 
 
 @pytest.fixture

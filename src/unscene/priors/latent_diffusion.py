@@ -19,6 +19,7 @@ from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.diffusion_checkpoints import BUNDLED, Checkpoint, load_checkpoint, training_scheduler
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.inpainter import StructureGuide, check_images
+from unscene.priors.latents import decode, encode
 from unscene.priors.mask_blending import composite, mask_to_latent, masked_pixels
 from unscene.priors.noise_levels import clean_latents
 from unscene.priors.text_condition import TextCondition, text_condition
@@ -182,25 +183,11 @@ class LatentDiffusionInpainter:
 
     def encode(self, pixels: Tensor) -> Tensor:
         """N 3 H W in [0, 1] -> normalised latents N C h w (the posterior's mean)."""
-        vae = self.pipeline.vae
-        latents = vae.encode((pixels * 2 - 1).to(vae.dtype)).latent_dist.mean.float()
-        shift, scale = self._latent_statistics(latents)
-        return (latents - shift) * scale
+        return encode(self.pipeline.vae, pixels)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents N C h w -> N 3 H W, about [0, 1]."""
-        vae = self.pipeline.vae
-        shift, scale = self._latent_statistics(latents)
-        return vae.decode((latents / scale + shift).to(vae.dtype)).sample.float() / 2 + 0.5
-
-    def _latent_statistics(self, latents: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """Shift and scale that the U-Net expects of latents; some autoencoders give them per channel."""
-        config = self.pipeline.vae.config
-        mean, deviation = config.get("latents_mean"), config.get("latents_std")
-        if mean is None or deviation is None:
-            return 0.0, config.scaling_factor
-        mean, deviation = (latents.new_tensor(values).view(1, -1, 1, 1) for values in (mean, deviation))
-        return mean, config.scaling_factor / deviation
+        return decode(self.pipeline.vae, latents)
 
     def _sample(
         self, pixels: Tensor, holes: Tensor, noise: Tensor, origin: Tensor | None, strength: float, steps: int

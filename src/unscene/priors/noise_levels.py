@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,3 +25,13 @@ def clean_latents(noisy: Tensor, velocity: Tensor, alpha: Tensor) -> Tensor:
     """
     alpha = alpha.view(-1, 1, 1, 1)
     return alpha.sqrt() * noisy - (1 - alpha).sqrt() * velocity
+
+
+def regression_target(scheduler: Any, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+    """What a network of this schedule is trained to predict of noisy latents: their velocity, or the noise."""
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        return scheduler.get_velocity(latents, noise, times)
+    if kind == "epsilon":
+        return noise
+    raise ValueError(f"expected a schedule that predicts v_prediction or epsilon, got {kind}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,6 +24,17 @@ class StepDone:
     progress: float
     losses: dict[str, float]
     rays_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """A step of a diffusion model's training, reported now and then."""
+
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    steps_per_second: float
 
 
 @dataclass(frozen=True)
@@ -85,4 +97,10 @@ class ViewUpdated:
     exemplary: bool
 
 
-Event = StageStarted | StepDone | ItemDone | StageDone | Picture | Note | GameHealth | ViewUpdated
+Event = StageStarted | StepDone | TrainingStep | ItemDone | StageDone | Picture | Note | GameHealth | ViewUpdated
+
+Watch = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Watch nothing."""

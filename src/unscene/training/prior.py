@@ -6,7 +6,6 @@ was killed goes on exactly where it stopped: call `train_prior` again with the s
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,16 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unscene.files import write_png
 from unscene.priors.architecture import DOWNSCALE, LATENT_CHANNELS, PipelineParts, build_parts
-from unscene.training.prior_checkpoint import load_checkpoint, save_checkpoint
-from unscene.training.prior_data import PhotoFolder, PriorBatch, as_floats, draw_batch
+from unscene.training.events import Watch, ignore
+from unscene.training.prior_data import PhotoFolder, PriorBatch, draw_batch
 from unscene.training.prior_export import (
     export_pipeline,
     inpainting_sheet,
@@ -34,7 +30,8 @@ from unscene.training.prior_export import (
     write_model_card,
 )
 from unscene.training.prior_objectives import AutoencoderObjective, DenoisingObjective
-from unscene.training.prior_schedule import draw_times, learning_rate_factor, moving_average
+from unscene.training.training_loop import Accelerator, LoopConfig, accelerator_for, train_network
+from unscene.training.training_schedule import draw_times
 
 STAGES = ("autoencoder", "unet")
 
@@ -119,14 +116,16 @@ class Run:
     accelerator: Accelerator
     photos: PhotoFolder
     parts: PipelineParts
+    watch: Watch
     deadline: float = field(default=float("inf"))
 
 
-def train_prior(config: PriorTraining) -> Path:
+def train_prior(config: PriorTraining, watch: Watch = ignore) -> Path:
     """Train, or go on training, both stages. Returns the diffusers folder of the pipeline, `out/model`."""
     run = Run(
         config=config,
-        accelerator=Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available()),
+        accelerator=accelerator_for(config.mixed_precision),
+        watch=watch,
         photos=PhotoFolder(config.photos),
         parts=load_parts(config.initial) if config.initial else build_parts(width=config.width, seed=config.seed),
         deadline=time.monotonic() + 60 * config.minutes if config.minutes else float("inf"),
@@ -201,56 +200,24 @@ def drawn_ahead(batches: StageBatches, steps: range, workers: int) -> DataLoader
 
 def train_stage(run: Run, stage: Stage) -> bool:
     """Run one stage from its newest checkpoint; its averaged weights end up in `run.parts`. True when complete."""
-    config, accelerator = run.config, run.accelerator
-    stage.objective.to(accelerator.device)
-    convert_conv2d_weight_memory_format(stage.objective, torch.channels_last)  # what GPUs want in bf16
-    network = stage.objective.network
-    average = AveragedModel(network, multi_avg_fn=moving_average(config.average_decay))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
-    folder = config.out / "checkpoints" / stage.name
-    step = load_checkpoint(folder, network=network, average=average, optimizer=optimizer)
-    objective, optimizer = accelerator.prepare(stage.objective, optimizer)
-    began = time.monotonic()
-    for drawn in drawn_ahead(StageBatches(run, stage), range(step, stage.steps), config.workers):
-        if time.monotonic() >= run.deadline:
-            break
-        inputs = {name: as_floats(value, accelerator.device) for name, value in drawn.items()}
-        for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate * learning_rate_factor(step, stage.steps, config.warmup)
-        losses = objective(**inputs)
-        optimizer.zero_grad()
-        accelerator.backward(losses["loss"])
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        average.update_parameters(network)
-        step += 1
-        if step % 10 == 0 or step == stage.steps:
-            log_losses(run, stage, step, losses, began)
-        last = step == stage.steps or time.monotonic() >= run.deadline
-        if (step % config.checkpoint_every == 0 or last) and accelerator.is_main_process:
-            save_checkpoint(folder, step, network=network, average=average, optimizer=optimizer)
-            write_progress(run, stage, step, network, average)
-    network.load_state_dict(average.module.state_dict())
-    return step >= stage.steps
+    config = run.config
+    loop = LoopConfig(
+        steps=stage.steps, learning_rate=stage.learning_rate, warmup=config.warmup,
+        average_decay=config.average_decay, checkpoint_every=config.checkpoint_every,
+    )  # fmt: skip
 
+    def batches(step: int) -> DataLoader:
+        return drawn_ahead(StageBatches(run, stage), range(step, stage.steps), config.workers)
 
-def log_losses(run: Run, stage: Stage, step: int, losses: dict[str, Tensor], began: float) -> None:
-    """Append one JSON line: stage, step, seconds since this process began the stage, and every named term."""
-    if not run.accelerator.is_main_process:
-        return
-    entry = {"stage": stage.name, "step": step, "seconds": round(time.monotonic() - began, 1)}
-    entry |= {name: round(value.item(), 5) for name, value in losses.items()}
-    with (run.config.out / "losses.jsonl").open("a") as log:
-        log.write(json.dumps(entry) + "\n")
+    def keep(step: int) -> None:
+        """Sample sheet and pipeline so far."""
+        write_png(config.out / "samples" / f"{stage.name}-{step:07d}.png", stage.sheet(run.parts))
+        write_model(run)
 
-
-def write_progress(run: Run, stage: Stage, step: int, network: nn.Module, average: AveragedModel) -> None:
-    """Sample sheet and pipeline of the averaged weights, which stand in for the live ones only meanwhile."""
-    live = {name: value.clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(average.module.state_dict())
-    write_png(run.config.out / "samples" / f"{stage.name}-{step:07d}.png", stage.sheet(run.parts))
-    write_model(run)
-    network.load_state_dict(live)
+    return train_network(
+        stage.name, stage.objective, batches, loop, run.accelerator, config.out,
+        deadline=run.deadline, keep=keep, watch=run.watch,
+    )  # fmt: skip
 
 
 def write_model(run: Run) -> Path:

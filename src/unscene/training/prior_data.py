@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unscene.training.procedural import procedural_image
+from unscene.objects.textures import procedural_image
+from unscene.training.training_loop import as_floats
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 Rng = np.random.Generator
@@ -31,14 +32,6 @@ class PriorBatch:
     def floats(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Images in [0, 1] and masks of 0 and 1."""
         return as_floats(self.images, device), as_floats(self.masks, device)
-
-
-def as_floats(values: Tensor, device: torch.device | str) -> Tensor:
-    """Move to a device; there bytes become floats in [0, 1] and truth values 0 and 1. A quarter of the traffic."""
-    values = values.to(device, non_blocking=True)
-    if values.dtype == torch.uint8:
-        return values.float() / 255
-    return values.float() if values.dtype == torch.bool else values
 
 
 class PhotoFolder:

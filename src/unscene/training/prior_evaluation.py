@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unscene.files import write_png
 from unscene.losses.perceptual import perceptual_distance
+from unscene.objects.textures import PAINTERS
 from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.priors.classical import (
     BiharmonicInpainter,
@@ -28,7 +29,6 @@ from unscene.priors.latent_diffusion import LatentDiffusionInpainter
 from unscene.training.prior_data import PhotoFolder, random_mask
 from unscene.training.prior_export import sheet
 from unscene.training.prior_objectives import VGGDistance
-from unscene.training.procedural import PAINTERS
 
 
 @dataclass
