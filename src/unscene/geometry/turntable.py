@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,6 +11,21 @@ from torch import Tensor
 from unscene.geometry.cameras import Cameras, look_at
 
 STEEPEST = 89.9  # degrees: straight from above "up" means nothing
+
+
+@dataclass(frozen=True)
+class RelativePose:
+    """Where a novel view is taken from, relative to the photo's camera: degrees to the right around the object, degrees
+    upwards, and the distance from the object's centre as a multiple of the photo's."""
+
+    azimuth: float
+    elevation: float = 0.0
+    distance: float = 1.0
+
+
+def turntable(frames: int) -> list[RelativePose]:
+    """Once around the object, from the photo's own place on."""
+    return [RelativePose(360 * frame / frames) for frame in range(frames)]
 
 
 def object_cameras(azimuth: Tensor, elevation: Tensor, distance: Tensor, *, field_of_view: float, size: int) -> Cameras:

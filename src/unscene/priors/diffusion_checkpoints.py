@@ -153,7 +153,7 @@ def _read_folder(folder: Path) -> Any:
             network_class = getattr(diffusers if library == "diffusers" else transformers, class_name, None)
             if network_class is None:
                 raise PriorError(f"{index_file}: '{part}' is a {class_name}, which the installed {library} lacks.")
-            networks[part] = _read_network(folder, part, network_class)
+            networks[part] = read_network(folder, part, network_class)
     pipeline_class, unused = _pipeline_class(large=large)
     return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **networks, **unused)
 
@@ -165,7 +165,7 @@ def _pipeline_class(*, large: bool) -> tuple[Any, dict[str, Any]]:
     return StableDiffusionInpaintPipeline, {"safety_checker": None, "requires_safety_checker": False}
 
 
-def _read_network(folder: Path, part: str, network_class: Any) -> Any:
+def read_network(folder: Path, part: str, network_class: Any) -> Any:
     files = sorted((folder / part).glob("*.safetensors"))
     plain = [file for file in files if ".fp16." not in file.name and ".non_ema." not in file.name]
     if not files:

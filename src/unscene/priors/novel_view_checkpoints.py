@@ -1,0 +1,101 @@
+"""The folder a novel-view model travels in: diffusers' and transformers' parts side by side, safetensors only."""
+
+# diffusers annotates many arguments and results more narrowly than it behaves
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unscene.files import atomic_write, write_json
+from unscene.priors.diffusion_checkpoints import check_safetensors, read_network
+from unscene.priors.prior_error import PriorError
+
+SETTINGS = "novel_view.json"
+
+
+def write_model(
+    folder: Path, settings: dict[str, Any], networks: dict[str, nn.Module], tensors: dict[str, Tensor], scheduler: Any,
+    *, dtype: torch.dtype = torch.float16,
+) -> Path:  # fmt: skip
+    """Write networks, each into a folder of its name, single tensors, the noise schedule and the settings.
+
+    The folder is replaced only once the new one is complete; files that are not the model's, like its card, are kept.
+    """
+    with atomic_write(folder) as temporary:
+        temporary.mkdir()
+        for name, network in networks.items():
+            # what is saved has to be contiguous, which training's memory format is not
+            copied: Any = copy.deepcopy(network).to("cpu", dtype, memory_format=torch.contiguous_format)
+            copied.save_pretrained(temporary / name, safe_serialization=True)
+        scheduler.save_pretrained(temporary / "scheduler")
+        if tensors:
+            single = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(single, str(temporary / "tensors.safetensors"))
+        write_json(temporary / SETTINGS, settings)
+        for weights in temporary.rglob("*.safetensors"):
+            weights.chmod(0o644)  # safetensors writes files that only their owner may read
+        for described in temporary.rglob("config.json"):  # the libraries note the folder a part was loaded from
+            content = json.loads(described.read_text())
+            content.pop("_name_or_path", None)
+            write_json(described, content)
+        for kept in folder.glob("*"):
+            if kept.is_file() and not (temporary / kept.name).exists():
+                shutil.copy2(kept, temporary / kept.name)
+    return folder
+
+
+def read_settings(folder: Path, kind: str) -> dict[str, Any]:
+    """The settings of a model of a kind. Raises PriorError if the folder holds none, or another."""
+    file = folder / SETTINGS
+    try:
+        settings = json.loads(file.read_text())
+        found = settings["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PriorError(
+            f"{folder}: expected a novel-view model with a {SETTINGS}, found none; train one: `unscene train {kind}`."
+        ) from error
+    if found != kind:
+        raise PriorError(f"{folder}: expected a model of kind {kind}, got {found}; choose it with --method {found}.")
+    return settings
+
+
+def read_unet_and_autoencoder(folder: Path) -> tuple[Any, Any, DDIMScheduler]:
+    """U-Net, autoencoder (both frozen, float32) and noise schedule. Raises PriorError naming file and tensor."""
+    unet = frozen(read_network(folder, "unet", UNet2DConditionModel))
+    autoencoder = frozen(read_network(folder, "vae", AutoencoderKL))
+    return unet, autoencoder, read_scheduler(folder)
+
+
+def read_scheduler(folder: Path) -> DDIMScheduler:
+    """The noise schedule, run by DDIM. Raises PriorError."""
+    try:
+        return DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True, clip_sample=False)
+    except (OSError, ValueError) as error:
+        raise PriorError(f"{folder / 'scheduler'}: expected a noise schedule; fetch the folder again.") from error
+
+
+def frozen(network: Any) -> Any:
+    """In float32, not to be trained."""
+    return network.requires_grad_(False).eval().float()
+
+
+def read_tensors(folder: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """The single tensors of a model. Raises PriorError naming the file and what it lacks."""
+    file = folder / "tensors.safetensors"
+    if not file.is_file():
+        raise PriorError(f"{file}: expected the tensors {', '.join(names)}, found no file; fetch the folder again.")
+    shapes = check_safetensors(file)
+    absent = [name for name in names if name not in shapes]
+    if absent:
+        raise PriorError(f"{file}: expected tensor '{absent[0]}', but the file lacks it.")
+    return load_file(str(file))

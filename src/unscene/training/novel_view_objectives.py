@@ -1,0 +1,69 @@
+"""What the two novel-view models learn from a batch of pairs: to predict the target view's noise or velocity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unscene.priors.latents import encode
+from unscene.priors.noise_levels import regression_target
+from unscene.priors.view_inpainter import ViewInpainter, predict_completion, view_context
+from unscene.priors.zero123 import Zero123, context_token, predict_view, source_latents
+
+
+class CompletionObjective(nn.Module):
+    """iNVS: complete the partial view. Inputs as `view_pairs.model_inputs` names them, floats."""
+
+    inputs = ("target", "partial", "soft_masks", "epipolar_masks", "noise", "times")
+
+    def __init__(self, model: ViewInpainter):
+        super().__init__()
+        self.network = model.unet.requires_grad_(True).train()
+        self.autoencoder = model.autoencoder.requires_grad_(False).eval()
+        self.scheduler = model.scheduler
+        self.prompt = nn.Buffer(model.prompt, persistent=False)
+
+    def forward(
+        self, target: Tensor, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor, noise: Tensor, times: Tensor
+    ) -> dict[str, Tensor]:
+        with torch.no_grad():
+            context = view_context(self.autoencoder, partial, soft_masks, epipolar_masks)
+            latents = encode(self.autoencoder, target)
+        noisy = self.scheduler.add_noise(latents, noise, times)
+        predicted = predict_completion(self.network, noisy, times, context, self.prompt)
+        return {"loss": _mean_square(predicted, regression_target(self.scheduler, latents, noise, times))}
+
+
+class Zero123Objective(nn.Module):
+    """Zero-1-to-3: the target view from the source view and the pose, which a share of the batch is not told, so that
+    the model can be guided."""
+
+    inputs = ("target", "source", "poses", "noise", "times", "untold")
+
+    def __init__(self, model: Zero123):
+        super().__init__()
+        parts = {
+            "unet": model.unet,
+            "image_encoder": model.image_encoder,
+            "camera_projection": model.camera_projection,
+        }
+        self.network = nn.ModuleDict(parts).requires_grad_(True).train()
+        self.autoencoder = model.autoencoder.requires_grad_(False).eval()
+        self.scheduler = model.scheduler
+
+    def forward(
+        self, target: Tensor, source: Tensor, poses: Tensor, noise: Tensor, times: Tensor, untold: Tensor
+    ) -> dict[str, Tensor]:
+        """untold: N, 1 where the conditions are left out."""
+        told = (1 - untold).view(-1, 1, 1)
+        with torch.no_grad():
+            latents = encode(self.autoencoder, target)
+            known = source_latents(self.autoencoder, source) * told[..., None]
+        token = context_token(self.network["image_encoder"], self.network["camera_projection"], source, poses) * told
+        noisy = self.scheduler.add_noise(latents, noise, times)
+        predicted = predict_view(self.network["unet"], noisy, times, known, token)
+        return {"loss": _mean_square(predicted, regression_target(self.scheduler, latents, noise, times))}
+
+
+def _mean_square(predicted: Tensor, target: Tensor) -> Tensor:
+    return (predicted - target).square().mean()

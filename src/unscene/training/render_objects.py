@@ -1,0 +1,125 @@
+"""Render training data of novel-view models: procedural objects, or a folder of meshes, into WebDataset shards."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.turntable import object_cameras
+from unscene.objects.mesh import TexturedMesh, normalized
+from unscene.objects.mesh_files import find_meshes, load_mesh
+from unscene.objects.object_error import ObjectError
+from unscene.objects.procedural import procedural_object
+from unscene.objects.ray_tracer import RayTracer, random_lighting
+from unscene.training.events import ItemDone, Note, StageDone, StageStarted, Watch, ignore
+from unscene.training.object_shards import ObjectSample, write_index, write_shard
+
+FIELD_OF_VIEW = 45.0  # degrees
+STAGE = "objects"
+
+
+@dataclass(frozen=True)
+class ObjectRendering:
+    """What to render."""
+
+    out: Path
+    """Folder for the shards; those that are there already are kept, so a killed run goes on."""
+    meshes: Path | None = None
+    """Folder of .glb, .gltf and .obj files, searched recursively; without it objects are procedural."""
+    objects: int = 1000
+    """How many procedural objects; of meshes, at most how many."""
+    views: int = 10
+    """Views of each."""
+    size: int = 128
+    """Side of a view, pixels."""
+    samples: int = 2
+    """Rays per pixel along each axis."""
+    per_shard: int = 50
+    """Objects in a shard."""
+    seed: int = 0
+    """Of objects, lights and cameras. Objects of different seeds are different: keep one for testing."""
+    workers: int = 1
+    """Processes, a shard each at a time."""
+
+
+def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
+    """Render all objects; returns the folder. A mesh that cannot be read is named and left out. Raises ObjectError."""
+    files = find_meshes(config.meshes)[: config.objects] if config.meshes else []
+    count = len(files) or config.objects
+    chunks = [range(first, min(first + config.per_shard, count)) for first in range(0, count, config.per_shard)]
+    counts: dict[str, int] = {}
+    watch(StageStarted(STAGE))
+    began = time.monotonic()
+    # Warp and OpenCV do not survive a fork
+    with ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(_render_shard, config, files, number, chunk) for number, chunk in enumerate(chunks)]
+        for done, job in enumerate(jobs, start=1):
+            name, written, notes = job.result()
+            counts[name] = written
+            for note in notes:
+                watch(Note(note))
+            watch(ItemDone(STAGE, min(done * config.per_shard, count), count))
+    counts = {name: written for name, written in counts.items() if written}
+    if not counts:
+        raise ObjectError(f"{config.meshes}: expected at least one mesh that can be read, found none.")
+    write_index(config.out, counts)
+    watch(StageDone(STAGE, time.monotonic() - began))
+    return config.out
+
+
+def object_views(
+    mesh: TexturedMesh, cameras: Cameras, rng: np.random.Generator, *, samples: int, key: str
+) -> ObjectSample:
+    """All views of one object under one light."""
+    tracer = RayTracer(mesh, random_lighting(rng))
+    views = [tracer.render(cameras, view, samples=samples) for view in range(len(cameras))]
+    colors = [torch.cat([view.color, view.alpha[..., None]], -1) for view in views]
+    return ObjectSample(
+        key=key,
+        colors=(torch.stack(colors).clamp(0, 1) * 255).round().to(torch.uint8),
+        depths=torch.stack([view.depth for view in views]),
+        cameras=cameras,
+    )
+
+
+def random_cameras(views: int, size: int, rng: np.random.Generator) -> Cameras:
+    """Cameras all around, from a little below the horizon to well above; every tenth of the circle gets its share."""
+    azimuth = (np.arange(views) + rng.random(views)) * 360 / views + rng.uniform(0, 360)
+    return object_cameras(
+        torch.from_numpy(azimuth),
+        torch.from_numpy(rng.uniform(-10, 50, views)),
+        torch.from_numpy(rng.uniform(2.7, 3.3, views)),
+        field_of_view=FIELD_OF_VIEW,
+        size=size,
+    )
+
+
+def _render_shard(config: ObjectRendering, files: list[Path], number: int, chunk: range) -> tuple[str, int, list[str]]:
+    torch.set_num_threads(1)
+    path, notes = config.out / f"objects-{config.seed}-{number:05}.tar", []
+    tally = path.with_suffix(".count")
+    if path.is_file() and tally.is_file():
+        return path.name, int(tally.read_text()), notes
+
+    def samples() -> Iterator[ObjectSample]:
+        for index in chunk:
+            rng = np.random.default_rng([config.seed, index])
+            try:
+                mesh = normalized(load_mesh(files[index])) if files else procedural_object(rng)
+            except ObjectError as error:
+                notes.append(f"left out: {error}")
+                continue
+            cameras = random_cameras(config.views, config.size, rng)
+            yield object_views(mesh, cameras, rng, samples=config.samples, key=f"object-{config.seed}-{index:07}")
+
+    written = write_shard(path, samples())
+    tally.write_text(str(written))
+    return path.name, written, notes
