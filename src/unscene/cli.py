@@ -14,9 +14,11 @@ COMMANDS = {
     "export": "write a run's cleaned data set, coloured points or video somewhere else",
     "evaluate": "score a run against images of what is really there",
     "customize": "teach a diffusion prior a scene, for remove and for diffusers",
+    "orbit": "see the object of one photo from all around",
     "priors": "list what can fill images on this machine, and why the rest cannot",
     "doctor": "report devices, memory, versions and caches",
-    "train": "train the bundled prior",
+    "shards": "render objects into training data for the novel-view models",
+    "train": "train the bundled models",
 }
 HELP = """usage: unscene COMMAND [OPTIONS]
 
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         commands = importlib.import_module("unscene.commands")
         return commands.run(command, arguments[1:])
     except KeyboardInterrupt:
-        resumable = command in ("demo", "fit", "remove", "customize")
+        resumable = command in ("demo", "fit", "remove", "customize", "orbit")
         return _fail("interrupted" + ("; repeat the command with --resume to go on." if resumable else "."), status=130)
     except Exception as error:
         explanation = _explain(error)
@@ -58,12 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _explain(error: Exception) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
     from unscene.methods.result import MethodError
+    from unscene.objects.object_error import ObjectError
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    if isinstance(error, MethodError | PriorError | SceneError | RunError):
+    if isinstance(error, MethodError | ObjectError | PriorError | SceneError | RunError):
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."

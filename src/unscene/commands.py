@@ -19,6 +19,8 @@ from unscene.export import write_points, write_video
 from unscene.files import atomic_write
 from unscene.geometry.cameras import orbit_path
 from unscene.methods import InNOutConfig, NaiveConfig
+from unscene.orbit import orbit
+from unscene.orbit_methods import OrbitOptions
 from unscene.pipeline import CustomizeOptions, FitOptions, RemoveOptions, customize, fit, remove
 from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.priors.choose import available_priors
@@ -265,22 +267,74 @@ def _doctor() -> None:
         print(f"{name:<30}{finding}")
 
 
-def _train_prior(arguments: list[str]) -> None:
-    if arguments[:1] != ["prior"] and arguments[:1] not in (["--help"], ["-h"]):
-        raise SceneError("train: expected `unscene train prior`, the one model there is to train.")
-    from unscene.training.prior import PriorTraining, train_prior  # loads accelerate and diffusers
+def _orbit(
+    photo: Positional[Path],
+    out: Path,
+    resume: bool = False,
+    options: Annotated[OrbitOptions, tyro.conf.arg(name="")] = OrbitOptions(),  # noqa: B008
+) -> None:
+    """See the object of one photo from all around, or from given poses: images, grid, video and report.
 
-    train_prior(tyro.cli(PriorTraining, args=arguments[1:] or ["--help"], prog="unscene train prior"))
+    Args:
+        photo: the photo, or "example" for the mug that travels with the package.
+        out: run folder to write.
+        resume: go on with an interrupted run.
+        options: everything else.
+    """
+    with Screen() as screen:
+        made = orbit(photo, out, options, resume=resume, watch=screen)
+    print(made.folder / ("orbit.mp4" if not options.pose else "views"))
+
+
+def _shards(arguments: list[str]) -> None:
+    """Render training data of the novel-view models."""
+    from unscene.training.render_objects import ObjectRendering, render_objects  # loads webdataset
+
+    config = tyro.cli(ObjectRendering, args=arguments or ["--help"], prog="unscene shards")
+    with Screen() as screen:
+        print(render_objects(config, screen))
+
+
+TRAININGS = {
+    "prior": "the inpainting prior that travels with the package",
+    "invs": "iNVS: completes partial novel views of an object",
+    "zero123": "its peer Zero-1-to-3",
+}
+
+
+def _train(arguments: list[str]) -> None:
+    """Train one of the package's models. Loads accelerate and diffusers."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: unscene train MODEL [OPTIONS]\n")
+        print("\n".join(f"  {name:<10}{summary}" for name, summary in TRAININGS.items()))
+        raise SystemExit(0 if arguments else 2)
+    model, rest = arguments[0], arguments[1:] or ["--help"]
+    if model == "prior":
+        from unscene.training.prior import PriorTraining, train_prior
+
+        config = tyro.cli(PriorTraining, args=rest, prog="unscene train prior")
+        with Screen() as screen:
+            train_prior(config, screen)
+    elif model in TRAININGS:
+        from unscene.training.launch import launch
+        from unscene.training.novel_views import NovelViewTraining, train_invs, train_zero123
+
+        config = tyro.cli(NovelViewTraining, args=rest, prog=f"unscene train {model}")
+        if not launch(config.processes, ["train", *arguments]):
+            with Screen() as screen:
+                print((train_invs if model == "invs" else train_zero123)(config, screen))
+    else:
+        raise SceneError(f"train: expected one of {', '.join(TRAININGS)}, got '{model}'.")
 
 
 def run(command: str, arguments: list[str]) -> int:
     """Parse the arguments of a command and run it; returns the exit status."""
-    if command == "train":
-        _train_prior(arguments)
+    if command in ("train", "shards"):
+        (_train if command == "train" else _shards)(arguments)
         return 0
     functions = {
         "demo": _demo, "fit": _fit, "remove": _remove, "render": _render, "export": _export, "evaluate": _evaluate,
-        "customize": _customize, "priors": _priors, "doctor": _doctor,
+        "customize": _customize, "orbit": _orbit, "priors": _priors, "doctor": _doctor,
     }  # fmt: skip
     tyro.cli(functions[command], args=arguments, prog=f"unscene {command}", config=(tyro.conf.FlagCreatePairsOff,))
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
 import torch
 import trimesh
+from torch import Tensor
 
 from unscene.fields.field import RadianceField, render_pixels, render_view
 from unscene.files import atomic_write
@@ -19,20 +20,30 @@ from unscene.training.events import Event, ItemDone, StageStarted
 FRAMES_PER_SECOND = 24
 
 
-def write_video(path: Path, field: RadianceField, cameras: Cameras) -> Generator[Event, None, None]:
-    """Render each camera as a frame of an H.264 MP4."""
-    stage = "video"
-    yield StageStarted(stage)
-    even = (slice(0, cameras.height // 2 * 2), slice(0, cameras.width // 2 * 2))  # H.264 wants even sides
+@contextlib.contextmanager
+def video_writer(path: Path, *, frames_per_second: int = FRAMES_PER_SECOND) -> Iterator[Callable[[Tensor], None]]:
+    """Takes frames, H W 3 in [0, 1], one after the other; at the end they are an H.264 MP4."""
     with atomic_write(path) as temporary:
         writer = imageio.get_writer(
-            temporary, format="FFMPEG", fps=FRAMES_PER_SECOND, codec="libx264", quality=8, macro_block_size=1
+            temporary, format="FFMPEG", fps=frames_per_second, codec="libx264", quality=8, macro_block_size=1
         )  # pyright: ignore[reportArgumentType]
+
+        def append(frame: Tensor) -> None:
+            even = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 wants even sides
+            writer.append_data((even.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+
         with contextlib.closing(writer):
-            for frame in range(len(cameras)):
-                color = render_view(field, cameras, frame).color
-                writer.append_data((color.clamp(0, 1) * 255).round().to(torch.uint8).numpy()[even])
-                yield ItemDone(stage, frame + 1, len(cameras))
+            yield append
+
+
+def write_video(path: Path, field: RadianceField, cameras: Cameras) -> Generator[Event, None, None]:
+    """Render each camera as a frame of a video."""
+    stage = "video"
+    yield StageStarted(stage)
+    with video_writer(path) as append:
+        for frame in range(len(cameras)):
+            append(render_view(field, cameras, frame).color)
+            yield ItemDone(stage, frame + 1, len(cameras))
 
 
 def write_points(

@@ -99,3 +99,18 @@ def read_tensors(folder: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
     if absent:
         raise PriorError(f"{file}: expected tensor '{absent[0]}', but the file lacks it.")
     return load_file(str(file))
+
+
+def with_input_channels(unet: Any, kept: list[int | None]) -> Any:
+    """The U-Net, in place, with another first convolution: its input channels are old ones by index, None new and 0."""
+    old = unet.conv_in
+    new = nn.Conv2d(len(kept), old.out_channels, old.kernel_size, padding=old.padding).to(old.weight)
+    with torch.no_grad():
+        new.weight.zero_()
+        new.bias.copy_(old.bias)
+        for channel, index in enumerate(kept):
+            if index is not None:
+                new.weight[:, channel] = old.weight[:, index]
+    unet.conv_in = new
+    unet.register_to_config(in_channels=len(kept))
+    return unet

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.priors.diffusion_checkpoints import load_checkpoint
@@ -25,9 +25,11 @@ from unscene.priors.novel_view_checkpoints import (
     read_settings,
     read_tensors,
     read_unet_and_autoencoder,
+    with_input_channels,
     write_model,
 )
 from unscene.priors.novel_view_sampler import ignore, sample
+from unscene.priors.photo_token import PhotoToken, initial_photo_token, read_photo_token
 from unscene.priors.text_condition import text_condition
 
 KIND = "invs"
@@ -46,6 +48,9 @@ class ViewInpainter:
     name: str
     size: int
     """Side of the square views it was trained on, pixels."""
+    photo_token: PhotoToken | None = None
+    """What it is told of the photo as a whole and of the pose, beside the prompt, if anything (ours): views of which
+    the photo shows nothing can then have its colours."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -55,19 +60,22 @@ class ViewInpainter:
 
     @torch.no_grad()
     def complete(
-        self, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor, *, noise: Tensor, steps: int = 20,
-        watch: Callable[[], None] = ignore,
+        self, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor, source: Tensor, poses: Tensor, *,
+        noise: Tensor, steps: int = 20, watch: Callable[[], None] = ignore,
     ) -> Tensor:  # fmt: skip
         """Complete partial views.
 
         partial: N H W 3 in [0, 1], grey where something new may appear; soft_masks: N H W in [0, 1]; epipolar_masks:
-        N H W bool; noise: N C h w, the initial latents, of unit variance. Returns N H W 3 in [0, 1].
+        N H W bool; source: the photo, N H W 3 on white; poses: N 4, see `photo_token.pose_numbers`; noise: N C h w, the
+        initial latents, of unit variance. Returns N H W 3 in [0, 1].
         """
         pixels = partial.permute(0, 3, 1, 2)
         context = view_context(self.autoencoder, pixels, soft_masks[:, None], epipolar_masks[:, None].float())
 
+        states = context_states(self.prompt, self.photo_token, source.permute(0, 3, 1, 2), poses)
+
         def predict(latents: Tensor, time: Tensor) -> Tensor:
-            return predict_completion(self.unet, latents, time, context, self.prompt)
+            return predict_completion(self.unet, latents, time, context, states)
 
         latents = sample(predict, self.scheduler, noise.to(pixels), steps, watch)
         return decode(self.autoencoder, latents).permute(0, 2, 3, 1).clamp(0, 1)
@@ -80,9 +88,12 @@ class ViewInpainter:
 
     def save(self, folder: Path) -> Path:
         """Write the model for `load_view_inpainter`."""
-        settings = {"kind": KIND, "size": self.size}
-        networks = {"unet": self.unet, "vae": self.autoencoder}
-        return write_model(folder, settings, networks, {"prompt": self.prompt}, self.scheduler)
+        settings = {"kind": KIND, "size": self.size, "told_photo": self.photo_token is not None}
+        networks, tensors = {"unet": self.unet, "vae": self.autoencoder}, {"prompt": self.prompt}
+        if self.photo_token is not None:
+            networks["image_encoder"] = self.photo_token.image_encoder
+            tensors |= dict(self.photo_token.camera_projection.named_parameters())
+        return write_model(folder, settings, networks, tensors, self.scheduler)
 
 
 def load_view_inpainter(folder: Path) -> ViewInpainter:
@@ -90,7 +101,8 @@ def load_view_inpainter(folder: Path) -> ViewInpainter:
     settings = read_settings(folder, KIND)
     unet, autoencoder, scheduler = read_unet_and_autoencoder(folder)
     prompt = read_tensors(folder, ("prompt",))["prompt"].float()
-    return ViewInpainter(unet, autoencoder, scheduler, prompt, folder.name, settings["size"])
+    token = read_photo_token(folder) if settings["told_photo"] else None
+    return ViewInpainter(unet, autoencoder, scheduler, prompt, folder.name, settings["size"], token)
 
 
 def view_context(autoencoder: Any, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor) -> Tensor:
@@ -103,31 +115,28 @@ def view_context(autoencoder: Any, partial: Tensor, soft_masks: Tensor, epipolar
     return torch.cat([masks[0], encode(autoencoder, partial), masks[1]], 1)
 
 
-def predict_completion(unet: Any, latents: Tensor, times: Tensor, context: Tensor, prompt: Tensor) -> Tensor:
-    """The U-Net's output for noisy latents N C h w at `times` (N or scalar), with a context and the prompt's states."""
-    states = prompt.to(unet.dtype).expand(len(latents), -1, -1)
-    return unet(torch.cat([latents, context], 1).to(unet.dtype), times, states).sample.float()
+def context_states(prompt: Tensor, photo_token: PhotoToken | None, source: Tensor, poses: Tensor) -> Tensor:
+    """What the U-Net's cross-attention sees, N L D: the prompt's states (L D) and the photo's token, if there is one.
+
+    source: N 3 H W in [0, 1]; poses: N 4.
+    """
+    states = prompt.expand(len(source), -1, -1)
+    return states if photo_token is None else torch.cat([states, photo_token(source, poses).to(states)], 1)
 
 
-def initial_view_inpainter(source: str | Path, *, size: int) -> ViewInpainter:
-    """An inpainting checkpoint (see `load_checkpoint`; not SDXL) with a channel more, which it ignores at first."""
+def predict_completion(unet: Any, latents: Tensor, times: Tensor, context: Tensor, states: Tensor) -> Tensor:
+    """The U-Net's output for noisy latents N C h w at `times` (N or scalar), with a context and N L D states."""
+    return unet(torch.cat([latents, context], 1).to(unet.dtype), times, states.to(unet.dtype)).sample.float()
+
+
+def initial_view_inpainter(source: str | Path, *, size: int, seed: int, told_photo: bool) -> ViewInpainter:
+    """An inpainting checkpoint (see `load_checkpoint`; not SDXL) with a channel more, which it ignores at first.
+
+    told_photo: with an untrained `photo_token`, drawn from the seed.
+    """
     checkpoint = load_checkpoint(source, DiffusionConfig())
     pipeline = checkpoint.pipeline
     prompt = text_condition(pipeline, "", "", 1, (size, size), guided=False).states[0]
     unet = with_input_channels(pipeline.unet, [*range(9), None])
-    return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, checkpoint.name, size)
-
-
-def with_input_channels(unet: Any, kept: list[int | None]) -> Any:
-    """The U-Net, in place, with another first convolution: its input channels are old ones by index, None new and 0."""
-    old = unet.conv_in
-    new = nn.Conv2d(len(kept), old.out_channels, old.kernel_size, padding=old.padding).to(old.weight)
-    with torch.no_grad():
-        new.weight.zero_()
-        new.bias.copy_(old.bias)
-        for channel, index in enumerate(kept):
-            if index is not None:
-                new.weight[:, channel] = old.weight[:, index]
-    unet.conv_in = new
-    unet.register_to_config(in_channels=len(kept))
-    return unet
+    token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed) if told_photo else None
+    return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, checkpoint.name, size, token)

@@ -7,30 +7,41 @@ from torch import Tensor, nn
 
 from unscene.priors.latents import encode
 from unscene.priors.noise_levels import regression_target
-from unscene.priors.view_inpainter import ViewInpainter, predict_completion, view_context
-from unscene.priors.zero123 import Zero123, context_token, predict_view, source_latents
+from unscene.priors.view_inpainter import ViewInpainter, context_states, predict_completion, view_context
+from unscene.priors.zero123 import Zero123, predict_view, source_latents
 
 
 class CompletionObjective(nn.Module):
     """iNVS: complete the partial view. Inputs as `view_pairs.model_inputs` names them, floats."""
 
-    inputs = ("target", "partial", "soft_masks", "epipolar_masks", "noise", "times")
+    inputs = ("target", "source", "partial", "soft_masks", "epipolar_masks", "poses", "noise", "times")
 
     def __init__(self, model: ViewInpainter):
         super().__init__()
-        self.network = model.unet.requires_grad_(True).train()
+        parts = {"unet": model.unet} | ({"photo_token": model.photo_token} if model.photo_token else {})
+        self.network = nn.ModuleDict(parts).requires_grad_(True).train()
         self.autoencoder = model.autoencoder.requires_grad_(False).eval()
         self.scheduler = model.scheduler
         self.prompt = nn.Buffer(model.prompt, persistent=False)
 
     def forward(
-        self, target: Tensor, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor, noise: Tensor, times: Tensor
+        self,
+        target: Tensor,
+        source: Tensor,
+        partial: Tensor,
+        soft_masks: Tensor,
+        epipolar_masks: Tensor,
+        poses: Tensor,
+        noise: Tensor,
+        times: Tensor,
     ) -> dict[str, Tensor]:
         with torch.no_grad():
             context = view_context(self.autoencoder, partial, soft_masks, epipolar_masks)
             latents = encode(self.autoencoder, target)
+        token = dict(self.network.items()).get("photo_token")
+        states = context_states(self.prompt, token, source, poses)
         noisy = self.scheduler.add_noise(latents, noise, times)
-        predicted = predict_completion(self.network, noisy, times, context, self.prompt)
+        predicted = predict_completion(self.network["unet"], noisy, times, context, states)
         return {"loss": _mean_square(predicted, regression_target(self.scheduler, latents, noise, times))}
 
 
@@ -42,11 +53,7 @@ class Zero123Objective(nn.Module):
 
     def __init__(self, model: Zero123):
         super().__init__()
-        parts = {
-            "unet": model.unet,
-            "image_encoder": model.image_encoder,
-            "camera_projection": model.camera_projection,
-        }
+        parts = {"unet": model.unet, "photo_token": model.photo_token}
         self.network = nn.ModuleDict(parts).requires_grad_(True).train()
         self.autoencoder = model.autoencoder.requires_grad_(False).eval()
         self.scheduler = model.scheduler
@@ -59,7 +66,7 @@ class Zero123Objective(nn.Module):
         with torch.no_grad():
             latents = encode(self.autoencoder, target)
             known = source_latents(self.autoencoder, source) * told[..., None]
-        token = context_token(self.network["image_encoder"], self.network["camera_projection"], source, poses) * told
+        token = self.network["photo_token"](source, poses) * told
         noisy = self.scheduler.add_noise(latents, noise, times)
         predicted = predict_view(self.network["unet"], noisy, times, known, token)
         return {"loss": _mean_square(predicted, regression_target(self.scheduler, latents, noise, times))}

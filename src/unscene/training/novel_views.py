@@ -53,6 +53,9 @@ class NovelViewTraining:
     is decided within the first tenth of the sampler's steps."""
     noise_spread: float = 1.2
     """Spread of that draw; about 1.7 is nearly uniform."""
+    told_photo: bool = True
+    """Tell iNVS of the photo as a whole and the pose, as Zero-1-to-3 is told (ours), so that what no pixel of the photo
+    shows gets its colours; without it the model is the paper's."""
     untold: float = 0.1
     """Share of pairs that Zero-1-to-3 is told nothing about, so that it can be guided."""
     average_decay: float = 0.998
@@ -77,13 +80,16 @@ class NovelViewTraining:
 def train_invs(config: NovelViewTraining, watch: Watch = ignore) -> Path:
     """Train, or go on training, iNVS's view inpainter. Returns its folder, `out/model`."""
     folder = _model_folder(config.initial)
-    model = (
-        load_view_inpainter(folder) if folder else initial_view_inpainter(_inpainter(config.initial), size=config.size)
-    )
+    if folder:
+        model = load_view_inpainter(folder)
+    else:
+        start = _inpainter(config.initial)
+        model = initial_view_inpainter(start, size=config.size, seed=config.seed, told_photo=config.told_photo)
 
     def draw(batch: dict[str, Tensor]) -> list[Tensor]:
-        images, soft = batch["partial"].permute(0, 2, 3, 1), batch["soft_masks"][:, 0]
-        completed = model.complete(images, soft, batch["epipolar_masks"][:, 0] > 0, noise=batch["noise"])
+        partial, source = (batch[name].permute(0, 2, 3, 1) for name in ("partial", "source"))
+        soft, epipolar = batch["soft_masks"][:, 0], batch["epipolar_masks"][:, 0] > 0
+        completed = model.complete(partial, soft, epipolar, source, batch["poses"], noise=batch["noise"])
         masks = (batch["soft_masks"].expand(-1, 3, -1, -1), batch["epipolar_masks"].expand(-1, 3, -1, -1))
         return [batch["source"], batch["partial"], *masks, completed.permute(0, 3, 1, 2), batch["target"]]
 

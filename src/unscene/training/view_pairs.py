@@ -18,10 +18,12 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.splatting import BACKGROUND, partial_view
-from unscene.geometry.turntable import object_poses
+from unscene.geometry.turntable import object_poses, rotation_angle
 from unscene.priors.noise_levels import logit_normal_levels
-from unscene.priors.zero123 import pose_numbers
+from unscene.priors.photo_token import pose_numbers
 from unscene.training.object_shards import decode_view, read_cameras, stream_views
+
+COMMON_ANGLE = 60.0  # degrees
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,15 @@ def loaded(batches: PairBatches, workers: int) -> DataLoader:
 
 
 def draw_pair(sample: dict[str, bytes], rng: np.random.Generator) -> Pair:
-    """Two different views of an undecoded sample."""
-    source, target = rng.choice(len(read_cameras(sample)), 2, replace=False).tolist()
+    """Two different views of an undecoded sample, near ones more often: at 60 degrees 1 / e times as often as at none.
+
+    Of two opposite views the source shows nothing of the target; a model learns little by reusing pixels there.
+    """
+    cameras = read_cameras(sample)
+    source = int(rng.integers(len(cameras)))
+    angles = np.array([rotation_angle(cameras[[source]], cameras[[view]]) for view in range(len(cameras))])
+    weights = np.exp(-angles / COMMON_ANGLE) * (np.arange(len(cameras)) != source)
+    target = int(rng.choice(len(cameras), p=weights / weights.sum()))
     color, depth, source_camera = decode_view(sample, source)
     target_color, _, target_camera = decode_view(sample, target)
     return Pair(color, depth, source_camera, target_color, target_camera)

@@ -1,0 +1,65 @@
+"""The report of an orbit: the photo beside its novel views, what the photo showed of each, and the video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from unscene.evaluation.report import Comparison, Report, read_events, write_report
+from unscene.geometry.turntable import RelativePose
+from unscene.training.run import RunFolder, peak_memory_gb
+
+COMPARISONS, CONDITIONS = 6, 4
+
+
+def report_orbit(
+    folder: RunFolder,
+    photo: Tensor,
+    poses: list[RelativePose],
+    images: list[Tensor],
+    method: str,
+    model: str,
+    seed: int,
+) -> Path:
+    """Write ``report.html`` into the run folder; returns its path."""
+    log = read_events(folder.path / "events.jsonl")
+    video = folder.path / "orbit.mp4"
+    shown = range(0, len(images), max(1, len(images) // COMPARISONS))
+    views = [(_caption(pose), image) for pose, image in zip(poses, images, strict=True)]
+    report = Report(
+        title="Novel views of one photo",
+        summary={
+            "method": method,
+            "model": model,
+            "views": f"{len(images)} of {photo.shape[1]}x{photo.shape[0]}",
+            "seed": str(seed),
+            "time": f"{sum(seconds for _, seconds in log.timings):.0f} s",
+            "peak memory": f"{peak_memory_gb():.1f} GB",
+        },
+        comparisons=[Comparison(_caption(poses[i]), photo, images[i], "photo", "novel view") for i in shown],
+        gallery=[*_previews(folder.path), *views],
+        metrics={},
+        losses=log.losses,
+        timings=log.timings,
+        notes=log.notes,
+        video=video.read_bytes() if video.is_file() else None,
+    )
+    path = folder.path / "report.html"
+    write_report(path, report)
+    return path
+
+
+def _caption(pose: RelativePose) -> str:
+    distance = f", {pose.distance:g} times as far" if pose.distance != 1 else ""
+    return f"{pose.azimuth:+g}° around, {pose.elevation:+g}° up{distance}"
+
+
+def _previews(run: Path) -> list[tuple[str, Tensor]]:
+    """For some views: what the photo shows, how far it is trusted, where new things may be, and the view."""
+    files = sorted((run / "previews").glob("*.png"))
+    chosen = files[:: max(1, len(files) // CONDITIONS)][:CONDITIONS]
+    read = ((file.stem.replace("-", " "), cv2.imread(str(file))) for file in chosen)
+    return [(name, torch.from_numpy(pixels[..., ::-1].copy())) for name, pixels in read if pixels is not None]

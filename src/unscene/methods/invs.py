@@ -1,0 +1,66 @@
+"""iNVS (Kant et al., SIGGRAPH Asia 2023): novel views of one photo, by completing what its pixels show of them.
+
+The photo's pixels are splatted into the target view (`geometry/splatting.py`); a latent inpainter fills in what they
+leave open, told which pixels may be new (behind the visible surface) and how far each other is turned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.splatting import PartialView, partial_view
+from unscene.geometry.turntable import object_poses
+from unscene.methods.object_source import SourceView
+from unscene.priors.photo_token import pose_numbers
+from unscene.priors.view_inpainter import ViewInpainter
+
+
+@dataclass(frozen=True)
+class InvsConfig:
+    """Settings of iNVS."""
+
+    widest: float = 90.0
+    """Ray angle, degrees, from which on the photo's pixels are not reused."""
+    steps: int = 20
+    """Sampler steps."""
+    detail_angle: float = 60.0
+    """Ray angle, degrees, at which none of the photo's fine detail, which the autoencoder loses, is put back (ours);
+    0 puts none back, as in the paper."""
+
+
+@dataclass(frozen=True)
+class NovelView:
+    """image: H W 3 in [0, 1], on white; partial: what the photo showed of it, if the method asks."""
+
+    image: Tensor
+    partial: PartialView | None = None
+
+
+def invs_view(
+    source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor,
+    watch: Callable[[], None] = lambda: None,
+) -> NovelView:  # fmt: skip
+    """The object from a target camera of the photo's size. noise: C h w, the initial latent."""
+    seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest)
+    turns = [b - a for a, b in zip(object_poses(source.camera), object_poses(target), strict=True)]
+    completed = model.complete(
+        seen.image()[None], seen.soft_mask[None], seen.epipolar_mask[None], source.on_background[None],
+        pose_numbers(*turns), noise=noise[None], steps=config.steps, watch=watch,
+    )[0]  # fmt: skip
+    if config.detail_angle > 0:
+        completed = completed + trust(seen, config.detail_angle)[..., None] * model.lost_detail(seen.image()[None])[0]
+    return NovelView(completed.clamp(0, 1), seen)
+
+
+def trust(seen: PartialView, widest: float) -> Tensor:
+    """How far reused pixels speak for themselves, H W in [0, 1]: fully if seen squarely, not at all next to a hole or
+    from the ray angle `widest` on."""
+    straight = (1 - seen.ray_angle / widest).clamp(0, 1) * seen.covered
+    # a pixel beside something new is a mixture already
+    new = F.max_pool2d(seen.epipolar_mask.float()[None, None], 3, stride=1, padding=1)[0, 0]
+    return straight * (1 - new)

@@ -1,0 +1,94 @@
+"""The photo of an object with its depth, placed in the object's own space: centre at the origin, radius 1, z up."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.outliers import inliers
+from unscene.geometry.splatting import BACKGROUND, unproject
+from unscene.geometry.turntable import RelativePose, object_cameras, object_poses
+from unscene.methods.result import MethodError
+from unscene.objects.photo import ObjectPhoto
+from unscene.priors.depth import Estimate
+
+VISIBLE_RELIEF = 0.5  # of its width: how deep the visible half of something as deep as wide is
+EXTREMES = (0.02, 0.98)  # quantiles that stand for the least and the most: a stray pixel must not set the scale
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """color: S S 3 straight; alpha: S S; depth: S S z-depth in object radii, 0 off the object; camera: one."""
+
+    color: Tensor
+    alpha: Tensor
+    depth: Tensor
+    camera: Cameras
+
+    @property
+    def on_background(self) -> Tensor:
+        """The photo as models see it, S S 3."""
+        return self.color * self.alpha[..., None] + BACKGROUND * (1 - self.alpha[..., None])
+
+    def target(self, pose: RelativePose) -> Cameras:
+        """The camera of a novel view, with the photo's lens."""
+        azimuth, elevation, distance = object_poses(self.camera)
+        target = object_cameras(
+            azimuth + pose.azimuth, elevation + pose.elevation, distance * pose.distance, field_of_view=45,
+            size=self.camera.width,
+        )  # fmt: skip
+        return dataclasses.replace(target, focal=self.camera.focal)
+
+
+def place_object(photo: ObjectPhoto, estimate: Estimate, *, elevation: float, contamination: float) -> SourceView:
+    """Put a photo into object space.
+
+    The centre is where it would be if the object were as deep as wide, and its farthest visible point gets distance 1
+    from it. estimate: the photo's depth, in any unit, or disparity up to scale and offset, which is taken such that the
+    visible relief is half the object's width; elevation: degrees of the photo's camera above the horizon;
+    contamination: share of points that are outliers of the depth, see `inliers`. Raises MethodError.
+    """
+    size = len(photo.alpha)
+    on_object = photo.alpha > 0.5
+    depth = _as_depth(estimate, on_object, photo.focal)
+    depth = torch.where(on_object & depth.isfinite() & (depth > 0), depth, 0)
+    if int((depth > 0).sum()) < 16:
+        raise MethodError(f"depth from {estimate.name}: expected a depth for the object's pixels, got next to none.")
+    upright = object_cameras(torch.zeros(1), torch.tensor([elevation]), torch.ones(1), field_of_view=45, size=size)
+    camera = dataclasses.replace(
+        upright, focal=torch.full((1, 2), photo.focal), principal=torch.tensor([photo.principal]).float()
+    )
+    local = dataclasses.replace(camera, T_world_camera=torch.eye(3, 4)[None])
+    points = unproject(depth, local)
+    if contamination > 0:
+        kept = torch.zeros_like(on_object)
+        kept[depth > 0] = inliers(points[depth > 0], contamination=contamination)
+        depth = torch.where(kept, depth, 0)
+    seen = points[depth > 0]
+    low, high = torch.quantile(seen, torch.tensor(EXTREMES), dim=0)
+    depth_extent = torch.maximum(high[2] - low[2], high[0] - low[0])
+    centre = torch.stack([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2] + depth_extent / 2])
+    radius = torch.quantile((seen - centre).norm(dim=-1), EXTREMES[1])
+    rotation = camera.T_world_camera[0, :, :3]
+    pose = torch.cat([rotation, -(rotation @ centre / radius)[:, None]], 1)
+    camera = dataclasses.replace(camera, T_world_camera=pose[None])
+    return SourceView(photo.color, photo.alpha, depth / radius, camera)
+
+
+def _as_depth(estimate: Estimate, on_object: Tensor, focal: float) -> Tensor:
+    """Depth S S; of a disparity known up to scale and offset, with the nearest point at 1."""
+    values = estimate.values.float()
+    if not estimate.relative_disparity:
+        return values
+    low, high = torch.quantile(values[on_object], torch.tensor(EXTREMES)).tolist()
+    if high <= low:
+        raise MethodError(f"depth from {estimate.name}: expected it to vary over the object, got one value.")
+    columns = on_object.any(0).nonzero()[:, 0]
+    across = float(columns[-1] - columns[0] + 1) / focal  # width at depth 1
+    relief = VISIBLE_RELIEF * across / (1 - VISIBLE_RELIEF * across / 2)  # the width is that at the middle depth
+    far = 1 / (1 + relief)
+    return 1 / (far + (1 - far) * (values - low) / (high - low)).clamp(0.5 * far, 2.0)
