@@ -143,7 +143,7 @@ def _prepare_shap_e(photo: Path, options: OrbitOptions) -> Prepared:
     source = _on_background(read)
     guidance = PAPERS_GUIDANCE if options.guidance is None else options.guidance
     made = model.reconstruct(source, generator=torch.Generator().manual_seed(options.seed), guidance=guidance)
-    mesh = normalized(colored_mesh(made.vertices, made.faces, made.colors))
+    mesh = normalized(colored_mesh(made.vertices.numpy(), made.faces.numpy(), made.colors.numpy()))
     tracer = RayTracer(mesh, Lighting((0.0, 0.0, 1.0), ambient=1.0, specular=0.0))
 
     def seen(azimuth: float, pose: RelativePose, size: int) -> Tensor:

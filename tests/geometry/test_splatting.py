@@ -186,6 +186,14 @@ def test_the_sweep_reaches_everything_that_comes_into_sight():
     assert not view.epipolar_mask[:, :20].any()
 
 
+@pytest.mark.parametrize(("turn", "swept"), [(0.2, False), (2.0, True)])
+def test_hardly_any_parallax_hides_nothing(turn, swept):
+    """At 0.2 degrees even infinity moves by a third of a pixel only: nothing new can come into sight."""
+    source, target = cameras(0.0), cameras(turn)
+    _, depth = sphere_view(source)
+    assert epipolar_sweep(unproject(depth, source)[depth > 0], source, target).any() == swept
+
+
 def test_epipolar_directions_are_those_of_nudged_points():
     source, target = cameras(0.0, elevation=10.0), cameras(100.0, elevation=-5.0)
     _, depth = sphere_view(source)

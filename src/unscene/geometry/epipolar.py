@@ -1,7 +1,7 @@
 """Where, in a second view, things may hide behind the surface that a first view sees (iNVS, section 3.2)."""
 
 # Warp's kernel language is Python to the eye but not to a type checker:
-# pyright: reportIndexIssue=false, reportInvalidTypeForm=false
+# pyright: reportIndexIssue=false, reportInvalidTypeForm=false, reportOperatorIssue=false
 
 import torch
 import warp as wp
@@ -35,8 +35,8 @@ def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
 def epipolar_directions(points: Tensor, source: Cameras, target: Cameras) -> tuple[Tensor, Tensor]:
     """Where the target sees P points, and which way they move there when pushed away from the source, each P 2.
 
-    Directions have a largest component of 1, or are 0 where nothing moves (both cameras at one place) or where the
-    point is behind the target.
+    Directions have a largest component of 1, or are 0 where not even a point pushed to infinity moves by a pixel (both
+    cameras at about one place) or where the point is behind the target.
     """
     pose = target.T_world_camera[0].double()
     local = (points.double() - pose[:, 3]) @ pose[:, :3]
@@ -46,7 +46,8 @@ def epipolar_directions(points: Tensor, source: Cameras, target: Cameras) -> tup
     # d/ds of (local + s away), projected: numerators only, the positive factor 1 / depth^2 turns no direction
     velocity = (away[:, :2] * depth - local[:, :2] * away[:, 2:]) * target.focal[0].double()
     largest = velocity.abs().amax(-1, keepdim=True)
-    still = (largest < 1e-9 * away.norm(dim=-1, keepdim=True) * depth * target.focal[0, 0]) | (local[:, 2:] <= 1e-9)
+    # away at infinity is seen velocity / (depth * away's depth) pixels from the point, if it is in front at all
+    still = (largest < depth * away[:, 2:]) | (largest == 0) | (local[:, 2:] <= 1e-9)
     direction = torch.where(still, 0, velocity / largest.clamp_min(1e-30))
     return start.float().contiguous(), direction.float().contiguous()
 

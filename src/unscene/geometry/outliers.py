@@ -17,5 +17,5 @@ def inliers(points: Tensor, *, contamination: float) -> Tensor:
     """
     if len(points) <= NEIGHBOURS:
         return torch.ones(len(points), dtype=torch.bool)
-    factor = LocalOutlierFactor(n_neighbors=NEIGHBOURS, contamination=contamination)
+    factor = LocalOutlierFactor(n_neighbors=NEIGHBOURS, contamination=contamination)  # pyright: ignore[reportArgumentType]
     return torch.from_numpy(factor.fit_predict(points.detach().cpu().double().numpy()) == 1)

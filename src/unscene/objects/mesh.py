@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,41 @@ def normalized(mesh: TexturedMesh) -> TexturedMesh:
     # a hair less than 1, so that rounding to float32 keeps every vertex inside the unit ball
     scale = (1 - 1e-6) / max(np.linalg.norm(vertices[np.unique(mesh.faces)], axis=1).max(), 1e-12)
     return dataclasses.replace(mesh, vertices=(vertices * scale).astype(np.float32))
+
+
+def colored_mesh(vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> TexturedMesh:
+    """A mesh with a colour per vertex: vertices V 3, faces F 3, colors V 3 in [0, 1]."""
+    vertices, faces = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
+    plain = TexturedMesh(
+        vertices, faces, smooth_normals(vertices, faces), np.zeros((len(vertices), 2), np.float32),
+        np.zeros(len(faces), np.int32), (np.zeros((2, 2, 3), np.uint8),),
+    )  # fmt: skip
+    return with_corner_colors(plain, np.asarray(colors, np.float64)[faces])
+
+
+def with_corner_colors(mesh: TexturedMesh, colors: np.ndarray) -> TexturedMesh:
+    """The mesh with colours (F 3 3 in [0, 1]: face, corner, channel) as its texture.
+
+    Each face gets a block of 2 x 2 texels whose fourth completes a parallelogram, so that bilinear lookup interpolates
+    the corners' colours linearly, as long as that fourth is a colour too.
+    """
+    count = len(colors)
+    side = math.ceil(math.sqrt(count))
+    first, second, third = colors.transpose(1, 0, 2)
+    blocks = np.zeros((side * side, 2, 2, 3))
+    blocks[:count] = np.stack([first, second, third, second + third - first], 1).reshape(count, 2, 2, 3)
+    texture = blocks.reshape(side, side, 2, 2, 3).transpose(0, 2, 1, 3, 4).reshape(2 * side, 2 * side, 3)
+    row, column = np.divmod(np.arange(count), side)
+    corner = np.array([(0.5, 0.5), (1.5, 0.5), (0.5, 1.5)])
+    x, y = 2 * column[:, None] + corner[:, 0], 2 * row[:, None] + corner[:, 1]
+    return TexturedMesh(
+        vertices=mesh.vertices[mesh.faces].reshape(-1, 3),
+        faces=np.arange(3 * count, dtype=np.int32).reshape(-1, 3),
+        normals=mesh.normals[mesh.faces].reshape(-1, 3),
+        uv=np.stack([x / (2 * side), 1 - y / (2 * side)], -1).reshape(-1, 2).astype(np.float32),
+        face_texture=mesh.face_texture,
+        textures=(np.clip(np.round(texture * 255), 0, 255).astype(np.uint8),),
+    )
 
 
 def translation(x: float, y: float, z: float) -> np.ndarray:

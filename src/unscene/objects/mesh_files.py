@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -15,7 +14,7 @@ from trimesh.visual.color import ColorVisuals
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from unscene.objects.mesh import TexturedMesh, joined, smooth_normals, transformed, unit
+from unscene.objects.mesh import TexturedMesh, joined, smooth_normals, transformed, unit, with_corner_colors
 from unscene.objects.object_error import ObjectError
 
 SUFFIXES = (".glb", ".gltf", ".obj")
@@ -143,7 +142,7 @@ def _textured(geometry: trimesh.Trimesh, texture_size: int, *, linear_colors: bo
         face_colors = np.asarray(visual.face_colors)[:, None].repeat(3, 1)
         corners = np.asarray(visual.vertex_colors)[faces] if visual.kind == "vertex" else face_colors
         shares = corners[..., :3] / 255.0
-        return _colored(mesh, shares ** (1 / GAMMA) if linear_colors else shares)
+        return with_corner_colors(mesh, shares ** (1 / GAMMA) if linear_colors else shares)
     return mesh
 
 
@@ -166,28 +165,3 @@ def _reduced(image: np.ndarray, texture_size: int) -> np.ndarray:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
-
-
-def _colored(mesh: TexturedMesh, colors: np.ndarray) -> TexturedMesh:
-    """The mesh with colours (F 3 3 in [0, 1]: face, corner, channel) as its texture.
-
-    Each face gets a block of 2 x 2 texels whose fourth completes a parallelogram, so that bilinear lookup interpolates
-    the corners' colours linearly, as long as that fourth is a colour too.
-    """
-    count = len(colors)
-    side = math.ceil(math.sqrt(count))
-    first, second, third = colors.transpose(1, 0, 2)
-    blocks = np.zeros((side * side, 2, 2, 3))
-    blocks[:count] = np.stack([first, second, third, second + third - first], 1).reshape(count, 2, 2, 3)
-    texture = blocks.reshape(side, side, 2, 2, 3).transpose(0, 2, 1, 3, 4).reshape(2 * side, 2 * side, 3)
-    row, column = np.divmod(np.arange(count), side)
-    corner = np.array([(0.5, 0.5), (1.5, 0.5), (0.5, 1.5)])
-    x, y = 2 * column[:, None] + corner[:, 0], 2 * row[:, None] + corner[:, 1]
-    return TexturedMesh(
-        vertices=mesh.vertices[mesh.faces].reshape(-1, 3),
-        faces=np.arange(3 * count, dtype=np.int32).reshape(-1, 3),
-        normals=mesh.normals[mesh.faces].reshape(-1, 3),
-        uv=np.stack([x / (2 * side), 1 - y / (2 * side)], -1).reshape(-1, 2).astype(np.float32),
-        face_texture=mesh.face_texture,
-        textures=(_reduced(texture * 255, 2 * side),),
-    )

@@ -1,7 +1,7 @@
 """The folder a novel-view model travels in: diffusers' and transformers' parts side by side, safetensors only."""
 
 # diffusers annotates many arguments and results more narrowly than it behaves
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def with_input_channels(unet: Any, kept: list[int | None]) -> Any:
     new = nn.Conv2d(len(kept), old.out_channels, old.kernel_size, padding=old.padding).to(old.weight)
     with torch.no_grad():
         new.weight.zero_()
-        new.bias.copy_(old.bias)
+        new.bias.copy_(old.bias)  # pyright: ignore[reportOptionalMemberAccess]
         for channel, index in enumerate(kept):
             if index is not None:
                 new.weight[:, channel] = old.weight[:, index]

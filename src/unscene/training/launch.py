@@ -23,7 +23,7 @@ def launch(processes: int | None, arguments: list[str]) -> bool:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     environment = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))} | dict(os.environ)
     if not torch.cuda.is_available():
-        environment |= {"GLOO_SOCKET_IFNAME": _loopback()}  # nothing listens to the network
+        environment |= {"GLOO_SOCKET_IFNAME": _loopback()}  # what they learn from each other stays here
     status = subprocess.run([*command, "-m", "unscene", *arguments], env=environment, check=False).returncode
     if status:
         raise RunError(f"train: one of {count} processes ended with status {status}; its own message stands above.")

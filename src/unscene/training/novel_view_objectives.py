@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,7 @@ class CompletionObjective(nn.Module):
         with torch.no_grad():
             context = view_context(self.autoencoder, partial, soft_masks, epipolar_masks)
             latents = encode(self.autoencoder, target)
-        token = dict(self.network.items()).get("photo_token")
+        token: Any = dict(self.network.items()).get("photo_token")
         states = context_states(self.prompt, token, source, poses)
         noisy = self.scheduler.add_noise(latents, noise, times)
         predicted = predict_completion(self.network["unet"], noisy, times, context, states)

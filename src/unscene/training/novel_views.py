@@ -22,7 +22,8 @@ from unscene.priors.view_inpainter import ViewInpainter, initial_view_inpainter,
 from unscene.priors.zero123 import Zero123, initial_zero123, load_zero123
 from unscene.training.events import Watch, ignore
 from unscene.training.novel_view_objectives import CompletionObjective, Zero123Objective
-from unscene.training.prior_export import sheet
+from unscene.training.object_shards import ShardError
+from unscene.training.prior_export import sheet, write_model_card
 from unscene.training.training_loop import LoopConfig, accelerator_for, as_floats, train_network
 from unscene.training.view_pairs import NoiseDraw, PairBatches, loaded
 
@@ -131,9 +132,15 @@ def _train(
 
     def keep(step: int) -> None:
         write_png(config.out / "samples" / f"{stage}-{step:07d}.png", _sheet(objective.network, draw, shown))
-        model.save(config.out / "model")
+        folder, losses = model.save(config.out / "model"), config.out / "losses.jsonl"
+        write_model_card(folder, f"Novel-view model: {stage}", f"unscene train {stage}", asdict(config), losses)
 
     shown = next(iter(PairBatches(config.shards, noise, batch=SHEET_PAIRS, first=0, seed=config.seed + 1)))
+    side = shown["target"].shape[-1]
+    if side != model.size:
+        raise ShardError(
+            f"{config.shards}: expected views of {model.size} pixels, got {side}; set --size, or render others."
+        )
     shown = {name: as_floats(value, accelerator.device) for name, value in shown.items()}
     if accelerator.is_main_process:
         config.out.mkdir(parents=True, exist_ok=True)

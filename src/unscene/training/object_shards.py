@@ -4,6 +4,9 @@ A sample holds V views of one object on no background: `viewNN.png` (RGBA), `dep
 DEPTH_UNIT, 0 off the object) and `cameras.json`. Any two of them make a pair of source and target.
 """
 
+# webdataset finds its names at run time
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import io
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from unscene.files import atomic_write, write_json
 from unscene.geometry.cameras import Cameras
+from unscene.objects.object_error import ObjectError
 
 DEPTH_UNIT = 1 / 8192  # the deepest depth that fits is 8 object radii
 INDEX = "shards.json"
@@ -35,7 +39,7 @@ class ObjectSample:
     cameras: Cameras
 
 
-class ShardError(ValueError):
+class ShardError(ObjectError):
     """A folder of shards that cannot be used; the text says what was expected, what came and what to do."""
 
 
@@ -87,9 +91,8 @@ def stream_views(
             if skip >= counts[name]:
                 skip -= counts[name]
                 continue
-            stream = webdataset.DataPipeline(
-                webdataset.SimpleShardList([str(folder / name)]), webdataset.tarfile_to_samples()
-            )
+            path = str((folder / name).absolute())  # to webdataset a relative "pipe:..." is a command to run
+            stream = webdataset.DataPipeline(webdataset.SimpleShardList([path]), webdataset.tarfile_to_samples())
             for sample in stream:
                 if skip:
                     skip -= 1

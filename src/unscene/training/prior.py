@@ -223,7 +223,8 @@ def train_stage(run: Run, stage: Stage) -> bool:
 def write_model(run: Run) -> Path:
     """Export what there is so far, with its model card, to `model/` in the run folder."""
     folder = export_pipeline(run.parts, run.config.out / "model")
-    write_model_card(folder, asdict(run.config), run.config.out / "losses.jsonl")
+    title, losses = "Latent diffusion inpainting prior", run.config.out / "losses.jsonl"
+    write_model_card(folder, title, "unscene train prior", asdict(run.config), losses)
     return folder
 
 

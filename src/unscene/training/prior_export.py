@@ -69,10 +69,10 @@ def export_pipeline(parts: PipelineParts, folder: Path, *, dtype: torch.dtype = 
     return folder
 
 
-def write_model_card(folder: Path, settings: dict[str, object], losses: Path) -> None:
-    """Describe a trained pipeline in `folder/README.md`: every setting, and each stage's last losses and curve."""
+def write_model_card(folder: Path, title: str, command: str, settings: dict[str, object], losses: Path) -> None:
+    """Describe a trained model in `folder/README.md`: every setting, and each stage's last losses and curve."""
     stages = _logged_stages(losses)
-    lines = ["# Latent diffusion inpainting prior", "", "Trained by `unscene train prior`.", "", "## Losses", ""]
+    lines = [f"# {title}", "", f"Trained by `{command}`.", "", "## Losses", ""]
     for stage, entries in stages.items():
         tail = entries[-20:]
         means = {name: np.mean([entry[name] for entry in tail]) for name in tail[0] if name not in ("step", "seconds")}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from unscene.files import write_bytes
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.turntable import object_cameras
 from unscene.objects.mesh import TexturedMesh, normalized
@@ -61,12 +62,16 @@ def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
     # Warp and OpenCV do not survive a fork
     with ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(_render_shard, config, files, number, chunk) for number, chunk in enumerate(chunks)]
-        for done, job in enumerate(jobs, start=1):
-            name, written, notes = job.result()
-            counts[name] = written
-            for note in notes:
-                watch(Note(note))
-            watch(ItemDone(STAGE, min(done * config.per_shard, count), count))
+        try:
+            for done, job in enumerate(jobs, start=1):
+                name, written, notes = job.result()
+                counts[name] = written
+                for note in notes:
+                    watch(Note(note))
+                watch(ItemDone(STAGE, min(done * config.per_shard, count), count))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or it would render all the rest first
+            raise
     counts = {name: written for name, written in counts.items() if written}
     if not counts:
         raise ObjectError(f"{config.meshes}: expected at least one mesh that can be read, found none.")
@@ -121,5 +126,5 @@ def _render_shard(config: ObjectRendering, files: list[Path], number: int, chunk
             yield object_views(mesh, cameras, rng, samples=config.samples, key=f"object-{config.seed}-{index:07}")
 
     written = write_shard(path, samples())
-    tally.write_text(str(written))
+    write_bytes(tally, str(written).encode())
     return path.name, written, notes

@@ -86,7 +86,7 @@ def train_network(
         optimizer.step()
         average.update_parameters(network)
         if step % LOG_EVERY == 0 or step == config.steps:
-            means = {name: accelerator.reduce(value.detach(), "mean").item() for name, value in losses.items()}
+            means = {name: _mean_over_processes(value, accelerator) for name, value in losses.items()}
             if accelerator.is_main_process:
                 seconds = time.monotonic() - began
                 _log(folder, stage, step, seconds, means)
@@ -114,6 +114,11 @@ def as_floats(values: Tensor, device: torch.device | str) -> Tensor:
     return values.float() if values.dtype == torch.bool else values
 
 
+def _mean_over_processes(value: Tensor, accelerator: Accelerator) -> float:
+    mean: Any = accelerator.reduce(value.detach(), "mean")
+    return mean.item()
+
+
 def _log(folder: Path, stage: str, step: int, seconds: float, losses: dict[str, float]) -> None:
     """Append one JSON line: stage, step, seconds since this process began the stage, and every named term."""
     entry = {"stage": stage, "step": step, "seconds": round(seconds, 1)}
@@ -126,5 +131,5 @@ def _is_over(deadline: float, accelerator: Accelerator) -> bool:
     """Whether the main process's clock says so: all must stop at one step, or the rest would wait for ever."""
     if deadline == float("inf"):
         return False
-    over = torch.tensor(float(time.monotonic() >= deadline), device=accelerator.device)
-    return bool(broadcast(over, 0) > 0)
+    over: Any = broadcast(torch.tensor(float(time.monotonic() >= deadline), device=accelerator.device), 0)
+    return over.item() > 0

@@ -1,0 +1,139 @@
+"""iNVS's geometry around the model: placing a photo, seeing it from elsewhere, trusting its pixels."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tests.sphere_views import RADIUS, cameras, sphere_view
+
+from unscene.geometry.splatting import PartialView, unproject
+from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle
+from unscene.methods.invs import InvsConfig, invs_view, trust
+from unscene.methods.object_source import place_object
+from unscene.methods.result import MethodError
+from unscene.objects.photo import ObjectPhoto
+from unscene.priors.depth import Estimate
+
+SIZE = 64
+
+
+def photo_of_the_sphere(size: int = SIZE) -> tuple[ObjectPhoto, torch.Tensor]:
+    """The sphere from the front as `read_object_photo` gives it, and its true depth."""
+    camera = cameras(0.0, size=size)
+    color, depth = sphere_view(camera)
+    photo = ObjectPhoto(color, (depth > 0).float(), None, float(camera.focal[0, 0]), (size / 2, size / 2))
+    return photo, depth
+
+
+def placed(values: torch.Tensor, *, relative_disparity: bool = False, elevation: float = 0.0):
+    photo, _ = photo_of_the_sphere()
+    estimate = Estimate(values, relative_disparity, "a test")
+    return place_object(photo, estimate, elevation=elevation, contamination=0.0)
+
+
+@pytest.mark.parametrize("unit", [1.0, 250.0])
+def test_a_sphere_s_centre_comes_to_the_origin_whatever_the_unit_of_its_depth(unit: float) -> None:
+    _, depth = photo_of_the_sphere()
+    source = placed(depth * unit)
+    points = unproject(source.depth, source.camera)[source.depth > 0]
+    assert points.norm(dim=-1).max() == pytest.approx(1.0, abs=0.1)
+    # true centre: 3 in front of the camera, for a sphere of radius 0.8 that became about 1
+    assert source.camera.positions[0].norm() == pytest.approx(3 / RADIUS, rel=0.12)
+    assert points.norm(dim=-1).std() < 0.08  # all of the surface is about as far from the origin
+
+
+def test_disparity_up_to_scale_and_offset_makes_something_about_as_deep_as_wide() -> None:
+    _, depth = photo_of_the_sphere()
+    disparity = torch.where(depth > 0, 1 / depth.clamp_min(1e-3), 0)
+    source = placed(5 * disparity + 40, relative_disparity=True)
+    points = unproject(source.depth, source.camera)[source.depth > 0]
+    exact = placed(depth)
+    expected = unproject(exact.depth, exact.camera)[exact.depth > 0]
+    assert (points - expected).abs().mean() < 0.12
+
+
+def test_the_photo_s_elevation_is_that_of_its_camera() -> None:
+    _, depth = photo_of_the_sphere()
+    source = placed(depth, elevation=35.0)
+    _, elevation, _ = object_poses(source.camera)
+    assert elevation.item() == pytest.approx(35, abs=1)
+    same = source.target(RelativePose(0.0))
+    assert rotation_angle(source.camera, same) < 0.2
+    turned = source.target(RelativePose(90.0, -35.0, 2.0))
+    azimuth, elevation, distance = object_poses(turned)
+    assert (azimuth.item(), elevation.item()) == (pytest.approx(90, abs=1), pytest.approx(0, abs=1))
+    assert distance.item() == pytest.approx(2 * source.camera.positions[0].norm().item(), rel=1e-3)
+    assert torch.equal(turned.focal, source.camera.focal)
+
+
+def test_an_object_off_the_photo_s_centre_keeps_its_pinhole() -> None:
+    """The crop's principal point moves; every pixel must stay on its own ray."""
+    photo, depth = photo_of_the_sphere()
+    shifted = dataclasses.replace(photo, principal=(20.0, 40.0))
+    source = place_object(shifted, Estimate(depth, False, ""), elevation=0.0, contamination=0.0)
+    assert torch.equal(source.camera.principal, torch.tensor([[20.0, 40.0]]))
+    assert source.target(RelativePose(0.0)).principal.tolist() == [[SIZE / 2, SIZE / 2]]
+
+
+def test_depth_without_any_use_is_an_error() -> None:
+    for values in (torch.zeros(SIZE, SIZE), torch.full((SIZE, SIZE), float("nan"))):
+        with pytest.raises(MethodError, match="expected a depth for the object's pixels, got next to none"):
+            placed(values)
+    with pytest.raises(MethodError, match="expected it to vary over the object, got one value"):
+        placed(torch.ones(SIZE, SIZE), relative_disparity=True)
+
+
+class RecordingInpainter:
+    """Gives back the partial view, and remembers what it was shown."""
+
+    size = SIZE
+
+    def __init__(self):
+        self.shown = SimpleNamespace()
+
+    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps, watch):
+        self.shown = SimpleNamespace(**locals())
+        return partial
+
+    def lost_detail(self, images):
+        return torch.full_like(images, 0.1)
+
+
+def test_the_model_is_shown_partial_view_masks_photo_and_pose() -> None:
+    _, depth = photo_of_the_sphere()
+    source, model = placed(depth), RecordingInpainter()
+    noise = torch.zeros(4, 8, 8)
+    config = InvsConfig(detail_angle=0, steps=7)
+    view = invs_view(source, source.target(RelativePose(30.0, 10.0)), model, config, noise=noise)
+    shown = model.shown
+    assert torch.equal(shown.partial[0], view.partial.image()) and torch.equal(view.image, shown.partial[0])
+    assert torch.equal(shown.soft_masks[0], view.partial.soft_mask)
+    assert torch.equal(shown.epipolar_masks[0], view.partial.epipolar_mask)
+    assert torch.equal(shown.source[0], source.on_background) and shown.steps == 7
+    expected = torch.tensor([-10.0, 30.0, 30.0]).deg2rad()
+    numbers = torch.stack([expected[0], expected[1].sin(), expected[2].cos(), torch.tensor(0.0)])
+    torch.testing.assert_close(shown.poses[0], numbers, atol=2e-3, rtol=0)
+
+
+def test_detail_comes_back_where_the_photo_speaks_for_itself() -> None:
+    _, depth = photo_of_the_sphere()
+    source, model = placed(depth), RecordingInpainter()
+    target = source.target(RelativePose(20.0))
+    without = invs_view(source, target, model, InvsConfig(detail_angle=0), noise=torch.zeros(4, 8, 8))
+    view = invs_view(source, target, model, InvsConfig(detail_angle=60), noise=torch.zeros(4, 8, 8))
+    difference = (view.image - without.image)[..., 0]
+    assert not difference[~view.partial.covered].any()
+    assert difference[view.partial.covered].max() > 0.03
+
+
+def test_trust_falls_with_the_angle_and_ends_at_holes() -> None:
+    angle = torch.linspace(0, 90, 9)[None].expand(9, 9)
+    swept = torch.zeros(9, 9, dtype=torch.bool)
+    swept[4, 4] = True
+    coverage = torch.ones(9, 9)
+    coverage[4, 4] = 0
+    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, swept)
+    trusted = trust(seen, 60.0)
+    assert trusted[0, 0] == 1 and (trusted[0].diff() <= 0).all() and not trusted[:, 6:].any()
+    assert not trusted[3:6, 3:6].any() and trusted[3, 2] > 0

@@ -1,0 +1,174 @@
+"""One photo in, novel views out, with a tiny model."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.priors.tiny_checkpoints import tiny_checkpoint
+from tests.sphere_views import cameras, sphere_view
+from unscene.cli import main
+from unscene.geometry.turntable import RelativePose
+from unscene.methods.result import MethodError
+from unscene.orbit import grid, orbit, read_pose
+from unscene.orbit_methods import OrbitOptions
+from unscene.priors.prior_error import PriorError
+from unscene.priors.view_inpainter import initial_view_inpainter
+from unscene.priors.zero123 import initial_zero123
+from unscene.training.events import ItemDone, Note
+from unscene.training.run import RunError
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo with depth, and tiny models."""
+    folder = tmp_path_factory.mktemp("orbit")
+    color, depth = sphere_view(cameras(0.0, size=96))
+    pixels = torch.cat([color, (depth > 0).float()[..., None]], -1)
+    Image.fromarray((pixels * 255).round().byte().numpy(), "RGBA").save(folder / "ball.png")
+    cv2.imwrite(str(folder / "ball.depth.png"), (depth * 8192).round().numpy().astype(np.uint16))
+    Image.open(folder / "ball.png").save(folder / "alone.png")
+    checkpoint = tiny_checkpoint("sd-1.5", folder / "sd")
+    initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=True).save(folder / "invs")
+    initial_zero123(checkpoint, size=SIZE, seed=0).save(folder / "zero123")
+    return folder
+
+
+def options(folder: Path, **changes) -> OrbitOptions:
+    return OrbitOptions(**{"weights": str(folder / "invs"), "frames": 4, "field_of_view": 45.0} | changes)
+
+
+def test_a_turn_leaves_views_grid_video_and_report(folder: Path, tmp_path: Path) -> None:
+    events = []
+    made = orbit(folder / "ball.png", tmp_path / "run", options(folder), watch=events.append)
+    assert [pose.azimuth for pose in made.poses] == [0, 90, 180, 270]
+    assert all(image.shape == (SIZE, SIZE, 3) and image.isfinite().all() for image in made.images)
+    names = {path.relative_to(made.folder).parts[0] for path in made.folder.rglob("*") if path.is_file()}
+    assert names == {
+        "config.json", "events.jsonl", "grid.png", "metrics.json", "orbit.mp4", "photo.png", "previews", "report.html",
+        "views",
+    }  # fmt: skip
+    assert len(list((made.folder / "views").glob("*.png"))) == 4 == len(list((made.folder / "previews").glob("*.png")))
+    capture = cv2.VideoCapture(str(made.folder / "orbit.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    assert [event.done for event in events if isinstance(event, ItemDone)] == [1, 2, 3, 4]
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert "cut out by its alpha channel" in notes and "depth: ball.depth.png" in notes
+    config = json.loads((made.folder / "config.json").read_text())
+    assert config["model"] == "invs" and config["options"]["seed"] == 0
+    page = (made.folder / "report.html").read_text()
+    assert "+90° around" in page and "cut out by its alpha channel" in page
+
+
+def test_a_resumed_turn_keeps_the_views_it_has_and_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
+    whole = orbit(folder / "ball.png", tmp_path / "whole", options(folder))
+
+    class Killed(Exception):
+        pass
+
+    def kill(event) -> None:
+        if isinstance(event, ItemDone) and event.done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        orbit(folder / "ball.png", tmp_path / "run", options(folder), watch=kill)
+    first = sorted((tmp_path / "run" / "views").glob("*.png"))
+    stamps = [path.stat().st_mtime_ns for path in first]
+    assert len(first) == 2
+    with pytest.raises(RunError, match="--resume"):
+        orbit(folder / "ball.png", tmp_path / "run", options(folder))
+    resumed = orbit(folder / "ball.png", tmp_path / "run", options(folder), resume=True)
+    assert [path.stat().st_mtime_ns for path in first] == stamps
+    assert all(torch.equal(a, b) for a, b in zip(whole.images, resumed.images, strict=True))
+
+
+def test_single_poses_and_their_names(folder: Path, tmp_path: Path) -> None:
+    made = orbit(folder / "ball.png", tmp_path / "run", options(folder, pose=("30,10,1", "-45,0,1.5")))
+    assert made.poses == [RelativePose(30, 10, 1), RelativePose(-45, 0, 1.5)]
+    assert sorted(path.name for path in (made.folder / "views").iterdir()) == [
+        "+0030.00+010.00.png",
+        "-0045.00+000.00x1.50.png",
+    ]
+    assert not (made.folder / "orbit.mp4").exists() and (made.folder / "grid.png").is_file()
+
+
+def test_the_photo_s_own_pose_shows_all_of_the_photo_and_nothing_new(folder: Path, tmp_path: Path) -> None:
+    made = orbit(folder / "ball.png", tmp_path / "run", options(folder, pose=("0,0,1",)))
+    preview = next((made.folder / "previews").glob("*.png"))
+    shown = torch.from_numpy(cv2.imread(str(preview))[..., ::-1].copy()).float() / 255
+    partial, soft, epipolar = (shown[:, start : start + SIZE] for start in (0, SIZE, 2 * SIZE))
+    # the sphere's rim is a matter of half a pixel, as the photo was shrunk
+    inside = (made.photo - partial).abs().amax(-1)[8:-8, 8:-8]
+    assert inside.mean() < 0.05 and soft[8:-8, 8:-8].mean() < 0.05 and epipolar.mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("30,10", None),
+        ("30", None),
+        ("left", "expected AZIMUTH,ELEVATION,DISTANCE such as 30,10,1, got 'left'"),
+        ("1,2,3,4", "expected AZIMUTH,ELEVATION,DISTANCE"),
+        ("nan,0,1", "expected finite numbers, got 'nan,0,1'"),
+        ("0,80,1", "-90 to 90 degrees; the photo's 15 and 80 make 95"),
+        ("0,0,0.1", "expected a distance of 0.5 to 4 times the photo's, got 0.1"),
+        ("0,0,-1", "expected a distance"),
+        ("0,0,inf", "expected finite numbers"),
+    ],
+)
+def test_absurd_poses_are_refused_in_words(text: str, message: str | None) -> None:
+    if message is None:
+        assert read_pose(text, 15).azimuth == 30
+    else:
+        with pytest.raises(MethodError, match=message):
+            read_pose(text, 15)
+
+
+def test_a_photo_without_depth_says_how_to_get_one(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(PriorError, match=r"hf download Intel/zoedepth.*--depth.*--method zero123"):
+        orbit(folder / "alone.png", tmp_path / "run", options(folder))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_depth_image_may_lie_anywhere(folder: Path, tmp_path: Path) -> None:
+    elsewhere = options(folder, depth=str(folder / "ball.depth.png"), frames=1)
+    beside = orbit(folder / "ball.png", tmp_path / "a", options(folder, frames=1))
+    given = orbit(folder / "alone.png", tmp_path / "b", elsewhere)
+    assert torch.equal(beside.images[0], given.images[0])
+
+
+def test_zero_1_to_3_needs_no_depth(folder: Path, tmp_path: Path) -> None:
+    zero123 = options(folder, method="zero123", weights=str(folder / "zero123"), frames=2, guidance=1.0)
+    made = orbit(folder / "alone.png", tmp_path / "run", zero123)
+    assert len(made.images) == 2 and not torch.equal(made.images[0], made.images[1])
+    assert not (made.folder / "previews").exists()
+
+
+def test_a_model_of_the_other_kind_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match="expected a model of kind invs, got zero123"):
+        orbit(folder / "ball.png", tmp_path / "run", options(folder, weights=str(folder / "zero123")))
+
+
+def test_the_command_line_explains_a_photo_that_cannot_be_used(folder: Path, tmp_path: Path, capsys) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
+    for photo, words in ((tmp_path / "noise.png", "--box"), (tmp_path / "nothing.png", "nothing.png")):
+        status = main(["orbit", str(photo), "--out", str(tmp_path / "run"), "--weights", str(folder / "invs")])
+        text = capsys.readouterr().err
+        assert status == 1 and words in text and "Traceback" not in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_grid_is_full_and_in_order() -> None:
+    images = [torch.full((4, 4, 3), index / 10) for index in range(5)]
+    picture = grid(images)
+    assert picture.shape == (8, 12, 3)
+    assert picture[0, ::4, 0].tolist() == pytest.approx([0.0, 0.1, 0.2]) and picture[5, 9, 0] == 1

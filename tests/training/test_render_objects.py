@@ -1,0 +1,165 @@
+"""Rendering objects into shards: resumable, the same for the same seed, patient with meshes that cannot be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import trimesh
+
+from unscene.geometry.turntable import object_poses
+from unscene.objects.object_error import ObjectError
+from unscene.training import render_objects as module
+from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
+from unscene.training.object_shards import decode_view, read_cameras, read_index, stream_views
+from unscene.training.render_objects import ObjectRendering, render_objects
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process takes longer than rendering objects as small as these."""
+    monkeypatch.setattr(module, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
+
+
+def tiny(out: Path, **changes) -> ObjectRendering:
+    return dataclasses.replace(ObjectRendering(out, objects=2, views=3, size=24, per_shard=1, workers=1), **changes)
+
+
+def samples(folder: Path) -> dict[str, dict[str, bytes]]:
+    """An epoch of undecoded samples by key."""
+    count = sum(read_index(folder).values())
+    read = [sample for _, sample in itertools.islice(stream_views(folder, seed=0, skip=0), count)]
+    return {str(sample.pop("__key__")): sample for sample in read}
+
+
+def contents(sample: dict[str, bytes]) -> dict[str, bytes]:
+    """Without what webdataset adds."""
+    return {name: value for name, value in sample.items() if not name.startswith("__")}
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.tar")}
+
+
+def test_objects_become_shards_that_stream(tmp_path: Path) -> None:
+    """With the real worker process."""
+    events: list[Event] = []
+    assert render_objects(tiny(tmp_path), events.append) == tmp_path
+    assert read_index(tmp_path) == {"objects-0-00000.tar": 1, "objects-0-00001.tar": 1}
+    read = samples(tmp_path)
+    assert sorted(read) == ["object-0-0000000", "object-0-0000001"]
+    for sample in read.values():
+        cameras = read_cameras(sample)
+        azimuth, elevation, distance = object_poses(cameras)
+        assert len(cameras) == 3 and len(set(azimuth.tolist())) == 3
+        assert ((elevation > -10.01) & (elevation < 50.01)).all() and ((distance > 2.69) & (distance < 3.31)).all()
+        for view in range(3):
+            color, depth, _ = decode_view(sample, view)
+            assert color.shape == (24, 24, 4) and 0.02 < (depth > 0).float().mean() < 0.9
+            opaque = color[..., 3] == 255
+            assert (depth[opaque] > 0).all() and color[..., :3][opaque].float().std() > 1
+            inside = depth[depth > 0]
+            assert inside.min() > distance[view] - 1.01 and inside.max() < distance[view] + 1.01
+    assert not list(tmp_path.glob(".*"))
+    assert isinstance(events[0], StageStarted) and isinstance(events[-1], StageDone)
+    assert [(event.done, event.total) for event in events if isinstance(event, ItemDone)] == [(1, 2), (2, 2)]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_second_call_renders_only_what_is_missing(tmp_path: Path) -> None:
+    render_objects(tiny(tmp_path))
+    before, index, first = stamps(tmp_path), read_index(tmp_path), samples(tmp_path)
+    render_objects(tiny(tmp_path))
+    assert stamps(tmp_path) == before and len(before) == 2
+    (tmp_path / "objects-0-00001.tar").unlink()
+    render_objects(tiny(tmp_path))
+    after = stamps(tmp_path)
+    assert after["objects-0-00000.tar"] == before["objects-0-00000.tar"]
+    assert after["objects-0-00001.tar"] > before["objects-0-00001.tar"]
+    assert read_index(tmp_path) == index
+    again = samples(tmp_path)
+    assert all(contents(again[key]) == contents(first[key]) for key in first)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_shard_whose_writing_was_not_tallied_is_rendered_again(tmp_path: Path) -> None:
+    render_objects(tiny(tmp_path, objects=1))
+    (before,) = stamps(tmp_path).values()
+    (tmp_path / "objects-0-00000.count").unlink()
+    render_objects(tiny(tmp_path, objects=1))
+    (after,) = stamps(tmp_path).values()
+    assert after > before and read_index(tmp_path) == {"objects-0-00000.tar": 1}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_seed_alone_decides(tmp_path: Path) -> None:
+    first, again, other, together = (
+        samples(render_objects(tiny(tmp_path / name, **changes)))
+        for name, changes in (("a", {}), ("b", {}), ("c", {"seed": 1}), ("d", {"per_shard": 2}))
+    )
+    assert first.keys() == again.keys() == together.keys()
+    for key, sample in first.items():
+        assert contents(sample) == contents(again[key]) == contents(together[key])  # however they are dealt out
+    files = {key.replace("object-1", "object-0"): sample for key, sample in other.items()}
+    for key, sample in first.items():
+        assert len(contents(sample)) == 7
+        assert all(value != files[key][name] for name, value in contents(sample).items())
+    one, two = first.values()
+    assert all(value != two[name] for name, value in contents(one).items())
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_mesh_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
+    meshes = tmp_path / "meshes"
+    meshes.mkdir()
+    trimesh.creation.box((1, 2, 1)).export(meshes / "b-box.glb")
+    (meshes / "a-broken.glb").write_bytes(b"glTF and nothing more")
+    events: list[Event] = []
+    out = render_objects(tiny(tmp_path / "shards", meshes=meshes, per_shard=2, objects=5), events.append)
+    (note,) = [event.text for event in events if isinstance(event, Note)]
+    assert note.startswith("left out: ") and "a-broken.glb" in note
+    assert read_index(out) == {"objects-0-00000.tar": 1}
+    (key,) = samples(out)
+    assert key == "object-0-0000001"
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_shard_of_nothing_but_broken_meshes_is_not_listed(tmp_path: Path) -> None:
+    meshes = tmp_path / "meshes"
+    meshes.mkdir()
+    trimesh.creation.box((1, 2, 1)).export(meshes / "b-box.glb")
+    (meshes / "a-broken.glb").write_bytes(b"glTF and nothing more")
+    out = render_objects(tiny(tmp_path / "shards", meshes=meshes))
+    assert read_index(out) == {"objects-0-00001.tar": 1}
+    assert list(samples(out)) == ["object-0-0000001"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_no_mesh_that_can_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.obj").write_text("f 1 2 3\n")
+    with pytest.raises(ObjectError, match="expected at least one mesh that can be read, found none"):
+        render_objects(tiny(tmp_path / "shards", meshes=tmp_path))
+    assert not (tmp_path / "shards" / "shards.json").exists()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_error_is_told_before_the_rest_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def render(config: ObjectRendering, files: list[Path], number: int, chunk: range) -> tuple[str, int, list[str]]:
+        started.append(number)
+        if number == 0:
+            raise OSError("no space left")
+        time.sleep(0.05)
+        return str(number), 1, []
+
+    monkeypatch.setattr(module, "_render_shard", render)
+    with pytest.raises(OSError, match="no space left"):
+        render_objects(tiny(tmp_path, objects=60))
+    assert len(started) < 30
