@@ -228,6 +228,39 @@ def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture) 
     )
 
 
+def test_train_without_a_model_lists_the_models(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train"])
+    assert stopped.value.code == 2
+    text = capsys.readouterr().out
+    assert "usage: unscene train MODEL" in text
+    assert [line.split()[0] for line in text.splitlines()[2:]] == ["prior", "invs", "zero123"]
+
+
+def test_train_names_the_known_models(capsys: pytest.CaptureFixture) -> None:
+    assert failure(["train", "shap-e"], capsys) == "train: expected one of prior, invs, zero123, got 'shap-e'."
+
+
+@pytest.mark.parametrize("arguments", [["train", "invs"], ["train", "zero123"], ["shards"]])
+def test_training_and_its_data_without_options_show_the_help(
+    arguments: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert f"usage: unscene {' '.join(arguments)}" in text and "--out" in text
+
+
+def test_shards_of_a_folder_without_meshes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["shards", "--out", str(tmp_path / "shards"), "--meshes", str(tmp_path)]
+    assert failure(arguments, capsys, tmp_path) == (
+        "Expected a folder with .glb, .gltf, .obj files at HERE, found none there or below; check the path, or unpack "
+        "the archive of meshes into it."
+    )
+    assert not (tmp_path / "shards").exists()
+
+
 def test_a_scene_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     arguments = ["remove", str(tmp_path / "statue"), "--out", str(tmp_path / "run")]
     assert failure(arguments, capsys, tmp_path) == (

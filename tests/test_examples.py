@@ -42,6 +42,11 @@ def test_bring_your_own_masks(capture: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "dataset" / "transforms.json").is_file()
 
 
+def test_see_an_object_from_the_side(tmp_path: Path) -> None:
+    example("04_see_an_object_from_the_side.py")("example", str(tmp_path / "run"))
+    assert len(list((tmp_path / "run" / "views").glob("*.png"))) == 2
+
+
 def test_every_example_is_tested() -> None:
     source = Path(__file__).read_text()
     assert all(f'example("{file.name}")' in source for file in EXAMPLES.glob("*.py"))

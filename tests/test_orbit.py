@@ -16,6 +16,7 @@ from unscene.geometry.turntable import RelativePose
 from unscene.methods.result import MethodError
 from unscene.orbit import grid, orbit, read_pose
 from unscene.orbit_methods import OrbitOptions
+from unscene.priors.depth import Estimate
 from unscene.priors.prior_error import PriorError
 from unscene.priors.view_inpainter import initial_view_inpainter
 from unscene.priors.zero123 import initial_zero123
@@ -136,6 +137,31 @@ def test_a_photo_without_depth_says_how_to_get_one(folder: Path, tmp_path: Path,
     with pytest.raises(PriorError, match=r"hf download Intel/zoedepth.*--depth.*--method zero123"):
         orbit(folder / "alone.png", tmp_path / "run", options(folder))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_s_depth_takes_the_image_s_place(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """Of a network in disparity up to scale and offset: the notes say what was assumed."""
+    true_depth = torch.from_numpy(cv2.imread(str(folder / "ball.depth.png"), cv2.IMREAD_UNCHANGED).astype(np.float32))
+
+    class Network:
+        def estimate(self, image: torch.Tensor) -> Estimate:
+            assert image.shape == (SIZE, SIZE, 3) and image[0, 0].tolist() == [1, 1, 1]
+            scaled = torch.nn.functional.interpolate(true_depth[None, None] / 8192, image.shape[:2], mode="nearest")[
+                0, 0
+            ]
+            return Estimate(torch.where(scaled > 0, 3 / scaled.clamp_min(0.1) + 1, 0), True, "some network")
+
+    monkeypatch.setattr("unscene.priors.depth_network.DepthNetwork.load", lambda source, device: Network())
+    events = []
+    orbit(
+        folder / "alone.png",
+        tmp_path / "run",
+        options(folder, depth="depth-anything-v2", frames=2),
+        watch=events.append,
+    )
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert "depth: some network" in notes
+    assert "depth is known up to scale and offset: the object is taken to be as deep as wide" in notes
 
 
 def test_a_depth_image_may_lie_anywhere(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Unscene: take objects out of 3D scenes."""
+"""Unscene: take objects out of 3D scenes, and see the object of one photo from all around."""
 
 import ctypes
 import importlib
@@ -23,6 +23,8 @@ _EXPORTS = {
     "fit": "unscene.pipeline",
     "remove": "unscene.pipeline",
     "open_run": "unscene.results",
+    "orbit": "unscene.orbit",
+    "OrbitOptions": "unscene.orbit_methods",
     "FitConfig": "unscene.training.fit",
     "FitOptions": "unscene.pipeline",
     "RemoveOptions": "unscene.pipeline",

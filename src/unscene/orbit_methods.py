@@ -34,8 +34,8 @@ class OrbitOptions:
     method: Literal["invs", "zero123", "shap-e"] = "invs"
     """The paper to follow."""
     weights: str | None = None
-    """The method's model: a folder of `unscene train`, or one of the hub; by default the bundled one (invs) or the
-    published ones (zero123, shap-e)."""
+    """The method's model: a folder of `unscene train`, or, but for invs, one of the hub; by default the bundled one
+    (invs) or the published ones (zero123, shap-e)."""
     depth: str | None = None
     """For invs. A greyscale image of the photo's depth, zoedepth, depth-anything-v2, or a network's folder; by default
     NAME.depth.png beside the photo, else a depth network that this machine has."""
@@ -59,6 +59,8 @@ class OrbitOptions:
     """Views of the turn."""
     guidance: float | None = None
     """Classifier-free guidance of zero123 and shap-e; by default each paper's, 3."""
+    device: str = "cpu"
+    """Where the model runs: cpu, cuda, mps."""
     seed: int = 0
     """Of all random numbers."""
     invs: InvsConfig = field(default_factory=InvsConfig)
@@ -92,13 +94,16 @@ def prepare(photo: Path, options: OrbitOptions) -> Prepared:
 def _prepare_invs(photo: Path, options: OrbitOptions) -> Prepared:
     from unscene.priors.view_inpainter import BUNDLED, load_view_inpainter  # loads diffusers: seconds
 
-    model = load_view_inpainter(Path(options.weights) if options.weights else BUNDLED)
+    model = load_view_inpainter(Path(options.weights) if options.weights else BUNDLED).to(options.device)
     file = _depth_image(photo, options.depth)
     read = _read_photo(photo, options, model.size, file)
     if read.depth is not None and file is not None:
         estimate, contamination = Estimate(read.depth, False, file.name), 0.0
     else:
-        estimate, contamination = _network_depth(_on_background(read), options.depth), NETWORK_CONTAMINATION
+        estimate, contamination = (
+            _network_depth(_on_background(read), options.depth, options.device),
+            NETWORK_CONTAMINATION,
+        )
     if options.contamination is not None:
         contamination = options.contamination
     source = place_object(read, estimate, elevation=options.elevation, contamination=contamination)
@@ -116,14 +121,16 @@ def _prepare_zero123(photo: Path, options: OrbitOptions) -> Prepared:
     from unscene.priors.photo_token import pose_numbers
     from unscene.priors.zero123 import load_zero123  # loads diffusers: seconds
 
-    model = load_zero123(options.weights or "zero123")
+    model = load_zero123(options.weights or "zero123").to(options.device)
     read = _read_photo(photo, options, model.size, None)
     source = _on_background(read)
     noise = torch.randn(model.latent_shape, generator=torch.Generator().manual_seed(options.seed))
     guidance = PAPERS_GUIDANCE if options.guidance is None else options.guidance
 
     def view(pose: RelativePose) -> NovelView:
-        numbers = [torch.tensor([n]) for n in (pose.azimuth, pose.elevation, DISTANCE * (pose.distance - 1))]
+        numbers = [
+            torch.tensor([n]) for n in (pose.azimuth, pose.elevation, model.camera_distance * (pose.distance - 1))
+        ]
         generated = model.generate(
             source[None], pose_numbers(*numbers), noise=noise[None], steps=options.invs.steps, guidance=guidance
         )
@@ -138,7 +145,7 @@ def _prepare_shap_e(photo: Path, options: OrbitOptions) -> Prepared:
     from unscene.objects.ray_tracer import Lighting, RayTracer
     from unscene.priors.shap_e import SIZE, load_shap_e  # loads diffusers: seconds
 
-    model = load_shap_e(options.weights or "openai/shap-e-img2img")
+    model = load_shap_e(options.weights or "openai/shap-e-img2img", device=options.device)
     read = _read_photo(photo, options, SIZE, None)
     source = _on_background(read)
     guidance = PAPERS_GUIDANCE if options.guidance is None else options.guidance
@@ -186,18 +193,18 @@ def _depth_image(photo: Path, asked: str | None) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def _network_depth(image: Tensor, asked: str | None) -> Estimate:
+def _network_depth(image: Tensor, asked: str | None, device: str) -> Estimate:
     """What a depth network makes of the photo. Nothing is downloaded unless asked for. Raises PriorError."""
     from unscene.priors.depth_network import NETWORKS, DepthNetwork, locate_depth_network  # loads transformers: seconds
 
     if asked is not None:
-        return DepthNetwork.load(asked).estimate(image)
+        return DepthNetwork.load(asked, device=device).estimate(image)
     for network in NETWORK_ORDER:
         try:
             folder, _ = locate_depth_network(network, offline=True)
         except PriorError:
             continue
-        return dataclasses.replace(DepthNetwork.load(str(folder)).estimate(image), name=network)
+        return dataclasses.replace(DepthNetwork.load(str(folder), device=device).estimate(image), name=network)
     raise PriorError(
         "depth: iNVS needs the photo's depth, and this machine has neither an image of it beside the photo "
         "(NAME.depth.png) nor a depth network. Three ways forward: fetch a network once, with `hf download "

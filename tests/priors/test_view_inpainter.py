@@ -58,12 +58,13 @@ def test_the_epipolar_channel_changes_nothing_at_first(checkpoint: Path) -> None
     theirs = original(torch.cat([latents, context[:, :5]], 1), time, states).sample
     torch.testing.assert_close(ours, theirs)
     assert model.unet.config.in_channels == 10
+    assert initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=True).unet.config.in_channels == 14
 
 
 def test_pin_holes_survive_the_way_to_latents(model: ViewInpainter) -> None:
     soft, epipolar = torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 1, SIZE, SIZE)
     soft[0, 0, 13, 21] = epipolar[0, 0, 13, 21] = 1
-    context = view_context(model.autoencoder, torch.rand(1, 3, SIZE, SIZE), soft, epipolar)
+    context = view_context(model.autoencoder, torch.rand(1, 3, SIZE, SIZE), soft, epipolar, None)
     channels, height, width = model.latent_shape
     assert context.shape == (1, channels + 2, height, width)
     cell = SIZE // height
@@ -72,8 +73,8 @@ def test_pin_holes_survive_the_way_to_latents(model: ViewInpainter) -> None:
 
 
 def test_views_are_finite_repeatable_and_follow_every_condition(model: ViewInpainter) -> None:
-    with torch.no_grad():  # let the new channel and the photo's token matter, as after training
-        model.unet.conv_in.weight[:, -1].normal_(0, 0.5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():  # let the new channels matter, as after training
+        model.unet.conv_in.weight[:, 9:].normal_(0, 0.5, generator=torch.Generator().manual_seed(0))
     views = some_views(model)
     first = model.complete(**views, steps=3)
     assert first.shape == (2, SIZE, SIZE, 3) and first.isfinite().all() and first.min() >= 0 and first.max() <= 1

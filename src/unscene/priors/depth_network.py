@@ -35,8 +35,8 @@ NETWORKS: dict[str, tuple[str, ...]] = {  # hub ids in the order in which they a
 FILES = ["*.json", "*.safetensors"]
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WAYS_FORWARD = (
-    "connect to the network and repeat the command, give the network's folder as --depth, or use the field's own "
-    "depth: --depth field"
+    "connect to the network and repeat the command, give the network's folder as --depth, or do without one: `remove` "
+    "has the field's own depth, --depth field, and `orbit` takes a depth image, --depth FILE"
 )
 
 

@@ -49,8 +49,8 @@ class ViewInpainter:
     size: int
     """Side of the square views it was trained on, pixels."""
     photo_token: PhotoToken | None = None
-    """What it is told of the photo as a whole and of the pose, beside the prompt, if anything (ours): views of which
-    the photo shows nothing can then have its colours."""
+    """If it is also told of the photo as a whole and of the pose, in the two ways of Zero-1-to-3 (ours): as a token
+    after the prompt and by the photo's latent beside the others. Of some views the photo shows nothing."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -69,22 +69,31 @@ class ViewInpainter:
         N H W bool; source: the photo, N H W 3 on white; poses: N 4, see `photo_token.pose_numbers`; noise: N C h w, the
         initial latents, of unit variance. Returns N H W 3 in [0, 1].
         """
-        pixels = partial.permute(0, 3, 1, 2)
-        context = view_context(self.autoencoder, pixels, soft_masks[:, None], epipolar_masks[:, None].float())
-
-        states = context_states(self.prompt, self.photo_token, source.permute(0, 3, 1, 2), poses)
+        device = self.unet.device
+        pixels, photo = (images.permute(0, 3, 1, 2).to(device) for images in (partial, source))
+        masks = (soft_masks[:, None].to(device), epipolar_masks[:, None].float().to(device))
+        context = view_context(self.autoencoder, pixels, *masks, photo if self.photo_token else None)
+        states = context_states(self.prompt, self.photo_token, photo, poses.to(device))
 
         def predict(latents: Tensor, time: Tensor) -> Tensor:
             return predict_completion(self.unet, latents, time, context, states)
 
         latents = sample(predict, self.scheduler, noise.to(pixels), steps, watch)
-        return decode(self.autoencoder, latents).permute(0, 2, 3, 1).clamp(0, 1)
+        return decode(self.autoencoder, latents).permute(0, 2, 3, 1).clamp(0, 1).to(partial)
 
     @torch.no_grad()
     def lost_detail(self, images: Tensor) -> Tensor:
         """What the autoencoder loses of images, both N H W 3: the images less their reconstruction."""
-        pixels = images.permute(0, 3, 1, 2)
-        return (pixels - decode(self.autoencoder, encode(self.autoencoder, pixels))).permute(0, 2, 3, 1)
+        pixels = images.permute(0, 3, 1, 2).to(self.unet.device)
+        lost = pixels - decode(self.autoencoder, encode(self.autoencoder, pixels))
+        return lost.permute(0, 2, 3, 1).to(images)
+
+    def to(self, device: str) -> ViewInpainter:
+        """The model, in place, on a device; images come back to where they were given from."""
+        for network in (self.unet, self.autoencoder, self.photo_token):
+            if network is not None:
+                network.to(device)
+        return self
 
     def save(self, folder: Path) -> Path:
         """Write the model for `load_view_inpainter`."""
@@ -105,14 +114,18 @@ def load_view_inpainter(folder: Path) -> ViewInpainter:
     return ViewInpainter(unet, autoencoder, scheduler, prompt, folder.name, settings["size"], token)
 
 
-def view_context(autoencoder: Any, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor) -> Tensor:
-    """What the U-Net sees beside the noisy latent, N 1+C+1 h w: soft mask, partial view, epipolar mask.
+def view_context(
+    autoencoder: Any, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor, photo: Tensor | None
+) -> Tensor:
+    """What the U-Net sees beside the noisy latent, N 1+C+1(+C) h w: soft mask, partial view, epipolar mask, photo.
 
-    partial: N 3 H W in [0, 1]; masks: N 1 H W. Masks shrink by their maximum, or pin-holes would vanish.
+    partial, photo: N 3 H W in [0, 1], the latter for models that are told it; masks: N 1 H W, which shrink by their
+    maximum, or pin-holes would vanish.
     """
     factor = downscale(autoencoder)
     masks = [F.max_pool2d(mask, factor) for mask in (soft_masks, epipolar_masks)]
-    return torch.cat([masks[0], encode(autoencoder, partial), masks[1]], 1)
+    told = [] if photo is None else [encode(autoencoder, photo)]
+    return torch.cat([masks[0], encode(autoencoder, partial), masks[1], *told], 1)
 
 
 def context_states(prompt: Tensor, photo_token: PhotoToken | None, source: Tensor, poses: Tensor) -> Tensor:
@@ -120,7 +133,7 @@ def context_states(prompt: Tensor, photo_token: PhotoToken | None, source: Tenso
 
     source: N 3 H W in [0, 1]; poses: N 4.
     """
-    states = prompt.expand(len(source), -1, -1)
+    states = prompt.to(source).expand(len(source), -1, -1)
     return states if photo_token is None else torch.cat([states, photo_token(source, poses).to(states)], 1)
 
 
@@ -130,13 +143,14 @@ def predict_completion(unet: Any, latents: Tensor, times: Tensor, context: Tenso
 
 
 def initial_view_inpainter(source: str | Path, *, size: int, seed: int, told_photo: bool) -> ViewInpainter:
-    """An inpainting checkpoint (see `load_checkpoint`; not SDXL) with a channel more, which it ignores at first.
+    """An inpainting checkpoint (see `load_checkpoint`; not SDXL) with more channels, which it ignores at first.
 
-    told_photo: with an untrained `photo_token`, drawn from the seed.
+    told_photo: with an untrained `photo_token`, drawn from the seed, and channels for the photo's latent.
     """
     checkpoint = load_checkpoint(source, DiffusionConfig())
     pipeline = checkpoint.pipeline
     prompt = text_condition(pipeline, "", "", 1, (size, size), guided=False).states[0]
-    unet = with_input_channels(pipeline.unet, [*range(9), None])
+    epipolar_and_photo = 1 + pipeline.vae.config.latent_channels * told_photo
+    unet = with_input_channels(pipeline.unet, [*range(9), *[None] * epipolar_and_photo])
     token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed) if told_photo else None
     return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, checkpoint.name, size, token)

@@ -24,7 +24,7 @@ from unscene.priors.novel_view_checkpoints import (
 )
 from unscene.priors.novel_view_sampler import ignore, sample
 from unscene.priors.photo_token import PhotoToken, initial_photo_token, read_photo_token
-from unscene.priors.zero123_hub import PUBLISHED_SIZE, is_published, read_published
+from unscene.priors.zero123_hub import PUBLISHED_DISTANCE, PUBLISHED_SIZE, is_published, read_published
 
 KIND = "zero123"
 
@@ -41,6 +41,8 @@ class Zero123:
     name: str
     size: int
     """Side of the square views it was trained on, pixels."""
+    camera_distance: float = 3.0
+    """Of the cameras it was trained with from the object's centre, typically, in the unit of its poses."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -59,8 +61,9 @@ class Zero123:
         latents, of unit variance; guidance: classifier-free, over the model told nothing, 3 in the paper. Returns
         N H W 3.
         """
-        pixels = source.permute(0, 3, 1, 2)
-        token, latents = self.photo_token(pixels, poses), source_latents(self.autoencoder, pixels)
+        pixels = source.permute(0, 3, 1, 2).to(self.unet.device)
+        token = self.photo_token(pixels, poses.to(pixels))
+        latents = source_latents(self.autoencoder, pixels)
 
         def predict(noisy: Tensor, time: Tensor) -> Tensor:
             told = predict_view(self.unet, noisy, time, latents, token)
@@ -70,7 +73,13 @@ class Zero123:
             return untold + guidance * (told - untold)
 
         generated = sample(predict, self.scheduler, noise.to(pixels), steps, watch)
-        return decode(self.autoencoder, generated).permute(0, 2, 3, 1).clamp(0, 1)
+        return decode(self.autoencoder, generated).permute(0, 2, 3, 1).clamp(0, 1).to(source)
+
+    def to(self, device: str) -> Zero123:
+        """The model, in place, on a device; images come back to where they were given from."""
+        for network in (self.unet, self.autoencoder, self.photo_token):
+            network.to(device)
+        return self
 
     def save(self, folder: Path) -> Path:
         """Write the model for `load_zero123`."""
@@ -87,7 +96,15 @@ def load_zero123(source: Path | str) -> Zero123:
     folder = Path(source).expanduser()
     if not folder.is_dir() or is_published(folder):
         unet, autoencoder, image_encoder, projection, scheduler, name = read_published(source)
-        return Zero123(unet, autoencoder, PhotoToken(image_encoder, projection), scheduler, name, PUBLISHED_SIZE)
+        return Zero123(
+            unet,
+            autoencoder,
+            PhotoToken(image_encoder, projection),
+            scheduler,
+            name,
+            PUBLISHED_SIZE,
+            PUBLISHED_DISTANCE,
+        )
     settings = read_settings(folder, KIND)
     unet, autoencoder, scheduler = read_unet_and_autoencoder(folder)
     return Zero123(unet, autoencoder, read_photo_token(folder), scheduler, folder.name, settings["size"])

@@ -32,6 +32,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {  # hub ids in the order in which they 
     "zero123-165000": FIRST[1:],
 }
 PUBLISHED_SIZE = 256
+PUBLISHED_DISTANCE = 1.85  # the middle of the 1.5 to 2.2 of its training's cameras
 NETWORKS = ("unet", "vae", "image_encoder")
 PROJECTIONS = {"cc_projection": "projection", "clip_camera_projection": "proj"}  # a folder and its layer's name
 WAYS_FORWARD = (

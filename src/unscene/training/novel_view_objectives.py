@@ -37,10 +37,11 @@ class CompletionObjective(nn.Module):
         noise: Tensor,
         times: Tensor,
     ) -> dict[str, Tensor]:
-        with torch.no_grad():
-            context = view_context(self.autoencoder, partial, soft_masks, epipolar_masks)
-            latents = encode(self.autoencoder, target)
         token: Any = dict(self.network.items()).get("photo_token")
+        with torch.no_grad():
+            photo = source if token is not None else None
+            context = view_context(self.autoencoder, partial, soft_masks, epipolar_masks, photo)
+            latents = encode(self.autoencoder, target)
         states = context_states(self.prompt, token, source, poses)
         noisy = self.scheduler.add_noise(latents, noise, times)
         predicted = predict_completion(self.network["unet"], noisy, times, context, states)
