@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,7 +323,9 @@ def _train(arguments: list[str]) -> None:
         config = tyro.cli(NovelViewTraining, args=rest, prog=f"unscene train {model}")
         if not launch(config.processes, ["train", *arguments]):
             with Screen() as screen:
-                print((train_invs if model == "invs" else train_zero123)(config, screen))
+                folder = (train_invs if model == "invs" else train_zero123)(config, screen)
+            if os.environ.get("RANK", "0") == "0":
+                print(folder)
     else:
         raise SceneError(f"train: expected one of {', '.join(TRAININGS)}, got '{model}'.")
 

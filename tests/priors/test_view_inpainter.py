@@ -102,6 +102,12 @@ def test_the_photo_is_one_token_after_the_prompt(model: ViewInpainter) -> None:
     assert torch.equal(context_states(model.prompt, None, source, poses), model.prompt.expand(2, -1, -1))
 
 
+def test_sdxl_is_refused_in_words(tmp_path: Path) -> None:
+    folder = tiny_checkpoint("sdxl", tmp_path / "xl")
+    with pytest.raises(PriorError, match=r"got SDXL's, whose U-Net wants more conditions; start from bundled, sd-1.5"):
+        initial_view_inpainter(folder, size=SIZE, seed=0, told_photo=True)
+
+
 @pytest.mark.parametrize("told_photo", [True, False])
 def test_a_saved_model_is_the_same_model(checkpoint: Path, tmp_path: Path, told_photo: bool) -> None:
     model = initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=told_photo)
@@ -136,7 +142,7 @@ def test_folders_that_hold_no_such_model_are_named(model: ViewInpainter, tmp_pat
     folder = model.save(tmp_path / "model")
     settings = json.loads((folder / "novel_view.json").read_text())
     (folder / "novel_view.json").write_text(json.dumps(settings | {"kind": "zero123"}))
-    with pytest.raises(PriorError, match="expected a model of kind invs, got zero123; choose it with --method zero123"):
+    with pytest.raises(PriorError, match="expected a model of kind invs, got zero123; use or train it as zero123"):
         load_view_inpainter(folder)
 
 

@@ -100,12 +100,9 @@ def test_every_epoch_has_every_sample_once_in_another_order(folder: Path) -> Non
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
 def test_the_processes_of_an_epoch_share_everything_out(folder: Path, processes: int) -> None:
-    for epoch in range(3):
-        shares = []
-        for process in range(processes):
-            stream = stream_views(folder, seed=5, skip=0, process=process, processes=processes)
-            in_time = itertools.takewhile(lambda item: item[0] <= epoch, stream)
-            shares.append([str(sample["__key__"]) for number, sample in in_time if number == epoch])
+    streams = [seen(folder, 60, seed=5, process=process, processes=processes) for process in range(processes)]
+    for wanted in range(3):
+        shares = [[key for epoch, key in stream if epoch == wanted] for stream in streams]
         assert all(shares)
         assert sorted(itertools.chain(*shares)) == [f"sphere-{index:03}" for index in range(10)]
 

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unscene.files import atomic_write, write_json
-from unscene.priors.diffusion_checkpoints import check_safetensors, read_network
+from unscene.priors.diffusion_checkpoints import check_safetensors, load_checkpoint, read_network
+from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.prior_error import PriorError
 
 SETTINGS = "novel_view.json"
@@ -65,7 +66,7 @@ def read_settings(folder: Path, kind: str) -> dict[str, Any]:
             f"{folder}: expected a novel-view model with a {SETTINGS}, found none; train one: `unscene train {kind}`."
         ) from error
     if found != kind:
-        raise PriorError(f"{folder}: expected a model of kind {kind}, got {found}; choose it with --method {found}.")
+        raise PriorError(f"{folder}: expected a model of kind {kind}, got {found}; use or train it as {found}.")
     return settings
 
 
@@ -99,6 +100,17 @@ def read_tensors(folder: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
     if absent:
         raise PriorError(f"{file}: expected tensor '{absent[0]}', but the file lacks it.")
     return load_file(str(file))
+
+
+def initial_pipeline(source: str | Path) -> tuple[Any, str]:
+    """An inpainting checkpoint to start from, and its name, see `load_checkpoint`. Raises PriorError, also for SDXL."""
+    checkpoint = load_checkpoint(source, DiffusionConfig())
+    if hasattr(checkpoint.pipeline, "text_encoder_2"):
+        raise PriorError(
+            f"{checkpoint.name}: expected a checkpoint of Stable Diffusion 1 or 2's layout to start a novel-view model "
+            "from, got SDXL's, whose U-Net wants more conditions; start from bundled, sd-1.5 or sd-2."
+        )
+    return checkpoint.pipeline, checkpoint.name
 
 
 def with_input_channels(unet: Any, kept: list[int | None]) -> Any:

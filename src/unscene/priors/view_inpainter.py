@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unscene.priors.diffusion_checkpoints import load_checkpoint
-from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.latents import decode, downscale, encode
 from unscene.priors.novel_view_checkpoints import (
+    initial_pipeline,
     read_settings,
     read_tensors,
     read_unet_and_autoencoder,
@@ -143,14 +142,13 @@ def predict_completion(unet: Any, latents: Tensor, times: Tensor, context: Tenso
 
 
 def initial_view_inpainter(source: str | Path, *, size: int, seed: int, told_photo: bool) -> ViewInpainter:
-    """An inpainting checkpoint (see `load_checkpoint`; not SDXL) with more channels, which it ignores at first.
+    """An inpainting checkpoint (not SDXL) with more channels, which it ignores at first.
 
     told_photo: with an untrained `photo_token`, drawn from the seed, and channels for the photo's latent.
     """
-    checkpoint = load_checkpoint(source, DiffusionConfig())
-    pipeline = checkpoint.pipeline
+    pipeline, name = initial_pipeline(source)
     prompt = text_condition(pipeline, "", "", 1, (size, size), guided=False).states[0]
     epipolar_and_photo = 1 + pipeline.vae.config.latent_channels * told_photo
     unet = with_input_channels(pipeline.unet, [*range(9), *[None] * epipolar_and_photo])
     token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed) if told_photo else None
-    return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, checkpoint.name, size, token)
+    return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, name, size, token)

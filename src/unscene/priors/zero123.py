@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unscene.priors.diffusion_checkpoints import load_checkpoint
-from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.latents import decode, downscale, encode
 from unscene.priors.novel_view_checkpoints import (
+    initial_pipeline,
     read_settings,
     read_unet_and_autoencoder,
     with_input_channels,
@@ -126,8 +125,7 @@ def initial_zero123(source: str | Path, *, size: int, seed: int) -> Zero123:
     The paper fine-tunes Stable Diffusion beside a frozen CLIP; at the bundled model's size there is no CLIP to take, so
     a small one of its class learns along.
     """
-    checkpoint = load_checkpoint(source, DiffusionConfig())
-    pipeline = checkpoint.pipeline
+    pipeline, name = initial_pipeline(source)
     unet = with_input_channels(pipeline.unet, [0, 1, 2, 3, 5, 6, 7, 8])
     token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed)
-    return Zero123(unet, pipeline.vae, token, pipeline.scheduler, checkpoint.name, size)
+    return Zero123(unet, pipeline.vae, token, pipeline.scheduler, name, size)

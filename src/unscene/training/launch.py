@@ -1,34 +1,79 @@
-"""Several processes from one command: this one starts the others and waits."""
+"""Several processes from one command: this one starts the others and waits.
+
+They meet through a file: torch's own launcher opens a port on every network of the machine.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 
 from unscene.training.run import RunError
+
+RENDEZVOUS = "UNSCENE_RENDEZVOUS"
+POLL_SECONDS = 0.2
 
 
 def launch(processes: int | None, arguments: list[str]) -> bool:
     """Run `unscene ARGUMENTS` in several processes of this machine; False if this process should do it itself.
 
     processes: None is one per accelerator. Inside a launcher's process (`accelerate launch -m unscene ...`, also over
-    several machines) nothing is started. Raises RunError if a process fails.
+    several machines) nothing is started. Raises RunError if a process fails, after ending the others.
     """
     count = processes or max(1, torch.cuda.device_count())
     if count == 1 or "WORLD_SIZE" in os.environ:
         return False
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    environment = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))} | dict(os.environ)
-    if not torch.cuda.is_available():
-        environment |= {"GLOO_SOCKET_IFNAME": _loopback()}  # what they learn from each other stays here
-    status = subprocess.run([*command, "-m", "unscene", *arguments], env=environment, check=False).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        shared = {
+            "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count)),
+            **os.environ,
+            **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo0" if sys.platform == "darwin" else "lo"),
+            **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(count)),
+            RENDEZVOUS: str(Path(folder) / "processes"),
+        }
+        started = [start(arguments, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
+        try:
+            status = _first_failure(started)
+        finally:
+            for process in started:
+                process.terminate()
+                process.wait()
     if status:
         raise RunError(f"train: one of {count} processes ended with status {status}; its own message stands above.")
     return True
 
 
-def _loopback() -> str:
-    return "lo0" if sys.platform == "darwin" else "lo"
+def start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen:
+    """One process."""
+    return subprocess.Popen([sys.executable, "-m", "unscene", *arguments], env=environment)
+
+
+def join_processes() -> None:
+    """In a process that `launch` started: meet the others."""
+    if RENDEZVOUS in os.environ and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group(
+            "nccl" if torch.cuda.is_available() else "gloo",
+            init_method=f"file://{os.environ[RENDEZVOUS]}",
+            rank=int(os.environ["RANK"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+        )
+
+
+def _first_failure(processes: list[subprocess.Popen]) -> int:
+    """Wait for all, or for the first that fails: its status, else 0."""
+    waiting = list(processes)
+    while waiting:
+        for process in list(waiting):
+            try:
+                status = process.wait(POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            if status:
+                return status
+            waiting.remove(process)
+    return 0

@@ -25,6 +25,7 @@ class CompletionObjective(nn.Module):
         self.autoencoder = model.autoencoder.requires_grad_(False).eval()
         self.scheduler = model.scheduler
         self.prompt = nn.Buffer(model.prompt, persistent=False)
+        self.told_photo = model.photo_token is not None
 
     def forward(
         self,
@@ -60,6 +61,7 @@ class Zero123Objective(nn.Module):
         self.network = nn.ModuleDict(parts).requires_grad_(True).train()
         self.autoencoder = model.autoencoder.requires_grad_(False).eval()
         self.scheduler = model.scheduler
+        self.told_photo = True
 
     def forward(
         self, target: Tensor, source: Tensor, poses: Tensor, noise: Tensor, times: Tensor, untold: Tensor

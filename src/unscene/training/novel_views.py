@@ -144,7 +144,8 @@ def _train(
     shown = {name: as_floats(value, accelerator.device) for name, value in shown.items()}
     if accelerator.is_main_process:
         config.out.mkdir(parents=True, exist_ok=True)
-        write_json(config.out / "settings.json", asdict(config) | {"processes": accelerator.num_processes})
+        actual = {"size": model.size, "told_photo": objective.told_photo, "processes": accelerator.num_processes}
+        write_json(config.out / "settings.json", asdict(config) | actual)
     loop = LoopConfig(config.steps, config.learning_rate, config.warmup, config.average_decay, config.checkpoint_every)
     deadline = time.monotonic() + 60 * config.minutes if config.minutes else float("inf")
     train_network(

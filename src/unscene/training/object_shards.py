@@ -63,7 +63,10 @@ def read_index(folder: Path) -> dict[str, int]:
     index = folder / INDEX
     if not index.is_file():
         raise ShardError(f"{folder}: expected shards with a {INDEX}, found none; make them with `unscene shards`.")
-    counts = json.loads(index.read_text())
+    try:
+        counts = {str(name): int(count) for name, count in json.loads(index.read_text()).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ShardError(f"{index}: expected samples by shard, found something else; copy it again.") from error
     absent = [name for name in counts if "/" in name or not (folder / name).is_file()]
     if absent or not counts:
         raise ShardError(

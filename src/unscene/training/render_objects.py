@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unscene.files import write_bytes
+from unscene.files import write_bytes, write_json
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.turntable import object_cameras
 from unscene.objects.mesh import TexturedMesh, normalized
@@ -25,6 +27,7 @@ from unscene.training.object_shards import ObjectSample, write_index, write_shar
 
 FIELD_OF_VIEW = 45.0  # degrees
 STAGE = "objects"
+FREE = ("out", "objects", "workers")  # settings that a later call may change
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,11 @@ class ObjectRendering:
 
 def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
     """Render all objects; returns the folder. A mesh that cannot be read is named and left out. Raises ObjectError."""
+    if config.views < 2:
+        raise ObjectError(f"views: expected at least 2 of an object, which make a pair, got {config.views}.")
     files = find_meshes(config.meshes)[: config.objects] if config.meshes else []
     count = len(files) or config.objects
+    _check_settings(config)
     chunks = [range(first, min(first + config.per_shard, count)) for first in range(0, count, config.per_shard)]
     counts: dict[str, int] = {}
     watch(StageStarted(STAGE))
@@ -78,6 +84,20 @@ def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
     write_index(config.out, counts)
     watch(StageDone(STAGE, time.monotonic() - began))
     return config.out
+
+
+def _check_settings(config: ObjectRendering) -> None:
+    """Note what the folder's shards are made with. Raises ObjectError if that was something else."""
+    settings = {f.name: str(getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in FREE}
+    noted = config.out / "settings.json"
+    before = json.loads(noted.read_text()) if noted.is_file() else settings
+    differing = sorted(name for name in settings if before.get(name) != settings[name])
+    if differing:
+        raise ObjectError(
+            f"{config.out}: expected the settings its shards were begun with, got other values for "
+            f"{', '.join(differing)}; choose another --out, or delete it."
+        )
+    write_json(noted, settings)
 
 
 def object_views(

@@ -17,6 +17,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim.swa_utils import AveragedModel
 
 from unscene.training.events import StageDone, StageStarted, TrainingStep, Watch
+from unscene.training.launch import join_processes
 from unscene.training.training_checkpoint import load_checkpoint, save_checkpoint
 from unscene.training.training_schedule import learning_rate_factor, moving_average
 
@@ -44,6 +45,7 @@ Batches = Callable[[int], Iterable[dict[str, Tensor]]]
 
 def accelerator_for(mixed_precision: str) -> Accelerator:
     """This process's share of the machine, the launcher's choice: a CPU where there is no accelerator."""
+    join_processes()
     return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
 
 
@@ -74,6 +76,7 @@ def train_network(
     checkpoints = folder / "checkpoints" / stage
     step = first = load_checkpoint(checkpoints, network=network, average=average, optimizer=optimizer)
     prepared, optimizer = accelerator.prepare(objective, optimizer)
+    recent: list[dict[str, Tensor]] = []
     began = time.monotonic()
     watch(StageStarted(stage))
     for step, drawn in zip(range(first + 1, config.steps + 1), batches(first), strict=False):
@@ -85,8 +88,13 @@ def train_network(
         accelerator.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         average.update_parameters(network)
+        recent.append({name: value.detach() for name, value in losses.items()})
         if step % LOG_EVERY == 0 or step == config.steps:
-            means = {name: _mean_over_processes(value, accelerator) for name, value in losses.items()}
+            means = {
+                name: _mean_over_processes(torch.stack([entry[name] for entry in recent]).mean(), accelerator)
+                for name in losses
+            }
+            recent.clear()
             if accelerator.is_main_process:
                 seconds = time.monotonic() - began
                 _log(folder, stage, step, seconds, means)
