@@ -85,7 +85,7 @@ def test_depth_without_any_use_is_an_error() -> None:
 
 
 class RecordingInpainter:
-    """Gives back the partial view, and remembers what it was shown."""
+    """Gives back the negative of the partial view, and remembers what it was shown."""
 
     size = SIZE
 
@@ -94,20 +94,19 @@ class RecordingInpainter:
 
     def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps, watch):
         self.shown = SimpleNamespace(**locals())
-        return partial
-
-    def lost_detail(self, images):
-        return torch.full_like(images, 0.1)
+        return 1 - partial
 
 
 def test_the_model_is_shown_partial_view_masks_photo_and_pose() -> None:
     _, depth = photo_of_the_sphere()
     source, model = placed(depth), RecordingInpainter()
     noise = torch.zeros(4, 8, 8)
-    config = InvsConfig(detail_angle=0, steps=7)
+    config = InvsConfig(reuse_angle=0, steps=7)
     view = invs_view(source, source.target(RelativePose(30.0, 10.0)), model, config, noise=noise)
     shown = model.shown
-    assert torch.equal(shown.partial[0], view.partial.image()) and torch.equal(view.image, shown.partial[0])
+    assert torch.equal(shown.partial[0], view.partial.image())
+    made = view.partial.covered | view.partial.epipolar_mask
+    assert torch.equal(view.image[made], (1 - shown.partial[0])[made])
     assert torch.equal(shown.soft_masks[0], view.partial.soft_mask)
     assert torch.equal(shown.epipolar_masks[0], view.partial.epipolar_mask)
     assert torch.equal(shown.source[0], source.on_background) and shown.steps == 7
@@ -116,15 +115,23 @@ def test_the_model_is_shown_partial_view_masks_photo_and_pose() -> None:
     torch.testing.assert_close(shown.poses[0], numbers, atol=2e-3, rtol=0)
 
 
-def test_detail_comes_back_where_the_photo_speaks_for_itself() -> None:
+def test_the_photo_s_own_pixels_stay_where_they_speak_for_themselves() -> None:
     _, depth = photo_of_the_sphere()
     source, model = placed(depth), RecordingInpainter()
     target = source.target(RelativePose(20.0))
-    without = invs_view(source, target, model, InvsConfig(detail_angle=0), noise=torch.zeros(4, 8, 8))
-    view = invs_view(source, target, model, InvsConfig(detail_angle=60), noise=torch.zeros(4, 8, 8))
-    difference = (view.image - without.image)[..., 0]
-    assert not difference[~view.partial.covered].any()
-    assert difference[view.partial.covered].max() > 0.03
+    view = invs_view(source, target, model, InvsConfig(), noise=torch.zeros(4, 8, 8))
+    trusted = trust(view.partial, 90.0)
+    assert trusted.max() > 0.6
+    expected = (1 - view.partial.image()) * (1 - trusted[..., None]) + view.partial.color * trusted[..., None]
+    torch.testing.assert_close(view.image[view.partial.covered], expected[view.partial.covered])
+
+
+def test_the_background_stays_where_nothing_can_hide() -> None:
+    _, depth = photo_of_the_sphere()
+    source, model = placed(depth), RecordingInpainter()  # whose negative of the white background is black
+    view = invs_view(source, source.target(RelativePose(40.0)), model, InvsConfig(), noise=torch.zeros(4, 8, 8))
+    empty = ~(view.partial.covered | view.partial.epipolar_mask)
+    assert empty.sum() > 500 and (view.image[empty] == 1).all()
 
 
 def test_trust_falls_with_the_angle_and_ends_at_holes() -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.splatting import PartialView, partial_view
+from unscene.geometry.splatting import BACKGROUND, PartialView, partial_view
 from unscene.geometry.turntable import object_poses
 from unscene.methods.object_source import SourceView
 from unscene.priors.photo_token import pose_numbers
@@ -28,9 +29,10 @@ class InvsConfig:
     """Ray angle, degrees, from which on the photo's pixels are not reused."""
     steps: int = 20
     """Sampler steps."""
-    detail_angle: float = 60.0
-    """Ray angle, degrees, at which none of the photo's fine detail, which the autoencoder loses, is put back (ours);
-    0 puts none back, as in the paper."""
+    reuse_angle: float = 90.0
+    """Ray angle, degrees, from which on nothing of the photo's own pixels is put over the completed view any more; less
+    the farther they are turned, as the autoencoder loses fine detail such as letters (ours). 0 puts none, as in the
+    paper."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ def invs_view(
         seen.image()[None], seen.soft_mask[None], seen.epipolar_mask[None], source.on_background[None],
         pose_numbers(*turns), noise=noise[None], steps=config.steps, watch=watch,
     )[0]  # fmt: skip
-    if config.detail_angle > 0:
-        completed = completed + trust(seen, config.detail_angle)[..., None] * model.lost_detail(seen.image()[None])[0]
-    return NovelView(completed.clamp(0, 1), seen)
+    if config.reuse_angle > 0:
+        completed = completed + trust(seen, config.reuse_angle)[..., None] * (seen.color - completed)
+    # where nothing was seen and nothing can hide, the background stays
+    empty = ~(seen.covered | seen.epipolar_mask)
+    return NovelView(torch.where(empty[..., None], BACKGROUND, completed), seen)
 
 
 def trust(seen: PartialView, widest: float) -> Tensor:

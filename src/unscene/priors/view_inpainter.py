@@ -80,13 +80,6 @@ class ViewInpainter:
         latents = sample(predict, self.scheduler, noise.to(pixels), steps, watch)
         return decode(self.autoencoder, latents).permute(0, 2, 3, 1).clamp(0, 1).to(partial)
 
-    @torch.no_grad()
-    def lost_detail(self, images: Tensor) -> Tensor:
-        """What the autoencoder loses of images, both N H W 3: the images less their reconstruction."""
-        pixels = images.permute(0, 3, 1, 2).to(self.unet.device)
-        lost = pixels - decode(self.autoencoder, encode(self.autoencoder, pixels))
-        return lost.permute(0, 2, 3, 1).to(images)
-
     def to(self, device: str) -> ViewInpainter:
         """The model, in place, on a device; images come back to where they were given from."""
         for network in (self.unet, self.autoencoder, self.photo_token):
