@@ -131,6 +131,22 @@ def test_absurd_poses_are_refused_in_words(text: str, message: str | None) -> No
             read_pose(text, 15)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": 0}, "--frames: expected 1 to 10000, got 0"),
+        ({"field_of_view": 0.0}, "--field-of-view: expected 1 to 150, got 0"),
+        ({"elevation": 120.0}, "--elevation: expected -90 to 90, got 120"),
+        ({"elevation": float("nan")}, "--elevation: expected -90 to 90, got nan"),
+        ({"contamination": 0.9}, "--contamination: expected 0 to 0.5, got 0.9"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(folder: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(MethodError, match=message):
+        orbit(folder / "ball.png", tmp_path / "run", options(folder, **changes))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_photo_without_depth_says_how_to_get_one(folder: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))

@@ -17,9 +17,9 @@ from unscene.files import write_json
 from unscene.geometry.turntable import RelativePose, turntable
 from unscene.methods.invs import NovelView
 from unscene.methods.result import MethodError
-from unscene.orbit_methods import OrbitOptions, prepare
+from unscene.orbit_methods import OrbitOptions, check_options, prepare, with_example
 from unscene.scenes.image_files import image_size, read_image
-from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, Watch, ignore
+from unscene.training.events import ItemDone, Note, Picture, StageDone, StageStarted, Watch, ignore
 from unscene.training.run import RunFolder, peak_memory_gb
 
 STAGE = "novel views"
@@ -44,32 +44,29 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
 
     Raises ObjectError for photos that cannot be used, PriorError for models, MethodError for poses and depths.
     """
+    photo, options = with_example(photo, options)
+    check_options(options)
     poses = [read_pose(text, options.elevation) for text in options.pose] or turntable(options.frames)
     started = time.monotonic()
     prepared = prepare(photo, options)
     record = {"job": "orbit", "photo": photo.resolve(), "model": prepared.model, "options": options}
     folder = RunFolder.create(Path(out), record, resume=resume)
-
-    def log_and_watch(event: Event) -> None:
-        if not isinstance(event, ItemDone):
-            folder.log(event)
-        watch(event)
-
+    watch = folder.logging(watch)
     for note in prepared.notes:
-        log_and_watch(Note(note))
+        watch(Note(note))
     folder.write_image("photo.png", prepared.photo)
-    log_and_watch(StageStarted(STAGE))
+    watch(StageStarted(STAGE))
     images = []
     for done, pose in enumerate(poses, start=1):
         file = folder.path / "views" / f"{pose_name(pose)}.png"
         if not file.is_file():
             made = prepared.view(pose)
             if made.partial is not None:
-                log_and_watch(Picture(f"partial view {pose_name(pose)}", conditions(made)))
+                watch(Picture(f"partial view {pose_name(pose)}", conditions(made)))
             folder.write_image(file.relative_to(folder.path), made.image)
         images.append(torch.from_numpy(read_image(file, file.name, image_size(file, file.name))).float() / 255)
-        log_and_watch(ItemDone(STAGE, done, len(poses)))
-    log_and_watch(StageDone(STAGE, time.monotonic() - started))
+        watch(ItemDone(STAGE, done, len(poses)))
+    watch(StageDone(STAGE, time.monotonic() - started))
     result = Orbit(poses, images, prepared.photo, folder.path)
     folder.write_image("grid.png", grid([prepared.photo, *images] if options.pose else images))
     if not options.pose:

@@ -15,6 +15,7 @@ from unscene.geometry.splatting import BACKGROUND
 from unscene.geometry.turntable import RelativePose, object_cameras
 from unscene.methods.invs import InvsConfig, NovelView, invs_view
 from unscene.methods.object_source import place_object
+from unscene.methods.result import MethodError
 from unscene.objects import example
 from unscene.objects.photo import ObjectPhoto, exif_field_of_view, read_object_photo
 from unscene.priors.depth import Estimate
@@ -80,13 +81,32 @@ class Prepared:
     notes: tuple[str, ...]
 
 
+def with_example(photo: Path, options: OrbitOptions) -> tuple[Path, OrbitOptions]:
+    """The photo and its facts; `example` is the one that travels with the package."""
+    if str(photo) != "example":
+        return photo, options
+    facts = {"field_of_view": example.FIELD_OF_VIEW, "elevation": example.ELEVATION, "depth_unit": example.DEPTH_UNIT}
+    return example.PHOTO, dataclasses.replace(options, **facts)
+
+
+def check_options(options: OrbitOptions) -> None:
+    """Raise MethodError for numbers that mean nothing."""
+    ranges: dict[str, tuple[float | None, float, float]] = {
+        "frames": (options.frames, 1, 10_000),
+        "field-of-view": (options.field_of_view, 1, 150),
+        "elevation": (options.elevation, -90, 90),
+        "depth-unit": (options.depth_unit, 1e-12, 1e12),
+        "contamination": (options.contamination, 0, 0.5),
+        "guidance": (options.guidance, 0, 100),
+        "invs.steps": (options.invs.steps, 1, 1000),
+    }
+    for name, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:
+            raise MethodError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
+
+
 def prepare(photo: Path, options: OrbitOptions) -> Prepared:
-    """Read photo and model. `example` is the photo that travels with the package."""
-    if str(photo) == "example":
-        photo = example.PHOTO
-        options = dataclasses.replace(
-            options, field_of_view=example.FIELD_OF_VIEW, elevation=example.ELEVATION, depth_unit=example.DEPTH_UNIT
-        )
+    """Read photo and model, once for all views."""
     methods = {"invs": _prepare_invs, "zero123": _prepare_zero123, "shap-e": _prepare_shap_e}
     return methods[options.method](photo, options)
 

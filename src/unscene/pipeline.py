@@ -34,7 +34,7 @@ from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, StepDone, Watch, ignore
+from unscene.training.events import Event, Note, StepDone, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.fit import fit as fit_field
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
@@ -246,15 +246,10 @@ def _with_effort(config: Any, effort: float) -> Any:
 
 def _start(out: Path, record: dict[str, Any], scene: Scene, *, resume: bool, watch: Watch) -> tuple[RunFolder, Watch]:
     folder = RunFolder.create(out, record, resume=resume)
-
-    def log_and_watch(event: Event) -> None:
-        if not isinstance(event, ItemDone):
-            folder.log(event)
-        watch(event)
-
+    watch = folder.logging(watch)
     for note in scene.notes:
-        log_and_watch(Note(note))
-    return folder, log_and_watch
+        watch(Note(note))
+    return folder, watch
 
 
 def _drain(events: Generator[Event, None, Any], watch: Watch) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unscene.files import write_json, write_png
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, Picture, ViewUpdated
+from unscene.training.events import Event, ItemDone, Picture, ViewUpdated, Watch
 
 RECORDED_PACKAGES = ("unscene", "torch", "warp-lang", "diffusers", "transformers", "opencv-contrib-python-headless")
 
@@ -81,6 +81,16 @@ class RunFolder:
         line = {"event": type(event).__name__, "time": round(time.time(), 3)} | fields
         with (self.path / "events.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def logging(self, watch: Watch) -> Watch:
+        """Passes events on to ``watch`` and appends those worth keeping to the log."""
+
+        def log_and_watch(event: Event) -> None:
+            if not isinstance(event, ItemDone):
+                self.log(event)
+            watch(event)
+
+        return log_and_watch
 
     def write_image(self, name: Path | str, image: Tensor) -> Path:
         """Write H W 3 (float in [0, 1] or uint8) or a mask H W bool as PNG, atomically."""
