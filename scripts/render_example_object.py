@@ -9,10 +9,10 @@ from PIL import Image
 
 from unscene.geometry.turntable import object_cameras
 from unscene.objects import example
+from unscene.objects.lettering import lettering
 from unscene.objects.mesh import normalized, rotation, transformed
 from unscene.objects.parts import Paint, mug
 from unscene.objects.ray_tracer import Lighting, RayTracer
-from unscene.objects.textures import lettering
 
 SEED, SIZE, DISTANCE = 3, 384, 3.0
 TURN = 60.0  # degrees: lettering to the front, handle to the right

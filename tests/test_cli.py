@@ -371,7 +371,8 @@ def test_out_of_memory_suggests_a_larger_scale(
 ) -> None:
     fail_with(error, monkeypatch)
     assert failure(["fit", str(capture), "--out", "run"], capsys) == (
-        "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels)."
+        "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels), or, for a "
+        "model on an accelerator, --device cpu."
     )
 
 

@@ -14,6 +14,7 @@ from tests.sphere_views import cameras, sphere_view
 from unscene.cli import main
 from unscene.geometry.turntable import RelativePose
 from unscene.methods.result import MethodError
+from unscene.methods.zero123 import Zero123Config
 from unscene.orbit import grid, orbit, read_pose
 from unscene.orbit_methods import OrbitOptions
 from unscene.priors.depth import Estimate
@@ -62,7 +63,7 @@ def test_a_turn_leaves_views_grid_video_and_report(folder: Path, tmp_path: Path)
     notes = [event.text for event in events if isinstance(event, Note)]
     assert "cut out by its alpha channel" in notes and "depth: ball.depth.png" in notes
     config = json.loads((made.folder / "config.json").read_text())
-    assert config["model"] == "invs" and config["options"]["seed"] == 0
+    assert config["model"].startswith("invs@") and config["options"]["seed"] == 0
     page = (made.folder / "report.html").read_text()
     assert "+90° around" in page and "cut out by its alpha channel" in page
 
@@ -93,20 +94,49 @@ def test_single_poses_and_their_names(folder: Path, tmp_path: Path) -> None:
     made = orbit(folder / "ball.png", tmp_path / "run", options(folder, pose=("30,10,1", "-45,0,1.5")))
     assert made.poses == [RelativePose(30, 10, 1), RelativePose(-45, 0, 1.5)]
     assert sorted(path.name for path in (made.folder / "views").iterdir()) == [
-        "+0030.00+010.00.png",
-        "-0045.00+000.00x1.50.png",
+        "000_+30_+10_1.png",
+        "001_-45_+0_1.5.png",
     ]
     assert not (made.folder / "orbit.mp4").exists() and (made.folder / "grid.png").is_file()
 
 
-def test_the_photo_s_own_pose_shows_all_of_the_photo_and_nothing_new(folder: Path, tmp_path: Path) -> None:
-    made = orbit(folder / "ball.png", tmp_path / "run", options(folder, pose=("0,0,1",)))
-    preview = next((made.folder / "previews").glob("*.png"))
+def shown_of(run: Path) -> list[torch.Tensor]:
+    """Of the first view: partial view S S 3, soft and epipolar mask S S."""
+    preview = min((run / "previews").glob("*.png"))
     shown = torch.from_numpy(cv2.imread(str(preview))[..., ::-1].copy()).float() / 255
     partial, soft, epipolar = (shown[:, start : start + SIZE] for start in (0, SIZE, 2 * SIZE))
-    # the sphere's rim is a matter of half a pixel, as the photo was shrunk
-    inside = (made.photo - partial).abs().amax(-1)[8:-8, 8:-8]
-    assert inside.mean() < 0.05 and soft[8:-8, 8:-8].mean() < 0.05 and epipolar.mean() < 0.05
+    return [partial, soft[..., 0], epipolar[..., 0]]
+
+
+def test_the_photo_s_own_pose_shows_all_of_the_photo_and_nothing_new(folder: Path, tmp_path: Path) -> None:
+    made = orbit(folder / "ball.png", tmp_path / "run", options(folder, pose=("0,0,1",)))
+    partial, soft, epipolar = shown_of(made.folder)
+    on_object = (made.photo < 0.99).any(-1)
+    assert on_object.sum() > 300
+    assert (made.photo - partial).abs().amax(-1)[on_object].quantile(0.75) < 0.1  # but for half a pixel at the rim
+    assert (soft[on_object] < 0.05).float().mean() > 0.9 and epipolar.mean() < 0.05
+
+
+def test_views_are_named_apart_however_near_their_poses(folder: Path, tmp_path: Path) -> None:
+    made = orbit(folder / "ball.png", tmp_path / "run", options(folder, pose=("30.001,0,1", "30.004,0,1")))
+    assert len(list((made.folder / "views").iterdir())) == 2
+
+
+def test_a_camera_inside_the_object_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(MethodError, match="expected the camera outside of the object, at 0"):
+        orbit(folder / "ball.png", tmp_path / "run", options(folder, pose=("0,0,0.3",), field_of_view=100.0))
+
+
+def test_a_folder_in_use_is_refused_before_any_model_is_loaded(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("")
+    with pytest.raises(RunError, match="expected a new or empty output folder"):
+        orbit(folder / "ball.png", tmp_path / "run", options(folder, weights="nowhere"))
+
+
+def test_a_depth_that_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match=r"--depth: expected an image, .* but there is no 'typo.png'"):
+        orbit(folder / "ball.png", tmp_path / "run", options(folder, depth="typo.png"))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +148,8 @@ def test_the_photo_s_own_pose_shows_all_of_the_photo_and_nothing_new(folder: Pat
         ("1,2,3,4", "expected AZIMUTH,ELEVATION,DISTANCE"),
         ("nan,0,1", "expected finite numbers, got 'nan,0,1'"),
         ("0,80,1", "-90 to 90 degrees; the photo's 15 and 80 make 95"),
-        ("0,0,0.1", "expected a distance of 0.5 to 4 times the photo's, got 0.1"),
+        ("0,0,0.1", "expected a distance of 0.3 to 4 times the photo's, got 0.1"),
+        ("1e300,0,1", "expected an azimuth within 360 degrees either way"),
         ("0,0,-1", "expected a distance"),
         ("0,0,inf", "expected finite numbers"),
     ],
@@ -135,10 +166,11 @@ def test_absurd_poses_are_refused_in_words(text: str, message: str | None) -> No
     ("changes", "message"),
     [
         ({"frames": 0}, "--frames: expected 1 to 10000, got 0"),
-        ({"field_of_view": 0.0}, "--field-of-view: expected 1 to 150, got 0"),
+        ({"field_of_view": 0.0}, "--field-of-view: expected 1 to 120, got 0"),
         ({"elevation": 120.0}, "--elevation: expected -90 to 90, got 120"),
         ({"elevation": float("nan")}, "--elevation: expected -90 to 90, got nan"),
         ({"contamination": 0.9}, "--contamination: expected 0 to 0.5, got 0.9"),
+        ({"device": "abacus"}, "--device: expected one that this machine has, got 'abacus'"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(folder: Path, tmp_path: Path, changes: dict, message: str) -> None:
@@ -155,29 +187,35 @@ def test_a_photo_without_depth_says_how_to_get_one(folder: Path, tmp_path: Path,
     assert not (tmp_path / "run").exists()
 
 
-def test_a_network_s_depth_takes_the_image_s_place(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    """Of a network in disparity up to scale and offset: the notes say what was assumed."""
-    true_depth = torch.from_numpy(cv2.imread(str(folder / "ball.depth.png"), cv2.IMREAD_UNCHANGED).astype(np.float32))
+@pytest.mark.parametrize("contamination", [None, 0.0])
+def test_a_network_s_depth_takes_the_image_s_place(folder: Path, tmp_path: Path, monkeypatch, contamination) -> None:
+    """Of one that knows disparity up to scale and offset: the notes say what was assumed, and no outlier is a hole."""
+    depth = torch.from_numpy(cv2.imread(str(folder / "ball.depth.png"), cv2.IMREAD_UNCHANGED).astype(np.float32)) / 8192
 
     class Network:
         def estimate(self, image: torch.Tensor) -> Estimate:
-            assert image.shape == (SIZE, SIZE, 3) and image[0, 0].tolist() == [1, 1, 1]
-            scaled = torch.nn.functional.interpolate(true_depth[None, None] / 8192, image.shape[:2], mode="nearest")[
-                0, 0
-            ]
-            return Estimate(torch.where(scaled > 0, 3 / scaled.clamp_min(0.1) + 1, 0), True, "some network")
+            assert image.shape == (512, 512, 3) and image[0, 0].tolist() == [1, 1, 1]  # not the model's 32 pixels
+            part = depth[(depth > 0).any(1)][:, (depth > 0).any(0)]
+            crop = torch.nn.functional.pad(part, [round(0.15 / 0.7 * part.shape[0])] * 4)
+            large = torch.nn.functional.interpolate(crop[None, None], image.shape[:2], mode="nearest")[0, 0]
+            return Estimate(torch.where(large > 0, 3 / large.clamp_min(0.1) + 1, 0), True, "")
 
     monkeypatch.setattr("unscene.priors.depth_network.DepthNetwork.load", lambda source, device: Network())
+    found = (folder, "some/network@0123")
+    monkeypatch.setattr("unscene.priors.depth_network.locate_depth_network", lambda source: found)
     events = []
-    orbit(
-        folder / "alone.png",
-        tmp_path / "run",
-        options(folder, depth="depth-anything-v2", frames=2),
-        watch=events.append,
-    )
+    network = options(folder, depth="depth-anything-v2", pose=("0,0,1",), contamination=contamination)
+    made = orbit(folder / "alone.png", tmp_path / "run", network, watch=events.append)
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert "depth: some network" in notes
+    assert "depth: some/network@0123" in notes
     assert "depth is known up to scale and offset: the object is taken to be as deep as wide" in notes
+    named = any(note.startswith("30% of the depth's points count as outliers") for note in notes)
+    assert named == (contamination is None)
+    record = json.loads((made.folder / "config.json").read_text())
+    assert record["depth"] == "some/network@0123" and record["field_of_view"] == 45
+    soft = shown_of(made.folder)[1]
+    on_object = (made.photo < 0.99).any(-1)
+    assert (soft[on_object] < 0.05).float().mean() > 0.9  # every pixel of the photo's own view is reused, turned by 0
 
 
 def test_a_depth_image_may_lie_anywhere(folder: Path, tmp_path: Path) -> None:
@@ -188,7 +226,9 @@ def test_a_depth_image_may_lie_anywhere(folder: Path, tmp_path: Path) -> None:
 
 
 def test_zero_1_to_3_needs_no_depth(folder: Path, tmp_path: Path) -> None:
-    zero123 = options(folder, method="zero123", weights=str(folder / "zero123"), frames=2, guidance=1.0)
+    zero123 = options(
+        folder, method="zero123", weights=str(folder / "zero123"), frames=2, zero123=Zero123Config(guidance=1.0)
+    )
     made = orbit(folder / "alone.png", tmp_path / "run", zero123)
     assert len(made.images) == 2 and not torch.equal(made.images[0], made.images[1])
     assert not (made.folder / "previews").exists()

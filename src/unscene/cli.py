@@ -71,7 +71,10 @@ def _explain(error: Exception) -> str | None:
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."
     if isinstance(error, MemoryError) or ("memory" in str(error).lower() and "alloc" in str(error).lower()):
-        return "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels)."
+        return (
+            "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels), or, "
+            "for a model on an accelerator, --device cpu."
+        )
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if full or "os error 28" in str(error).lower() or "no space left" in str(error).lower():  # safetensors has its own
         return "the disk is full: nothing finished was lost; free some space and repeat the command with --resume."

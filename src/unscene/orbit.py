@@ -15,7 +15,7 @@ from unscene.evaluation.orbit_report import report_orbit
 from unscene.export import video_writer
 from unscene.files import write_json
 from unscene.geometry.turntable import RelativePose, turntable
-from unscene.methods.invs import NovelView
+from unscene.methods.novel_view import NovelView
 from unscene.methods.result import MethodError
 from unscene.orbit_methods import OrbitOptions, check_options, prepare, with_example
 from unscene.scenes.image_files import image_size, read_image
@@ -23,7 +23,8 @@ from unscene.training.events import ItemDone, Note, Picture, StageDone, StageSta
 from unscene.training.run import RunFolder, peak_memory_gb
 
 STAGE = "novel views"
-NEAREST, FARTHEST = 0.5, 4.0  # multiples of the photo's distance: closer the camera is inside the object
+MOST_TURN = 360.0  # degrees
+NEAREST, FARTHEST = 0.3, 4.0  # multiples of the photo's distance
 TURN_SECONDS = 3
 DEFAULT = OrbitOptions()
 
@@ -46,10 +47,12 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
     """
     photo, options = with_example(photo, options)
     check_options(options)
-    poses = [read_pose(text, options.elevation) for text in options.pose] or turntable(options.frames)
+    poses = [read_pose(text, options.known_elevation) for text in options.pose] or turntable(options.frames)
     started = time.monotonic()
+    RunFolder.check_free(Path(out), resume=resume)
     prepared = prepare(photo, options)
-    record = {"job": "orbit", "photo": photo.resolve(), "model": prepared.model, "options": options}
+    facts = {"model": prepared.model, **prepared.facts}
+    record = {"job": "orbit", "photo": photo.resolve(), **facts, "options": options}
     folder = RunFolder.create(Path(out), record, resume=resume)
     watch = folder.logging(watch)
     for note in prepared.notes:
@@ -58,11 +61,11 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
     watch(StageStarted(STAGE))
     images = []
     for done, pose in enumerate(poses, start=1):
-        file = folder.path / "views" / f"{pose_name(pose)}.png"
+        file = folder.path / "views" / f"{done - 1:03}_{pose_name(pose)}.png"
         if not file.is_file():
             made = prepared.view(pose)
             if made.partial is not None:
-                watch(Picture(f"partial view {pose_name(pose)}", conditions(made)))
+                watch(Picture(f"view {done - 1:03} {pose_name(pose)}", conditions(made)))
             folder.write_image(file.relative_to(folder.path), made.image)
         images.append(torch.from_numpy(read_image(file, file.name, image_size(file, file.name))).float() / 255)
         watch(ItemDone(STAGE, done, len(poses)))
@@ -94,6 +97,8 @@ def read_pose(text: str, elevation: float) -> RelativePose:
             f"pose: expected the camera between straight below and straight above, -90 to 90 degrees; the photo's "
             f"{elevation:g} and {pose.elevation:g} make {elevation + pose.elevation:g}."
         )
+    if abs(pose.azimuth) > MOST_TURN:
+        raise MethodError(f"pose: expected an azimuth within {MOST_TURN:g} degrees either way, got {pose.azimuth:g}.")
     if not NEAREST <= pose.distance <= FARTHEST:
         raise MethodError(
             f"pose: expected a distance of {NEAREST:g} to {FARTHEST:g} times the photo's, got {pose.distance:g}."
@@ -102,9 +107,8 @@ def read_pose(text: str, elevation: float) -> RelativePose:
 
 
 def pose_name(pose: RelativePose) -> str:
-    """What files of a view are called."""
-    text = f"{pose.azimuth:+08.2f}{pose.elevation:+07.2f}"
-    return text + (f"x{pose.distance:.2f}" if pose.distance != 1 else "")
+    """What files of a view are called: different for different poses."""
+    return f"{pose.azimuth:+.6g}_{pose.elevation:+.6g}_{pose.distance:.6g}"
 
 
 def conditions(view: NovelView) -> Tensor:

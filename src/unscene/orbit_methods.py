@@ -6,26 +6,29 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from unscene.geometry.splatting import BACKGROUND
-from unscene.geometry.turntable import RelativePose, object_cameras
-from unscene.methods.invs import InvsConfig, NovelView, invs_view
+from unscene.geometry.masks import over_background
+from unscene.geometry.turntable import RelativePose
+from unscene.methods.invs import InvsConfig, invs_view
+from unscene.methods.novel_view import NovelView
 from unscene.methods.object_source import place_object
 from unscene.methods.result import MethodError
+from unscene.methods.shap_e import DISTANCE, FIELD_OF_VIEW, ShapEConfig, shap_e_mesh
+from unscene.methods.zero123 import Zero123Config, zero123_view
 from unscene.objects import example
 from unscene.objects.photo import ObjectPhoto, exif_field_of_view, read_object_photo
 from unscene.priors.depth import Estimate
 from unscene.priors.prior_error import PriorError
 
-GUESSED_FIELD_OF_VIEW = 45.0  # degrees
+GUESSED_FIELD_OF_VIEW, GUESSED_ELEVATION = 45.0, 15.0  # degrees
 NETWORK_CONTAMINATION = 0.3  # the share that iNVS's release lineage drops of a monocular depth
 NETWORK_ORDER = ("zoedepth", "depth-anything-v2")  # the paper's first
-PAPERS_GUIDANCE = 3.0
-DISTANCE = 3.0  # of the photo's camera from the object's centre, in radii, where a method has no depth to tell
+NETWORK_SIDE = 512  # pixels of the photo's crop that a depth network sees: about what they are trained at
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,15 @@ class OrbitOptions:
     """The method's model: a folder of `unscene train`, or, but for invs, one of the hub; by default the bundled one
     (invs) or the published ones (zero123, shap-e)."""
     depth: str | None = None
-    """For invs. A greyscale image of the photo's depth, zoedepth, depth-anything-v2, or a network's folder; by default
-    NAME.depth.png beside the photo, else a depth network that this machine has."""
-    depth_unit: float = 1 / 8192
-    """What one step of a depth image stands for, in any unit of length."""
+    """For invs. A greyscale image of the photo's depth, in any unit, zoedepth, depth-anything-v2, or a network's
+    folder; by default NAME.depth.png beside the photo, else a depth network that this machine has."""
     field_of_view: float | None = None
-    """Of the photo's longer side, degrees; by default what its EXIF says, else 45."""
-    elevation: float = 15.0
-    """Degrees of the photo's camera above the object's horizon."""
+    """For invs. Of the photo's longer side, degrees; by default what its EXIF says, else 45."""
+    elevation: float | None = None
+    """Degrees of the photo's camera above the object's horizon; by default 15, a guess."""
     contamination: float | None = None
-    """Share of points to drop as outliers of the depth; by default 0.3 of a network's, as iNVS's release lineage, and
-    none of a depth image's."""
+    """For invs. Share of points that are outliers of the depth, and get their neighbours'; by default 0.3 of a
+    network's, as in iNVS's release lineage, and none of a depth image's."""
     box: tuple[int, int, int, int] | None = None
     """X Y WIDTH HEIGHT around the object, in pixels of the photo: GrabCut cuts it out."""
     largest: bool = False
@@ -58,26 +59,32 @@ class OrbitOptions:
     the photo's distance, all relative to the photo."""
     frames: int = 24
     """Views of the turn."""
-    guidance: float | None = None
-    """Classifier-free guidance of zero123 and shap-e; by default each paper's, 3."""
     device: str = "cpu"
     """Where the model runs: cpu, cuda, mps."""
     seed: int = 0
     """Of all random numbers."""
     invs: InvsConfig = field(default_factory=InvsConfig)
     """Settings of iNVS."""
+    zero123: Zero123Config = field(default_factory=Zero123Config)
+    """Settings of Zero-1-to-3."""
+    shap_e: ShapEConfig = field(default_factory=ShapEConfig)
+    """Settings of Shap-E."""
 
-
-ViewMaker = Callable[[RelativePose], NovelView]
+    @property
+    def known_elevation(self) -> float:
+        """What was told, or the guess."""
+        return GUESSED_ELEVATION if self.elevation is None else self.elevation
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A method with its photo: the view of every pose, the photo on its background, and what to record."""
+    """A method with its photo: the view of every pose, the photo as the model sees it, the model's name, further facts
+    for the record, and what the user should know."""
 
-    view: ViewMaker
+    view: Callable[[RelativePose], NovelView]
     photo: Tensor
     model: str
+    facts: dict[str, Any]
     notes: tuple[str, ...]
 
 
@@ -85,24 +92,33 @@ def with_example(photo: Path, options: OrbitOptions) -> tuple[Path, OrbitOptions
     """The photo and its facts; `example` is the one that travels with the package."""
     if str(photo) != "example":
         return photo, options
-    facts = {"field_of_view": example.FIELD_OF_VIEW, "elevation": example.ELEVATION, "depth_unit": example.DEPTH_UNIT}
+    facts = {"field_of_view": example.FIELD_OF_VIEW, "elevation": example.ELEVATION}
     return example.PHOTO, dataclasses.replace(options, **facts)
 
 
 def check_options(options: OrbitOptions) -> None:
-    """Raise MethodError for numbers that mean nothing."""
+    """Raise MethodError for numbers that mean nothing and devices that are not there."""
     ranges: dict[str, tuple[float | None, float, float]] = {
         "frames": (options.frames, 1, 10_000),
-        "field-of-view": (options.field_of_view, 1, 150),
+        "field-of-view": (options.field_of_view, 1, 120),
         "elevation": (options.elevation, -90, 90),
-        "depth-unit": (options.depth_unit, 1e-12, 1e12),
         "contamination": (options.contamination, 0, 0.5),
-        "guidance": (options.guidance, 0, 100),
+        "invs.widest": (options.invs.widest, 0, 180),
+        "invs.reuse-angle": (options.invs.reuse_angle, 0, 180),
         "invs.steps": (options.invs.steps, 1, 1000),
+        "zero123.steps": (options.zero123.steps, 1, 1000),
+        "zero123.guidance": (options.zero123.guidance, 0, 100),
+        "shap-e.steps": (options.shap_e.steps, 1, 1000),
+        "shap-e.guidance": (options.shap_e.guidance, 0, 100),
     }
     for name, (value, low, high) in ranges.items():
         if value is not None and not low <= value <= high:
             raise MethodError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
+    try:
+        torch.empty(1, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise MethodError(f"--device: expected one that this machine has, got '{options.device}' ({reason}).") from None
 
 
 def prepare(photo: Path, options: OrbitOptions) -> Prepared:
@@ -114,120 +130,136 @@ def prepare(photo: Path, options: OrbitOptions) -> Prepared:
 def _prepare_invs(photo: Path, options: OrbitOptions) -> Prepared:
     from unscene.priors.view_inpainter import BUNDLED, load_view_inpainter  # loads diffusers: seconds
 
-    model = load_view_inpainter(Path(options.weights) if options.weights else BUNDLED).to(options.device)
     file = _depth_image(photo, options.depth)
-    read = _read_photo(photo, options, model.size, file)
-    if read.depth is not None and file is not None:
+    model = load_view_inpainter(Path(options.weights) if options.weights else BUNDLED).to(options.device)
+    lens, lens_note = _field_of_view(photo, options)
+    read = _read_photo(photo, options, model.size, field_of_view=lens, depth=file)
+    if file is not None and read.depth is not None:
         estimate, contamination = Estimate(read.depth, False, file.name), 0.0
     else:
-        estimate, contamination = (
-            _network_depth(_on_background(read), options.depth, options.device),
-            NETWORK_CONTAMINATION,
-        )
+        estimate, contamination = _network_depth(photo, options, model.size, lens), NETWORK_CONTAMINATION
     if options.contamination is not None:
         contamination = options.contamination
-    source = place_object(read, estimate, elevation=options.elevation, contamination=contamination)
-    noise = torch.randn(model.latent_shape, generator=torch.Generator().manual_seed(options.seed))
-    unsure = ("depth is known up to scale and offset: the object is taken to be as deep as wide",)
-    notes = (*read.notes, f"depth: {estimate.name}", *(unsure if estimate.relative_disparity else ()))
+    source = place_object(read, estimate, elevation=options.known_elevation, contamination=contamination)
+    noise = _noise(model.latent_shape, options)
+    notes = [*read.notes, lens_note, *_elevation_note(options), f"depth: {estimate.name}"]
+    if estimate.relative_disparity:
+        notes.append("depth is known up to scale and offset: the object is taken to be as deep as wide")
+    if contamination:
+        notes.append(f"{contamination:.0%} of the depth's points count as outliers and get their neighbours' depth")
+    facts = {"depth": estimate.name, "field_of_view": lens, "contamination": contamination}
 
     def view(pose: RelativePose) -> NovelView:
         return invs_view(source, source.target(pose), model, options.invs, noise=noise)
 
-    return Prepared(view, source.on_background, model.name, notes)
+    return Prepared(view, source.on_background, model.name, facts, tuple(notes))
 
 
 def _prepare_zero123(photo: Path, options: OrbitOptions) -> Prepared:
-    from unscene.priors.photo_token import pose_numbers
     from unscene.priors.zero123 import load_zero123  # loads diffusers: seconds
 
     model = load_zero123(options.weights or "zero123").to(options.device)
-    read = _read_photo(photo, options, model.size, None)
-    source = _on_background(read)
-    noise = torch.randn(model.latent_shape, generator=torch.Generator().manual_seed(options.seed))
-    guidance = PAPERS_GUIDANCE if options.guidance is None else options.guidance
+    read = _read_photo(photo, options, model.size)
+    source, noise = over_background(read.color, read.alpha), _noise(model.latent_shape, options)
 
     def view(pose: RelativePose) -> NovelView:
-        numbers = [
-            torch.tensor([n]) for n in (pose.azimuth, pose.elevation, model.camera_distance * (pose.distance - 1))
-        ]
-        generated = model.generate(
-            source[None], pose_numbers(*numbers), noise=noise[None], steps=options.invs.steps, guidance=guidance
-        )
-        return NovelView(generated[0])
+        return zero123_view(source, pose, model, options.zero123, noise=noise)
 
-    return Prepared(view, source, model.name, read.notes)
+    return Prepared(view, source, model.name, {}, read.notes)
 
 
 def _prepare_shap_e(photo: Path, options: OrbitOptions) -> Prepared:
-    """One mesh for all views. It does not know where the photo was taken from: the turn most like it is the photo's."""
-    from unscene.objects.mesh import colored_mesh, normalized
-    from unscene.objects.ray_tracer import Lighting, RayTracer
     from unscene.priors.shap_e import SIZE, load_shap_e  # loads diffusers: seconds
 
     model = load_shap_e(options.weights or "openai/shap-e-img2img", device=options.device)
-    read = _read_photo(photo, options, SIZE, None)
-    source = _on_background(read)
-    guidance = PAPERS_GUIDANCE if options.guidance is None else options.guidance
-    made = model.reconstruct(source, generator=torch.Generator().manual_seed(options.seed), guidance=guidance)
-    mesh = normalized(colored_mesh(made.vertices.numpy(), made.faces.numpy(), made.colors.numpy()))
-    tracer = RayTracer(mesh, Lighting((0.0, 0.0, 1.0), ambient=1.0, specular=0.0))
-
-    def seen(azimuth: float, pose: RelativePose, size: int) -> Tensor:
-        camera = object_cameras(
-            torch.tensor([azimuth + pose.azimuth]), torch.tensor([options.elevation + pose.elevation]),
-            torch.tensor([DISTANCE * pose.distance]), field_of_view=GUESSED_FIELD_OF_VIEW, size=size,
-        )  # fmt: skip
-        shown = tracer.render(camera, 0)
-        return shown.color * shown.alpha[..., None] + BACKGROUND * (1 - shown.alpha[..., None])
-
-    small = torch.nn.functional.interpolate(source.permute(2, 0, 1)[None], 64, mode="area")[0].permute(1, 2, 0)
-    turns = [float(turn) for turn in range(0, 360, 10)]
-    front = min(turns, key=lambda turn: float((seen(turn, RelativePose(0), 64) - small).square().mean()))
-    notes = (*read.notes, f"the photo was matched to the mesh at an azimuth of {front:g} degrees")
-    return Prepared(lambda pose: NovelView(seen(front, pose, SIZE)), source, model.name, notes)
+    read = _read_photo(photo, options, SIZE)
+    source = over_background(read.color, read.alpha)
+    generator = torch.Generator().manual_seed(options.seed)
+    mesh = shap_e_mesh(source, model, options.shap_e, elevation=options.known_elevation, generator=generator)
+    notes = (
+        *read.notes,
+        *_elevation_note(options),
+        f"the photo was matched to the mesh at an azimuth of {mesh.azimuth:g} degrees",
+        f"the mesh is seen from {DISTANCE:g} radii with {FIELD_OF_VIEW:g} degrees of view, whatever the photo's lens",
+    )
+    return Prepared(lambda pose: mesh.view(pose, SIZE), source, model.name, {}, notes)
 
 
-def _read_photo(photo: Path, options: OrbitOptions, size: int, depth: Path | None) -> ObjectPhoto:
-    """The photo and, if its lens had to be guessed, a note of that."""
-    told = options.field_of_view or exif_field_of_view(photo)
-    read = read_object_photo(
-        photo, size=size, field_of_view=told or GUESSED_FIELD_OF_VIEW, depth=depth, depth_unit=options.depth_unit,
-        box=options.box, largest=options.largest,
-    )  # fmt: skip
-    if told is None:
-        note = f"field of view: {GUESSED_FIELD_OF_VIEW:g} degrees, a guess; --field-of-view sets it"
-        return dataclasses.replace(read, notes=(*read.notes, note))
-    return read
+def _noise(shape: tuple[int, int, int], options: OrbitOptions) -> Tensor:
+    """The initial latent, one for all views, so that they differ by what they show only."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(options.seed))
 
 
-def _on_background(photo: ObjectPhoto) -> Tensor:
-    return photo.color * photo.alpha[..., None] + BACKGROUND * (1 - photo.alpha[..., None])
+def _read_photo(
+    photo: Path, options: OrbitOptions, size: int, *, field_of_view: float = GUESSED_FIELD_OF_VIEW,
+    depth: Path | None = None,
+) -> ObjectPhoto:  # fmt: skip
+    return read_object_photo(
+        photo, size=size, field_of_view=field_of_view, depth=depth, box=options.box, largest=options.largest
+    )
+
+
+def _field_of_view(photo: Path, options: OrbitOptions) -> tuple[float, str]:
+    """Degrees, and where they come from."""
+    if options.field_of_view is not None:
+        return options.field_of_view, f"field of view: {options.field_of_view:g} degrees"
+    from_exif = exif_field_of_view(photo)
+    if from_exif is not None:
+        return from_exif, f"field of view: {from_exif:.1f} degrees, from the photo's EXIF"
+    return GUESSED_FIELD_OF_VIEW, f"field of view: {GUESSED_FIELD_OF_VIEW:g} degrees, a guess; --field-of-view sets it"
+
+
+def _elevation_note(options: OrbitOptions) -> tuple[str, ...]:
+    guess = f"elevation of the photo's camera: {GUESSED_ELEVATION:g} degrees, a guess; --elevation sets it"
+    return () if options.elevation is not None else (guess,)
 
 
 def _depth_image(photo: Path, asked: str | None) -> Path | None:
-    """The image of the photo's depth, if one was given or lies beside it."""
+    """The image of the photo's depth, if one was given or lies beside it. Raises PriorError."""
+    from unscene.priors.depth_network import NETWORKS  # loads transformers: seconds
+
+    if asked is None:
+        beside = photo.with_name(f"{photo.stem}.depth.png")
+        return beside if beside.is_file() else None
+    if asked in NETWORKS or Path(asked).is_dir():
+        return None
+    if not Path(asked).is_file():
+        raise PriorError(
+            f"--depth: expected an image, {', '.join(NETWORKS)} or a network's folder, but there is no '{asked}'."
+        )
+    return Path(asked)
+
+
+def _network_depth(photo: Path, options: OrbitOptions, size: int, field_of_view: float) -> Estimate:
+    """What a depth network makes of the photo at its own resolution, size size. Nothing is downloaded unless asked for.
+
+    Raises PriorError.
+    """
+    from unscene.priors.depth_network import DepthNetwork  # loads transformers: seconds
+
+    folder, name = _located_network(options.depth)
+    large = _read_photo(photo, options, max(size, NETWORK_SIDE), field_of_view=field_of_view)
+    network = DepthNetwork.load(str(folder), device=options.device)
+    estimate = network.estimate(over_background(large.color, large.alpha))
+    # the nearest pixel's: a mean of object and background lies on neither
+    values = F.interpolate(estimate.values[None, None], (size, size), mode="nearest-exact")[0, 0]
+    return dataclasses.replace(estimate, values=values, name=name)
+
+
+def _located_network(asked: str | None) -> tuple[Path, str]:
+    """Folder of the network and its name with its revision. Raises PriorError."""
+    from unscene.priors.depth_network import NETWORKS, locate_depth_network
+
     if asked is not None:
-        return Path(asked) if Path(asked).is_file() else None
-    beside = photo.with_name(f"{photo.stem}.depth.png")
-    return beside if beside.is_file() else None
-
-
-def _network_depth(image: Tensor, asked: str | None, device: str) -> Estimate:
-    """What a depth network makes of the photo. Nothing is downloaded unless asked for. Raises PriorError."""
-    from unscene.priors.depth_network import NETWORKS, DepthNetwork, locate_depth_network  # loads transformers: seconds
-
-    if asked is not None:
-        return DepthNetwork.load(asked, device=device).estimate(image)
+        return locate_depth_network(asked)
     for network in NETWORK_ORDER:
         try:
-            folder, _ = locate_depth_network(network, offline=True)
+            return locate_depth_network(network, offline=True)
         except PriorError:
             continue
-        return dataclasses.replace(DepthNetwork.load(str(folder), device=device).estimate(image), name=network)
     raise PriorError(
         "depth: iNVS needs the photo's depth, and this machine has neither an image of it beside the photo "
         "(NAME.depth.png) nor a depth network. Three ways forward: fetch a network once, with `hf download "
-        f"{NETWORKS['zoedepth'][0]}` or `--depth depth-anything-v2`; give a depth image, a network's folder or its "
-        "name with --depth; or take a method without depth, --method zero123."
+        f"{NETWORKS['zoedepth'][0]}` or `--depth depth-anything-v2`; give a depth image or a network's folder with "
+        "--depth; or take a method without depth, --method zero123."
     )

@@ -17,6 +17,7 @@ from unscene.geometry.splatting import (
     surface_normals,
     unproject,
 )
+from unscene.geometry.turntable import object_cameras
 
 
 def slow_splat(values, xy, importance, height, width):
@@ -95,6 +96,19 @@ def test_a_plane_seen_from_the_side_moves_by_its_disparity():
     # what comes in from the right border lies beyond the photo, not behind its surface, and pixels deeper in the scene
     # move to the left less than near ones: to the right of where they are splatted
     assert view.epipolar_mask[:, 29:].all()
+
+
+@pytest.mark.parametrize("closer", [0.5, 0.7])
+def test_a_camera_that_comes_closer_sees_no_gaps(closer):
+    source = cameras(0.0)
+    image, depth = sphere_view(source)
+    near = object_cameras(torch.tensor([10.0]), torch.zeros(1), torch.tensor([3.0 * closer]), field_of_view=45, size=64)
+    true_image, true_depth = sphere_view(near)
+    view = partial_view(image, depth, source, near)
+    rotated = ((source.positions[0] - unproject(true_depth, near)) * unproject(true_depth, near)).sum(-1) > 0.4
+    middle = erode(((true_depth > 0) & rotated)[None], 2)[0]  # seen well by both
+    assert middle.sum() > 500 and view.covered[middle].float().mean() > 0.995
+    assert (view.color - true_image)[middle].abs().mean() < 0.02
 
 
 def test_the_same_camera_sees_the_photo_again_and_nothing_new():
@@ -233,8 +247,9 @@ def test_a_partial_view_teaches_depth():
     source, target = cameras(0.0, size=48), cameras(20.0, size=48)
     image, depth = sphere_view(source)
     truth, true_depth = sphere_view(target)
-    scale = torch.tensor(1.03, requires_grad=True)
-    view = partial_view(image, depth * scale, source, target)
-    inside = (view.covered & (true_depth > 0)).detach()
-    (view.color - truth)[inside].square().mean().backward()
-    assert scale.grad.isfinite() and scale.grad > 0
+    for wrong, sign in ((1.03, 1), (0.97, -1)):
+        scale = torch.tensor(wrong, requires_grad=True)
+        view = partial_view(image, depth * scale, source, target)
+        inside = (view.covered & (true_depth > 0)).detach()
+        (view.color - truth)[inside].square().mean().backward()
+        assert scale.grad.isfinite() and scale.grad * sign > 0

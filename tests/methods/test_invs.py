@@ -76,6 +76,16 @@ def test_an_object_off_the_photo_s_centre_keeps_its_pinhole() -> None:
     assert source.target(RelativePose(0.0)).principal.tolist() == [[SIZE / 2, SIZE / 2]]
 
 
+def test_unknown_depth_gets_its_neighbours_and_leaves_no_hole() -> None:
+    _, depth = photo_of_the_sphere()
+    holed = depth.clone()
+    holed[28:34, 28:34] = 0
+    holed[40, 20:30] = float("nan")
+    source, exact = placed(holed), placed(depth)
+    assert torch.equal(source.depth > 0, depth > 0)
+    torch.testing.assert_close(source.depth, exact.depth, atol=0.1, rtol=0)
+
+
 def test_depth_without_any_use_is_an_error() -> None:
     for values in (torch.zeros(SIZE, SIZE), torch.full((SIZE, SIZE), float("nan"))):
         with pytest.raises(MethodError, match="expected a depth for the object's pixels, got next to none"):

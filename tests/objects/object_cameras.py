@@ -1,4 +1,4 @@
-"""A camera at a given place around an object, and flat textures for it."""
+"""A camera at a given place around an object, and simple textures for it."""
 
 from __future__ import annotations
 
@@ -29,4 +29,12 @@ def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> np.ndarra
     """A picture of two colours side by side, 32 32 3."""
     image = np.empty((32, 32, 3), np.uint8)
     image[:, :16], image[:, 16:] = left, right
+    return image
+
+
+def holed(color: tuple[int, int, int]) -> np.ndarray:
+    """A picture of one colour whose middle half is transparent (and black there, as in many files), 32 32 4."""
+    image = np.empty((32, 32, 4), np.uint8)
+    image[:] = (*color, 255)
+    image[8:24, 8:24] = 0
     return image

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from tests.objects.object_cameras import camera_at, halves
+from tests.objects.object_cameras import camera_at, halves, holed
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
+from unscene.objects.mesh import TexturedMesh
 from unscene.objects.mesh_files import find_meshes, load_mesh
 from unscene.objects.object_error import ObjectError
 from unscene.objects.ray_tracer import Lighting, RayTracer
@@ -96,6 +97,51 @@ def test_large_textures_are_reduced(tmp_path: Path) -> None:
     image = picture().resize((1024, 512))
     sheet(PBRMaterial(baseColorTexture=image)).export(tmp_path / "sheet.glb")
     assert load_mesh(tmp_path / "sheet.glb", texture_size=64).textures[0].shape == (32, 64, 3)
+
+
+def glass(**options: object) -> PBRMaterial:
+    return PBRMaterial(baseColorTexture=Image.fromarray(holed((255, 0, 0))), **options)
+
+
+def middle_alpha(mesh: TexturedMesh) -> float:
+    return float(RayTracer(mesh, Lighting((0.0, 0.0, 1.0), 1.0, 0.0)).render(camera_at(-90, 0), 0).alpha[16, 16])
+
+
+@pytest.mark.parametrize("mode", ["MASK", "BLEND"])
+def test_gltf_alpha_makes_holes(tmp_path: Path, mode: str) -> None:
+    sheet(glass(alphaMode=mode)).export(tmp_path / "sheet.glb")
+    mesh = load_mesh(tmp_path / "sheet.glb")
+    np.testing.assert_array_equal(mesh.textures[0], holed((255, 0, 0)))
+    assert middle_alpha(mesh) == 0
+    small = load_mesh(tmp_path / "sheet.glb", texture_size=20).textures[0]
+    assert (small[small[..., 3] >= 128][:, 0] >= 250).all(), "the hole's black doesn't mix in"
+
+
+@pytest.mark.parametrize("options", [{}, {"alphaMode": "OPAQUE"}, {"alphaMode": "MASK", "alphaCutoff": 0.0}])
+def test_opaque_materials_ignore_the_texture_s_alpha(tmp_path: Path, options: dict[str, object]) -> None:
+    sheet(glass(**options)).export(tmp_path / "sheet.glb")
+    mesh = load_mesh(tmp_path / "sheet.glb")
+    assert mesh.textures[0].shape == (32, 32, 3)
+    assert middle_alpha(mesh) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "cutoff", "solid"), [("MASK", 0.2, True), ("MASK", 0.7, False), ("BLEND", 0.2, False)]
+)
+def test_alpha_is_cut_at_the_material_s_cutoff(tmp_path: Path, mode: str, cutoff: float, solid: bool) -> None:
+    """The factor's alpha, 0.4, counts as well: two sheets, one opaque."""
+    scene = trimesh.Scene()
+    material = PBRMaterial(baseColorFactor=[255, 0, 0, 102], alphaMode=mode, alphaCutoff=cutoff)
+    for name, each in (("glass", material), ("wall", PBRMaterial(baseColorFactor=[0, 0, 255, 255]))):
+        scene.add_geometry(sheet(each), geom_name=name, node_name=name)
+    scene.export(tmp_path / "scene.glb")
+    assert len(load_mesh(tmp_path / "scene.glb").faces) == (4 if solid else 2)
+    sheet(material).export(tmp_path / "sheet.glb")
+    if solid:
+        assert load_mesh(tmp_path / "sheet.glb").textures[0].reshape(-1, 3).tolist() == [[255, 0, 0]] * 4
+    else:
+        with pytest.raises(ObjectError, match="transparent ones alone"):
+            load_mesh(tmp_path / "sheet.glb")
 
 
 def test_meshes_are_found_in_folders_below(tmp_path: Path) -> None:

@@ -360,3 +360,43 @@ def test_grey_photos(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / name)
         photo = read(tmp_path / name)
         torch.testing.assert_close(photo.color[32, 32], torch.full((3,), 50 / 255), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("way", ["alpha", "box", "plain"])
+def test_large_photos_are_worked_on_reduced_with_the_same_geometry(tmp_path: Path, way: str) -> None:
+    """A photo of 4095 x 3071 pixels gives what its half does, within half a pixel, and speaks of its own pixels."""
+    center, radii, size = np.array((2300, 1400)), np.array((600, 420)), 128
+    photos, depth = [], np.full((3071, 4095), 2000, np.uint16)
+    depth[:, :2300] = 1000
+    for scale in (1, 2):
+        width, height = 4095 // scale, 3071 // scale
+        coverage = ellipse(width, height, tuple(center / scale), tuple(radii / scale), 1)
+        behind = cv2.resize(cluttered(800, 600), (width, height)) if way == "box" else CREAM
+        path = tmp_path / f"{scale}.png"
+        save(path, over(coverage, RED, behind), coverage if way == "alpha" else None, compress_level=1)
+        save_depth(
+            tmp_path / "depth.png", np.ascontiguousarray(depth[: height * scale : scale, : width * scale : scale])
+        )
+        box = tuple(round(value / scale) for value in (1500, 800, 1600, 1200)) if way == "box" else None
+        photos.append(read(path, size, box=box, depth=tmp_path / "depth.png"))
+    large, small = photos
+    assert large.focal == pytest.approx(small.focal, rel=0.5 / size)
+    np.testing.assert_allclose(large.principal, small.principal, atol=0.5)
+    assert (large.alpha - small.alpha).abs().mean() < 0.01
+    assert large.depth is not None and small.depth is not None
+    assert set(large.depth.unique().tolist()) == {0, 1000, 2000}
+    assert (large.depth != small.depth).float().mean() < 0.02
+    if way == "box":
+        assert large.notes == ("cut out by GrabCut inside 1600 x 1200 pixels at (1500, 800)",)
+    extent = torch.nonzero(large.alpha.amax(0) > 0.5).flatten()
+    truth = (np.array([-600, 600]) + center[0] - 4095 / 2) / (4095 / 2) * math.tan(math.radians(25))
+    seen = truth * large.focal + large.principal[0]
+    np.testing.assert_allclose([int(extent[0]), int(extent[-1]) + 1], seen, atol=1)
+
+
+def test_boxes_in_large_photos_are_told_in_their_own_pixels(tmp_path: Path) -> None:
+    path = save(tmp_path / "wide.png", np.full((200, 6000, 3), CREAM, np.float32))
+    with pytest.raises(ObjectError, match="24 x 24 pixels at least within the photo's 6000 x 200, got one of 20 x 90"):
+        read(path, box=(10, 10, 20, 90))
+    with pytest.raises(ObjectError, match=r"the box of 700 x 90 pixels at \(5000, 50\), but GrabCut"):
+        read(path, box=(5000, 50, 700, 90))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from tests.objects.object_cameras import camera_at
 
+from unscene.objects.lettering import lettering
 from unscene.objects.mesh import face_normals
 from unscene.objects.parts import LETTERING_SHARE, Paint
 from unscene.objects.procedural import THINGS, procedural_object
 from unscene.objects.ray_tracer import RayTracer, random_lighting
-from unscene.objects.textures import PAINTERS, lettering
+from unscene.objects.textures import PAINTERS
 
 
 @pytest.mark.parametrize("seed", range(20))

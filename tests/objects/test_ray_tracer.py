@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.objects.object_cameras import camera_at, halves, plain
+from tests.objects.object_cameras import camera_at, halves, holed, plain
 
 from unscene.objects.mesh import TexturedMesh, joined, normalized, rotation, transformed, translation
 from unscene.objects.object_error import ObjectError
@@ -180,6 +180,54 @@ def test_distant_textures_average_instead_of_flickering() -> None:
     torch.testing.assert_close(far, torch.full_like(far, 0.5), atol=0.01, rtol=0)
     near = RayTracer(mesh, EVEN).render(camera_at(0, 90, size=512), 0).color[200:300, 200:300]
     assert near.std() > 0.25
+
+
+def card(half: float, height: float, texture: np.ndarray) -> TexturedMesh:
+    return dataclasses.replace(floor(half, height), textures=(texture,))
+
+
+def test_a_hole_in_a_card_shows_what_is_behind() -> None:
+    """A red card 0.5 above a smaller blue floor: blue through the hole's middle, nothing around it."""
+    cameras = camera_at(0, 90, size=64)
+    view = RayTracer(joined([card(1.0, 0.5, holed(RED)), floor(0.2, 0.0, BLUE)]), EVEN).render(cameras, 0)
+    scale = float(cameras.focal[0, 0])
+    card_half, hole_half, floor_half = scale / 2.5, scale * 0.5 / 2.5, scale * 0.2 / 3
+    reach = (torch.arange(64) + 0.5 - 32).abs()
+    reach = torch.maximum(reach[:, None], reach)
+    for low, high, color, depth in ((0, floor_half, BLUE, 3.0), (hole_half, card_half, RED, 2.5)):
+        inside = (reach > low + 1) & (reach < high - 1) if low else reach < high - 1
+        torch.testing.assert_close(view.color[inside], (torch.tensor(color) / 255).expand(int(inside.sum()), 3))
+        assert (view.alpha[inside] == 1).all()
+        torch.testing.assert_close(view.depth[inside], torch.full((int(inside.sum()),), depth), atol=1e-4, rtol=0)
+    empty = (reach > floor_half + 1) & (reach < hole_half - 1)
+    assert empty.any()
+    assert (view.alpha[empty] == 0).all() and (view.depth[empty] == 0).all()
+
+
+def test_light_falls_through_a_hole() -> None:
+    lamp = Lighting((0.0, 0.0, 1.0), ambient=0.3, specular=0.0)
+    below, under = camera_at(0, 30, size=64), (32, 32)  # the camera sees the floor under the card
+    lit = RayTracer(floor(1.0), lamp).render(below, 0).color[under]
+    through = RayTracer(joined([floor(1.0), card(0.5, 0.9, holed(RED))]), lamp).render(below, 0).color[under]
+    shaded = RayTracer(joined([floor(1.0), floor(0.5, 0.9)]), lamp).render(below, 0).color[under]
+    torch.testing.assert_close(through, lit)
+    assert (shaded < 0.8 * lit).all()
+
+
+@pytest.mark.parametrize(("layers", "alpha"), [(8, 1.0), (9, 0.0)])
+def test_rays_pass_eight_transparent_layers(layers: int, alpha: float) -> None:
+    clear = [card(1.0, 0.1 * (1 + layer), holed(RED)) for layer in range(layers)]
+    view = RayTracer(joined([floor(1.0), *clear]), EVEN).render(camera_at(0, 90), 0)
+    assert view.alpha[16, 16] == alpha
+
+
+def test_transparent_texels_do_not_darken_the_edge_and_opaque_alpha_changes_nothing() -> None:
+    view = RayTracer(card(1.0, 0.0, holed(RED)), EVEN).render(camera_at(0, 90, size=24), 0)
+    assert (view.color[view.alpha > 0][:, 0] > 0.99).all()
+    solid = np.dstack([halves(RED, BLUE), np.full((32, 32), 255, np.uint8)])
+    lamp, cameras = Lighting((0.6, 0.0, 0.8), 0.4, 0.2), camera_at(0, 60)
+    one, other = (RayTracer(card(0.7, 0.0, picture), lamp).render(cameras, 0) for picture in (solid, solid[..., :3]))
+    assert torch.equal(one.color, other.color) and torch.equal(one.depth, other.depth)
 
 
 def test_threads_do_not_change_the_picture() -> None:

@@ -1,6 +1,7 @@
 """iNVS's model, on tiny checkpoints with the true layout."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.priors.tiny_checkpoints import tiny_checkpoint
 
-from unscene.priors.diffusion_checkpoints import load_checkpoint
+from unscene.priors.diffusion_checkpoints import BUNDLED, load_checkpoint
 from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.photo_token import pose_numbers
 from unscene.priors.prior_error import PriorError
@@ -20,6 +21,7 @@ from unscene.priors.view_inpainter import (
     predict_completion,
     view_context,
 )
+from unscene.priors.zero123 import initial_zero123
 
 SIZE = 32
 
@@ -137,6 +139,32 @@ def test_folders_that_hold_no_such_model_are_named(model: ViewInpainter, tmp_pat
     (folder / "novel_view.json").write_text(json.dumps(settings | {"kind": "zero123"}))
     with pytest.raises(PriorError, match="expected a model of kind invs, got zero123; use or train it as zero123"):
         load_view_inpainter(folder)
+
+
+def test_a_unet_of_another_kind_is_refused(checkpoint: Path, model: ViewInpainter, tmp_path: Path) -> None:
+    folder = model.save(tmp_path / "model")
+    other = initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=False).save(tmp_path / "other")
+    shutil.rmtree(folder / "unet")
+    shutil.copytree(other / "unet", folder / "unet")
+    with pytest.raises(PriorError, match="expected a U-Net with 14 input channels for this kind of model, got 10"):
+        load_view_inpainter(folder)
+
+
+def test_sampling_starts_at_the_noisiest_level(model: ViewInpainter) -> None:
+    """Whatever the checkpoint it started from did: published ones leave out the last levels."""
+    model.scheduler.set_timesteps(20)
+    assert int(model.scheduler.timesteps[0]) == model.scheduler.config.num_train_timesteps - 1
+
+
+def test_both_models_learn_about_as_many_weights() -> None:
+    """The bundled model's size: what is compared in the benchmark differs by less than a thousandth."""
+    ours = initial_view_inpainter(BUNDLED, size=128, seed=0, told_photo=True)
+    peer = initial_zero123(BUNDLED, size=128, seed=0)
+    counts = [
+        sum(weight.numel() for part in (model.unet, model.photo_token) for weight in part.parameters())
+        for model in (ours, peer)
+    ]
+    assert counts[0] == pytest.approx(counts[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "tensors"])

@@ -115,6 +115,50 @@ def test_one_that_fails_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None
     assert time.monotonic() - began < 60
 
 
+def test_one_that_does_not_end_when_told_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """
+import os, signal, sys, time
+from pathlib import Path
+deaf = Path(os.environ["UNSCENE_RENDEZVOUS"] + "-deaf")
+if os.environ["RANK"] == "0":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    deaf.touch()
+    time.sleep(600)
+while not deaf.exists():
+    time.sleep(0.01)
+sys.exit(7)
+"""
+    recorded(monkeypatch, script=script)
+    monkeypatch.setattr(module, "END_SECONDS", 0.5)
+    began = time.monotonic()
+    with pytest.raises(RunError, match="status 7"):
+        launch(2, ["train", "invs"])
+    assert time.monotonic() - began < 60
+
+
+def test_a_process_that_cannot_be_started_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen:
+        if environment["RANK"] == "2":
+            raise OSError("no more processes")
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment))
+        return started[-1]
+
+    monkeypatch.setattr(module, "start", start)
+    with pytest.raises(OSError, match="no more processes"):
+        launch(3, ["train", "invs"])
+    assert len(started) == 2 and all(process.returncode is not None for process in started)
+
+
+@pytest.mark.parametrize("processes", [0, -1])
+def test_fewer_processes_than_one_are_refused(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    started = recorded(monkeypatch, accelerators=2)
+    with pytest.raises(RunError, match=f"--processes: expected at least 1, got {processes}; leave it out"):
+        launch(processes, ["train", "invs"])
+    assert started == []
+
+
 def test_real_processes_that_fail_raise_too_and_say_why(capfd: pytest.CaptureFixture) -> None:
     with pytest.raises(RunError, match="one of 2 processes ended with status 1"):
         launch(2, ["juggle"])

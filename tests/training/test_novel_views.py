@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from unscene.training import novel_views, training_loop
 from unscene.training.launch import launch
 from unscene.training.novel_views import NovelViewTraining, train_invs, train_zero123
 from unscene.training.object_shards import ShardError
+from unscene.training.run import RunError
 from unscene.training.view_pairs import loaded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -155,6 +157,100 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[key], got[key]) for key in expected)
     assert len(logged(tmp_path / "killed")) == len(logged(out))  # a mean since the resume, so not the same number
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_its_model_still_leaves_the_model(
+    whole: tuple[str, Path], shards: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, out = whole
+    config, drawn = tiny(shards, checkpoint, tmp_path / "killed"), []
+
+    def killed_at_the_second(*_) -> np.ndarray:
+        drawn.append(1)
+        if len(drawn) == 2:  # the checkpoint of step 4 is written, its sheet and model are not
+            raise KeyboardInterrupt
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(novel_views, "_sheet", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        TRAIN[name](config)
+    assert [path.name for path in (config.out / "checkpoints" / name).iterdir()] == ["step-0000004"]
+    expected, stale = weights(out / "model"), weights(config.out / "model")
+    assert not all(torch.equal(expected[key], stale[key]) for key in expected)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    got = weights(TRAIN[name](config))
+    assert expected.keys() == got.keys() and all(torch.equal(expected[key], got[key]) for key in expected)
+    assert (config.out / "samples" / f"{name}-0000004.png").is_file() and len(drawn) == 3
+    AcceleratorState._reset_state(reset_partial_state=True)
+    TRAIN[name](config)
+    assert len(drawn) == 3  # once it is kept there is nothing left to do
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 1}, r"seed \(0, now 1\)"),
+        ({"batch": 1, "learning_rate": 0.5}, r"batch \(2, now 1\), learning_rate \(0\.001, now 0\.5\)"),
+        ({"noise_centre": -1.0}, r"noise_centre \(0\.5, now -1\.0\)"),
+    ],
+)
+def test_a_run_does_not_go_on_under_other_settings(
+    whole: tuple[str, Path], shards: Path, checkpoint: Path, changes: dict[str, float], told: str
+) -> None:
+    name, out = whole
+    before = (out / "settings.json").read_bytes()
+    with pytest.raises(
+        RunError, match=f"began with, got other values for {told}; repeat them to go on with it, choose"
+    ):
+        TRAIN[name](tiny(shards, checkpoint, out, steps=9, **changes))
+    assert (out / "settings.json").read_bytes() == before
+
+
+def test_a_run_does_not_go_on_as_another_model_or_in_another_number_of_processes(
+    whole: tuple[str, Path], shards: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    name, out = whole
+    (other,) = TRAIN.keys() - {name}
+    with pytest.raises(RunError, match=rf"got other values for model \({name}, now {other}\);"):
+        TRAIN[other](tiny(shards, checkpoint, out))
+    assert not (out / "checkpoints" / other).exists()
+    recorded = json.loads((out / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps(recorded | {"processes": 2}))
+    with pytest.raises(RunError, match=r"got other values for processes \(2, now 1\);"):
+        TRAIN[name](tiny(shards, checkpoint, tmp_path))
+
+
+def test_a_run_may_be_made_longer_and_its_folder_moved(
+    whole: tuple[str, Path], shards: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    name, out = whole
+    shutil.copytree(out, tmp_path / "moved")
+    longer = tiny(shards, checkpoint, tmp_path / "moved", steps=5, checkpoint_every=50, minutes=60)
+    assert views(name, TRAIN[name](longer)).isfinite().all()
+    assert [path.name for path in (longer.out / "checkpoints" / name).iterdir()] == ["step-0000005"]
+    assert json.loads((longer.out / "settings.json").read_text())["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("batch", 0), ("size", 0), ("learning_rate", 0.0), ("learning_rate", -1.0),
+     ("learning_rate", float("nan")), ("warmup", -1), ("noise_spread", 0.0), ("untold", 1.0), ("untold", -0.1),
+     ("seed", -1), ("average_decay", 1.0), ("checkpoint_every", 0), ("minutes", 0.0), ("processes", 0),
+     ("workers", -1)],
+)  # fmt: skip
+def test_numbers_that_mean_nothing_are_refused_before_anything_is_written(
+    name: str, value: float, tmp_path: Path
+) -> None:
+    for train in TRAIN.values():
+        option = name.replace("_", "-")
+        with pytest.raises(RunError, match=f"^--{option}: expected .* to .*, got {value:g}\\."):
+            train(tiny(tmp_path, tmp_path, tmp_path / "run", **{name: value}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_there_may_be_no_warm_up(shards: Path, checkpoint: Path, tmp_path: Path) -> None:
+    train_invs(tiny(shards, checkpoint, tmp_path, warmup=0, steps=1))
+    assert np.isfinite(logged(tmp_path)).all()
 
 
 def test_a_finished_model_can_be_trained_further(whole: tuple[str, Path], shards: Path, tmp_path: Path) -> None:

@@ -146,6 +146,63 @@ def test_an_index_without_shards_is_an_error(tmp_path: Path) -> None:
         read_index(tmp_path)
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_an_index_of_empty_shards_is_an_error_not_an_endless_search(tmp_path: Path, count: int) -> None:
+    write_sphere_shards(tmp_path, 1, 1, views=1, size=8)
+    write_index(tmp_path, {"spheres-0.tar": 1, "spheres-1.tar": count})
+    with pytest.raises(ShardError, match=rf"at least one sample in every shard, got {count} for spheres-1\.tar"):
+        next(stream_views(tmp_path, seed=0, skip=0))
+
+
+@pytest.mark.parametrize("listed", [1, 3])
+def test_a_shard_of_another_number_of_samples_than_listed_is_named(tmp_path: Path, listed: int) -> None:
+    write_sphere_shards(tmp_path, 2, views=1, size=8)
+    write_index(tmp_path, {"spheres-0.tar": listed})
+    with pytest.raises(ShardError, match=rf"spheres-0\.tar: expected {listed} samples, as shards.json .* got 2; copy"):
+        list(itertools.islice(stream_views(tmp_path, seed=0, skip=0), 5))
+
+
+def test_a_shard_without_samples_is_an_error_not_an_endless_search(tmp_path: Path) -> None:
+    write_shard(tmp_path / "spheres.tar", [])
+    write_index(tmp_path, {"spheres.tar": 2})
+    with pytest.raises(ShardError, match=r"expected 2 samples.* got 0"):
+        next(stream_views(tmp_path, seed=0, skip=0))
+
+
+@pytest.mark.parametrize("kept", [0, 300, 1000])
+def test_a_shard_that_is_no_whole_tar_is_named(tmp_path: Path, kept: int) -> None:
+    write_sphere_shards(tmp_path, 1, views=1, size=8)
+    shard = tmp_path / "spheres-0.tar"
+    shard.write_bytes(shard.read_bytes()[:kept] or b"no tar at all" * 100)
+    with pytest.raises(ShardError, match=r"spheres-0\.tar: expected a readable tar file, got .*; copy or render it"):
+        next(stream_views(tmp_path, seed=0, skip=0))
+
+
+def test_another_kind_of_webdataset_is_told_from_views_of_objects(tmp_path: Path) -> None:
+    with object_shards.webdataset.TarWriter(str(tmp_path / "photos.tar")) as shard:
+        shard.write({"__key__": "photo-0", "jpg": b"a photo", "txt": b"its caption"})
+    write_index(tmp_path, {"photos.tar": 1})
+    with pytest.raises(ShardError, match=r"photos\.tar: expected views of objects with a cameras\.json.* in photo-0"):
+        next(stream_views(tmp_path, seed=0, skip=0))
+
+
+@pytest.mark.parametrize("name", ["view00.png", "depth00.png"])
+@pytest.mark.parametrize("content", [None, b"no image"])
+def test_a_sample_without_its_images_is_named(folder: Path, name: str, content: bytes | None) -> None:
+    _, sample = next(stream_views(folder, seed=0, skip=0))
+    del sample[name]
+    changed = sample if content is None else sample | {name: content}
+    with pytest.raises(ShardError, match=f"{sample['__key__']}: expected images of view 0, got .*; render objects"):
+        decode_view(changed, 0)
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[1]", b"no json"])
+def test_a_sample_without_its_cameras_is_named(folder: Path, content: bytes) -> None:
+    _, sample = next(stream_views(folder, seed=0, skip=0))
+    with pytest.raises(ShardError, match=f"{sample['__key__']}: expected cameras of an object, got .*; render objects"):
+        read_cameras(sample | {"cameras.json": content})
+
+
 def test_an_index_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
     write_sphere_shards(tmp_path / "elsewhere", 1, views=1, size=8)
     write_index(tmp_path / "here", {"../elsewhere/spheres-0.tar": 1})

@@ -87,6 +87,26 @@ def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch)
     assert model.inpaint(images, masks, generator=torch.Generator().manual_seed(0)).isfinite().all()
 
 
+def test_a_stage_killed_before_its_last_sheet_is_completed_once(photos, tmp_path, monkeypatch):
+    config = tiny(photos, tmp_path / "run")
+    config.autoencoder_steps = config.unet_steps = 1
+    write_png, written = prior.write_png, []
+
+    def write_until_killed(path, pixels):
+        written.append(path.name)
+        if len(written) == 1:  # the autoencoder's only checkpoint is written, its sheet is not
+            raise KeyboardInterrupt
+        return write_png(path, pixels)
+
+    monkeypatch.setattr(prior, "write_png", write_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_prior(config)
+    for _ in range(2):  # the second finds both stages complete, and must not export what only one has learnt
+        AcceleratorState._reset_state(reset_partial_state=True)
+        train_prior(config)
+    assert written == ["autoencoder-0000001.png", "autoencoder-0000001.png", "unet-0000001.png"]
+
+
 DRAW_AHEAD = """
 import sys
 from pathlib import Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,6 +96,97 @@ def test_a_shard_whose_writing_was_not_tallied_is_rendered_again(tmp_path: Path)
     render_objects(tiny(tmp_path, objects=1))
     (after,) = stamps(tmp_path).values()
     assert after > before and read_index(tmp_path) == {"objects-0-00000.tar": 1}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_last_shard_that_has_grown_is_rendered_again(tmp_path: Path) -> None:
+    render_objects(tiny(tmp_path, objects=3, per_shard=2))
+    before = stamps(tmp_path)
+    render_objects(tiny(tmp_path, objects=6, per_shard=2))
+    after = stamps(tmp_path)
+    assert after["objects-0-00000.tar"] == before["objects-0-00000.tar"]
+    assert after["objects-0-00001.tar"] > before["objects-0-00001.tar"]
+    assert read_index(tmp_path) == {f"objects-0-{number:05}.tar": 2 for number in range(3)}
+    assert sorted(samples(tmp_path)) == [f"object-0-{index:07}" for index in range(6)]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_kill_while_a_shard_grows_does_not_leave_it_with_its_old_tally(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render_objects(tiny(tmp_path, objects=1, per_shard=2))
+
+    def killed(*_) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_json", lambda path, value: killed() if path.suffix == ".count" else None)
+        with pytest.raises(KeyboardInterrupt):
+            render_objects(tiny(tmp_path, objects=2, per_shard=2))  # the shard is written, its tally is not
+    render_objects(tiny(tmp_path, objects=1, per_shard=2))
+    assert read_index(tmp_path) == {"objects-0-00000.tar": 1}
+    epochs = [epoch for epoch, _ in itertools.islice(stream_views(tmp_path, seed=0, skip=0), 3)]
+    assert epochs == [0, 1, 2]  # one sample each
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_altered_folder_of_meshes_is_refused_in_words(tmp_path: Path) -> None:
+    meshes, config = tmp_path / "meshes", tiny(tmp_path / "shards", meshes=tmp_path / "meshes", objects=1)
+    (meshes / "deep").mkdir(parents=True)
+    trimesh.creation.box((1, 2, 1)).export(meshes / "deep" / "box.glb")
+    render_objects(config)
+    before = stamps(config.out)
+    trimesh.creation.box((1, 1, 1)).export(meshes / "a-cube.glb")  # would be object 0, which is rendered already
+    with pytest.raises(
+        ObjectError, match=r"begun with in .*meshes, got 1 more \(a-cube\.glb\); restore that folder, or"
+    ):
+        render_objects(config)
+    (meshes / "deep" / "box.glb").unlink()
+    with pytest.raises(ObjectError, match=r"got 1 more \(a-cube\.glb\) and 1 gone \(deep/box\.glb\); restore"):
+        render_objects(config)
+    (meshes / "a-cube.glb").rename(meshes / "deep" / "box.glb")
+    render_objects(config)
+    assert stamps(config.out) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lowest"),
+    [("workers", 0, 1), ("per_shard", 0, 1), ("size", 0, 1), ("samples", 0, 1), ("objects", 0, 1), ("objects", -3, 1),
+     ("views", 1, 2), ("seed", -1, 0)],
+)  # fmt: skip
+def test_numbers_that_mean_nothing_are_refused_before_anything_is_written(
+    tmp_path: Path, name: str, value: int, lowest: int
+) -> None:
+    option = name.replace("_", "-")
+    with pytest.raises(ObjectError, match=f"^--{option}: expected {lowest} to .*, got {value}"):
+        render_objects(tiny(tmp_path / "shards", **{name: value}))
+    assert not (tmp_path / "shards").exists()
+
+
+def die(config: ObjectRendering, files: list[Path], number: int, chunk: range) -> tuple[str, int, list[str]]:
+    """As a worker does for which there is no memory left."""
+    if number == 1:
+        os._exit(9)
+    return str(number), 1, []
+
+
+@pytest.mark.parametrize("meshes", [False, True])
+def test_a_killed_worker_is_told_with_what_it_was_rendering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meshes: bool
+) -> None:
+    """With the real worker process."""
+    changes = {}
+    if meshes:
+        changes["meshes"] = tmp_path / "meshes"
+        changes["meshes"].mkdir()
+        for name in "abcde":
+            (tmp_path / "meshes" / f"{name}.obj").touch()
+    monkeypatch.setattr(module, "_render_shard", die)
+    named = f"at meshes {tmp_path}/meshes/c.obj to {tmp_path}/meshes/d.obj;" if meshes else "at objects 2 to 3;"
+    with pytest.raises(
+        ObjectError, match=f"one was killed, as when memory runs out, {named} repeat .* fewer --workers"
+    ):
+        render_objects(tiny(tmp_path / "shards", objects=5, per_shard=2, **changes))
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +15,10 @@ from torch import Tensor
 
 from unscene.geometry.turntable import rotation_angle
 from unscene.priors.photo_token import pose_numbers
-from unscene.training.object_shards import stream_views, write_index, write_shard
+from unscene.training.object_shards import ShardError, stream_views, write_index, write_shard
 from unscene.training.view_pairs import NoiseDraw, Pair, PairBatches, _draw_noise, draw_pair, loaded, model_inputs
 
-NOISE = NoiseDraw((4, 4, 4), 0.5, 1.2, 0.1)
+NOISE = NoiseDraw((4, 4, 4), 0.5, 1.2, 0.1, 1000)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -82,24 +81,13 @@ def test_a_resumed_run_sees_the_batches_of_an_uninterrupted_one(
     assert_same(drawn(shards, 9, **share)[first:], drawn(shards, 9 - first, first=first, **share))
 
 
-def batches_of_workers(shards: Path) -> None:
-    """As training draws: a batch in this process first, then others in processes forked from it."""
+def test_batches_drawn_ahead_by_workers_are_the_same_in_order(shards: Path) -> None:
+    """As training draws: a batch in this process first, with Warp, then others in processes that may not be forked."""
     alone = drawn(shards, 6)
     ahead = loaded(PairBatches(shards, NOISE, batch=2, first=1, seed=0), workers=2)
+    context: Any = ahead.multiprocessing_context
+    assert context.get_start_method() == "forkserver"
     assert_same(alone[1:], list(itertools.islice(ahead, 5)))
-
-
-def test_batches_drawn_ahead_by_workers_are_the_same_in_order(shards: Path) -> None:
-    # in a process of its own: forking is not for processes that have run everything else
-    code = (
-        "import sys; from pathlib import Path; from tests.training.test_view_pairs import batches_of_workers; "
-        "batches_of_workers(Path(sys.argv[1]))"
-    )
-    root = Path(__file__).parents[2]
-    finished = subprocess.run(
-        [sys.executable, "-c", code, str(shards)], cwd=root, timeout=120, capture_output=True, text=True
-    )
-    assert finished.returncode == 0, finished.stderr
 
 
 # Which pairs
@@ -122,6 +110,13 @@ def test_near_views_are_paired_more_often_than_far_ones(tmp_path: Path) -> None:
         [pair.source_camera.positions[0].numpy().round(3) for pair in pairs], axis=0, return_counts=True
     )
     assert len(sources[1]) == 10 and sources[1].min() > 30  # 60 each on average
+
+
+def test_a_single_view_makes_no_pair(tmp_path: Path) -> None:
+    write_sphere_shards(tmp_path, 1, views=1, size=8)
+    _, sample = next(stream_views(tmp_path, seed=0, skip=0))
+    with pytest.raises(ShardError, match=r"sphere-000: expected at least two views of an object.*got 1; render others"):
+        draw_pair(sample, np.random.default_rng(0))
 
 
 # What the models see of them
@@ -199,7 +194,7 @@ def test_masks_are_whole_where_something_new_may_appear_and_nothing_elsewhere(pa
 def test_noise_levels_follow_their_centre_and_spread() -> None:
     means = []
     for centre in (-1.0, 0.5, 2.0):
-        noise = NoiseDraw((1, 1, 1), centre, 1.2, 0.25)
+        noise = NoiseDraw((1, 1, 1), centre, 1.2, 0.25, 1000)
         rows = [_draw_noise(noise, np.random.default_rng(seed)) for seed in range(1000)]
         times = torch.stack([row["times"] for row in rows])
         assert times.dtype == torch.long and times.min() >= 0 and times.max() <= 999
@@ -210,15 +205,23 @@ def test_noise_levels_follow_their_centre_and_spread() -> None:
     assert means[0] < means[1] - 100 and means[1] < means[2] - 100
 
 
+def test_noise_levels_are_those_of_the_scheduler() -> None:
+    times = [
+        _draw_noise(NoiseDraw((1, 1, 1), 0.5, 1.2, 0, timesteps), np.random.default_rng(0))["times"]
+        for timesteps in (1000, 100)
+    ]
+    assert times[0] // 10 == times[1] > 0
+
+
 def test_batches_of_a_higher_centre_are_noisier(shards: Path) -> None:
     times = [
-        next(iter(PairBatches(shards, NoiseDraw((1, 1, 1), centre, 1.2, 0), batch=6, first=0, seed=0)))["times"]
+        next(iter(PairBatches(shards, NoiseDraw((1, 1, 1), centre, 1.2, 0, 1000), batch=6, first=0, seed=0)))["times"]
         for centre in (-1.0, 0.5, 2.0)
     ]
     assert (times[0] < times[1]).all() and (times[1] < times[2]).all()
 
 
 def test_noise_is_of_unit_variance_and_the_latent_s_shape() -> None:
-    noise = _draw_noise(NoiseDraw((4, 32, 32), 0, 1, 0), np.random.default_rng(0))["noise"]
+    noise = _draw_noise(NoiseDraw((4, 32, 32), 0, 1, 0, 1000), np.random.default_rng(0))["noise"]
     assert noise.shape == (4, 32, 32) and noise.dtype == torch.float32
     assert noise.mean() == pytest.approx(0, abs=0.06) and noise.std() == pytest.approx(1, abs=0.05)

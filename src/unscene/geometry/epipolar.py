@@ -19,7 +19,7 @@ def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
     projects a point nudged by 0.01; the direction here is the limit of that for a small nudge, exact at any distance.
     """
     start, direction = epipolar_directions(points, source, target)
-    swept = torch.zeros(target.height, target.width, dtype=torch.uint8)
+    swept = torch.zeros(target.height, target.width, dtype=torch.uint8, device=points.device)
     if len(start):
         start_warp()
         wp.launch(
@@ -27,7 +27,8 @@ def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
             dim=len(start),
             inputs=[wp.from_torch(start, dtype=wp.vec2), wp.from_torch(direction, dtype=wp.vec2)],
             outputs=[wp.from_torch(swept, dtype=wp.uint8)],
-            device="cpu",
+            stream=wp.stream_from_torch(torch.cuda.current_stream(points.device)) if points.is_cuda else None,
+            device=None if points.is_cuda else "cpu",
         )
     return swept.bool()
 
@@ -42,7 +43,7 @@ def epipolar_directions(points: Tensor, source: Cameras, target: Cameras) -> tup
     local = (points.double() - pose[:, 3]) @ pose[:, :3]
     away = (points.double() - source.positions[0].double()) @ pose[:, :3]
     depth = local[:, 2:].clamp_min(1e-9)
-    start, _ = target.project(torch.zeros(len(points), dtype=torch.long), points.float())
+    start, _ = target.project(torch.zeros(len(points), dtype=torch.long, device=points.device), points.float())
     # d/ds of (local + s away), projected: numerators only, the positive factor 1 / depth^2 turns no direction
     velocity = (away[:, :2] * depth - local[:, :2] * away[:, 2:]) * target.focal[0].double()
     largest = velocity.abs().amax(-1, keepdim=True)

@@ -39,6 +39,11 @@ def feathered_composite(image: Tensor, fill: Tensor, mask: Tensor, radius: int) 
     return image + alpha[..., None] * (fill - image)
 
 
+def over_background(color: Tensor, alpha: Tensor, background: float = 1.0) -> Tensor:
+    """Straight colours ... 3 with their alpha ..., over a grey: white by default."""
+    return color * alpha[..., None] + background * (1 - alpha[..., None])
+
+
 @dataclass(frozen=True)
 class VisibilityConfig:
     """When a masked pixel counts as seen by the other views."""

@@ -17,7 +17,9 @@ from unscene.geometry.cameras import Cameras, pixel_centers
 from unscene.geometry.epipolar import epipolar_sweep
 
 IMPORTANCE_RANGE = 20.0  # the nearest point outweighs the farthest by exp(20)
-LEAST_COVERAGE = 0.15  # below this share of a pixel it counts as empty
+LEAST_COVERAGE = 0.15  # below this share of a pixel it counts as empty (ours)
+SAME_SURFACE = 0.02  # relative difference of depth within a surface (ours)
+FINEST = 8.0  # times: what a photo is refined to at most when the camera moves closer
 BACKGROUND = 1.0  # of an object's view: white
 
 
@@ -62,6 +64,9 @@ def partial_view(image: Tensor, depth: Tensor, source: Cameras, target: Cameras,
     image: H W 3; depth: H W z-depth, 0 off the object; widest: ray angle in degrees from which on pixels are dropped:
     what is turned that far shows its back. Differentiable in image and depth, but for the sweep, which is a mask.
     """
+    finer = round(magnification(depth, source, target) + 0.25)
+    if finer > 1:
+        image, depth, source = finer_photo(image, depth, source, finer)
     object_pixels = depth > 0
     points = unproject(depth, source)
     normals = surface_normals(points, object_pixels, source.positions[0])[object_pixels]
@@ -70,7 +75,7 @@ def partial_view(image: Tensor, depth: Tensor, source: Cameras, target: Cameras,
     swept = epipolar_sweep(points.detach(), source, target)
     angle = ray_angles(points, source.positions[0], target.positions[0])
     faces = ((target.positions[0] - points) * normals).sum(-1) > 0
-    xy, target_depth = target.project(torch.zeros(len(points), dtype=torch.long), points)
+    xy, target_depth = target.project(_first_view(points), points)
     kept = faces & (angle < widest) & (target_depth > 0)
     values = torch.cat([colors, angle[:, None]], -1)[kept]
     splatted, coverage = softmax_splat(
@@ -79,11 +84,36 @@ def partial_view(image: Tensor, depth: Tensor, source: Cameras, target: Cameras,
     return PartialView(splatted[..., :3], coverage, splatted[..., 3], swept)
 
 
+def magnification(depth: Tensor, source: Cameras, target: Cameras) -> float:
+    """How many times larger the target sees the middle of the object (depth H W, 0 off it) than the source does."""
+    known = depth[depth > 0].detach()
+    if len(known) == 0:
+        return 1.0
+    rays = source.rays(torch.zeros(1, dtype=torch.long, device=depth.device), source.principal[:1])
+    middle = rays.origins + rays.directions * known.median()
+    _, away = target.project(_first_view(middle), middle)
+    ratio = float(target.focal[0, 0] / source.focal[0, 0]) * float(known.median()) / max(float(away), 1e-6)
+    return min(ratio, FINEST) if float(away) > 0 else 1.0
+
+
+def finer_photo(image: Tensor, depth: Tensor, camera: Cameras, factor: int) -> tuple[Tensor, Tensor, Cameras]:
+    """The photo with ``factor`` times as many pixels along each axis, so that its splats leave no gaps where they grow.
+
+    Colour and depth are interpolated, but not across the object's rim or an edge of depth.
+    """
+    known = (depth > 0).to(depth)[None, None]
+    planes = torch.cat([image.permute(2, 0, 1)[None], depth[None, None]], 1)
+    nearest = F.interpolate(torch.cat([planes, known], 1), scale_factor=factor, mode="nearest")[0]
+    smooth = F.interpolate(torch.cat([planes, known], 1), scale_factor=factor, mode="bilinear")[0]
+    same_surface = (smooth[4] > 0.999) & ((smooth[3] - nearest[3]).abs() < SAME_SURFACE * nearest[3])
+    chosen = torch.where(same_surface, smooth, nearest)
+    return chosen[:3].permute(1, 2, 0), chosen[3], camera.resized(camera.width * factor, camera.height * factor)
+
+
 def unproject(depth: Tensor, camera: Cameras) -> Tensor:
     """World points H W 3 of the pixel centres at z-depth ``depth`` (H W)."""
-    xy = pixel_centers(camera.width, camera.height).reshape(-1, 2)
-    view = torch.zeros(len(xy), dtype=torch.long)
-    rays = camera.rays(view, xy)
+    xy = pixel_centers(camera.width, camera.height, depth.device).reshape(-1, 2)
+    rays = camera.rays(_first_view(xy), xy)
     distance = depth.reshape(-1) / rays.depth_per_distance
     return (rays.origins + rays.directions * distance[:, None]).view(*depth.shape, 3)
 
@@ -142,6 +172,10 @@ def surface_normals(points: Tensor, known: Tensor, position: Tensor) -> Tensor:
     length = normal.norm(dim=-1, keepdim=True)
     unit = torch.where(length > 1e-20, normal / length.clamp_min(1e-20), F.normalize(towards, dim=-1))
     return unit * torch.where((unit * towards).sum(-1, keepdim=True) < 0, -1.0, 1.0)
+
+
+def _first_view(rows: Tensor) -> Tensor:
+    return torch.zeros(len(rows), dtype=torch.long, device=rows.device)
 
 
 def _shorter_step(points: Tensor, known: Tensor, axis: int) -> Tensor:

@@ -60,6 +60,12 @@ def object_poses(cameras: Cameras) -> tuple[Tensor, Tensor, Tensor]:
     return azimuth, torch.rad2deg(torch.asin((position[:, 2] / distance).clamp(-1, 1))), distance
 
 
+def pose_between(source: Cameras, target: Cameras) -> tuple[Tensor, Tensor, Tensor]:
+    """How far one set of cameras is from another around the origin: azimuth, elevation in degrees, distance, N each."""
+    first, second = object_poses(source), object_poses(target)
+    return second[0] - first[0], second[1] - first[1], second[2] - first[2]
+
+
 def rotation_angle(first: Cameras, second: Cameras) -> float:
     """Degrees between the directions from the origin to two cameras."""
     a, b = (torch.nn.functional.normalize(camera.positions[0], dim=0) for camera in (first, second))

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.splatting import BACKGROUND, PartialView, partial_view
-from unscene.geometry.turntable import object_poses
+from unscene.geometry.turntable import pose_between
+from unscene.methods.novel_view import NovelView
 from unscene.methods.object_source import SourceView
+from unscene.priors.novel_view_sampler import ignore
 from unscene.priors.photo_token import pose_numbers
 from unscene.priors.view_inpainter import ViewInpainter
 
@@ -35,30 +37,25 @@ class InvsConfig:
     paper."""
 
 
-@dataclass(frozen=True)
-class NovelView:
-    """image: H W 3 in [0, 1], on white; partial: what the photo showed of it, if the method asks."""
-
-    image: Tensor
-    partial: PartialView | None = None
-
-
 def invs_view(
     source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor,
-    watch: Callable[[], None] = lambda: None,
+    watch: Callable[[], None] = ignore,
 ) -> NovelView:  # fmt: skip
     """The object from a target camera of the photo's size. noise: C h w, the initial latent."""
     seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest)
-    turns = [b - a for a, b in zip(object_poses(source.camera), object_poses(target), strict=True)]
     completed = model.complete(
         seen.image()[None], seen.soft_mask[None], seen.epipolar_mask[None], source.on_background[None],
-        pose_numbers(*turns), noise=noise[None], steps=config.steps, watch=watch,
+        pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps, watch=watch,
     )[0]  # fmt: skip
-    if config.reuse_angle > 0:
-        completed = completed + trust(seen, config.reuse_angle)[..., None] * (seen.color - completed)
     # where nothing was seen and nothing can hide, the background stays
     empty = ~(seen.covered | seen.epipolar_mask)
-    return NovelView(torch.where(empty[..., None], BACKGROUND, completed), seen)
+    completed = torch.where(empty[..., None], BACKGROUND, completed)
+    return NovelView(with_own_pixels(completed, seen, config.reuse_angle), seen)
+
+
+def with_own_pixels(completed: Tensor, seen: PartialView, widest: float) -> Tensor:
+    """The photo's own pixels over a completed view, H W 3, as far as they are trusted; 0 leaves the view as it is."""
+    return completed if widest <= 0 else completed + trust(seen, widest)[..., None] * (seen.color - completed)
 
 
 def trust(seen: PartialView, widest: float) -> Tensor:

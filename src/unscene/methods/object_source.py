@@ -9,15 +9,20 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.masks import over_background
 from unscene.geometry.outliers import inliers
-from unscene.geometry.splatting import BACKGROUND, unproject
+from unscene.geometry.splatting import unproject
 from unscene.geometry.turntable import RelativePose, object_cameras, object_poses
 from unscene.methods.result import MethodError
+from unscene.objects.masks import nearest_pixels
 from unscene.objects.photo import ObjectPhoto
 from unscene.priors.depth import Estimate
 
+# All of these are ours.
 VISIBLE_RELIEF = 0.5  # of its width: how deep the visible half of something as deep as wide is
+WIDEST = 2.0  # times its distance: a wider object's relief would reach behind the camera
 EXTREMES = (0.02, 0.98)  # quantiles that stand for the least and the most: a stray pixel must not set the scale
+NEAREST = 1.1  # object radii from the centre: a camera this close is outside of the object
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,18 @@ class SourceView:
     @property
     def on_background(self) -> Tensor:
         """The photo as models see it, S S 3."""
-        return self.color * self.alpha[..., None] + BACKGROUND * (1 - self.alpha[..., None])
+        return over_background(self.color, self.alpha)
 
     def target(self, pose: RelativePose) -> Cameras:
-        """The camera of a novel view, with the photo's lens."""
+        """The camera of a novel view, with the photo's lens. Raises MethodError if it would be inside the object."""
         azimuth, elevation, distance = object_poses(self.camera)
+        away = float(distance) * pose.distance
+        if away < NEAREST:
+            least = NEAREST / float(distance)
+            raise MethodError(
+                f"pose: expected the camera outside of the object, at {least:.2f} times the photo's distance or more, "
+                f"got {pose.distance:g}."
+            )
         target = object_cameras(
             azimuth + pose.azimuth, elevation + pose.elevation, distance * pose.distance, field_of_view=45,
             size=self.camera.width,
@@ -48,9 +60,12 @@ def place_object(photo: ObjectPhoto, estimate: Estimate, *, elevation: float, co
     """Put a photo into object space.
 
     The centre is where it would be if the object were as deep as wide, and its farthest visible point gets distance 1
-    from it. estimate: the photo's depth, in any unit, or disparity up to scale and offset, which is taken such that the
-    visible relief is half the object's width; elevation: degrees of the photo's camera above the horizon;
-    contamination: share of points that are outliers of the depth, see `inliers`. Raises MethodError.
+    from it. Where the depth is unknown or an outlier, that of the nearest pixel takes its place: a hole would show the
+    background through the object.
+
+    estimate: the photo's depth, in any unit, or disparity up to scale and offset, which is taken such that the visible
+    relief is half the object's width; elevation: degrees of the photo's camera above the horizon; contamination: share
+    of points that are outliers of the depth, see `inliers`. Raises MethodError.
     """
     size = len(photo.alpha)
     on_object = photo.alpha > 0.5
@@ -68,7 +83,9 @@ def place_object(photo: ObjectPhoto, estimate: Estimate, *, elevation: float, co
         kept = torch.zeros_like(on_object)
         kept[depth > 0] = inliers(points[depth > 0], contamination=contamination)
         depth = torch.where(kept, depth, 0)
-    seen = points[depth > 0]
+    nearest = torch.from_numpy(nearest_pixels((depth > 0).numpy())[1])
+    depth = torch.where(on_object, depth.reshape(-1)[nearest], 0)
+    seen = unproject(depth, local)[on_object]
     low, high = torch.quantile(seen, torch.tensor(EXTREMES), dim=0)
     depth_extent = torch.maximum(high[2] - low[2], high[0] - low[0])
     centre = torch.stack([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2] + depth_extent / 2])
@@ -88,7 +105,7 @@ def _as_depth(estimate: Estimate, on_object: Tensor, focal: float) -> Tensor:
     if high <= low:
         raise MethodError(f"depth from {estimate.name}: expected it to vary over the object, got one value.")
     columns = on_object.any(0).nonzero()[:, 0]
-    across = float(columns[-1] - columns[0] + 1) / focal  # width at depth 1
+    across = min(float(columns[-1] - columns[0] + 1) / focal, WIDEST)  # width at depth 1
     relief = VISIBLE_RELIEF * across / (1 - VISIBLE_RELIEF * across / 2)  # the width is that at the middle depth
     far = 1 / (1 + relief)
     return 1 / (far + (1 - far) * (values - low) / (high - low)).clamp(0.5 * far, 2.0)

@@ -35,17 +35,27 @@ class CutOut:
     notes: tuple[str, ...]
 
 
-def cut_out(color: np.ndarray, alpha: np.ndarray | None, box: tuple[int, int, int, int] | None, label: str) -> CutOut:
+def cut_out(
+    color: np.ndarray,
+    alpha: np.ndarray | None,
+    box: tuple[int, int, int, int] | None,
+    label: str,
+    *,
+    photo_size: tuple[int, int],
+    reduction: int = 1,
+) -> CutOut:
     """The object of a photo, color H W 3 uint8, alpha H W uint8 or None; ``label`` names the photo in errors.
 
-    An alpha channel that cuts something out comes first, then the box (x, y, width, height in pixels), then a plain
-    background. Raises ObjectError where none of them shows an object.
+    An alpha channel that cuts something out comes first, then the box, then a plain background. box: x, y, width,
+    height in pixels of the whole photo, of which photo_size (width, height) is the size, and ``reduction`` squared make
+    one of color's. Raises ObjectError where none of them shows an object.
     """
     if alpha is not None and alpha.min() < 128:
         ignored = ("the box is not needed and was ignored",) if box else ()
         return CutOut(color, alpha.astype(np.float32) / 255, ("cut out by its alpha channel", *ignored))
     if box is not None:
-        return _by_box(color, box, label)
+        _check_box(box, photo_size, reduction, label)
+        return _by_box(color, box, reduction, label)
     plain = cut_by_plain_background(color)
     if plain is None:
         raise ObjectError(
@@ -99,26 +109,29 @@ def keep_object(alpha: np.ndarray, *, largest: bool, label: str) -> tuple[np.nda
     return kept, notes
 
 
-def _by_box(color: np.ndarray, box: tuple[int, int, int, int], label: str) -> CutOut:
+def _by_box(color: np.ndarray, photo_box: tuple[int, int, int, int], reduction: int, label: str) -> CutOut:
     """GrabCut inside the box; what lies around it, up to half its size away, is the example of background."""
     height, width = color.shape[:2]
-    _check_box(box, (width, height), label)
-    x, y, box_width, box_height = box
+    x, y = (round(start / reduction) for start in photo_box[:2])
+    box_width, box_height = (
+        round((photo_box[axis] + photo_box[axis + 2]) / reduction) - (x, y)[axis] for axis in range(2)
+    )
+    described = "{2} x {3} pixels at ({0}, {1})".format(*photo_box)
     left, top = max(0, x - box_width // 2), max(0, y - box_height // 2)
     right, bottom = min(width, x + box_width + box_width // 2), min(height, y + box_height + box_height // 2)
     region = color[top:bottom, left:right]
     inside = _grabcut(region, (x - left, y - top, box_width, box_height))
     if inside.sum() < LEAST_OF_BOX * box_width * box_height:
         raise ObjectError(
-            f"{label}: expected an object in the box of {box_width} x {box_height} pixels at ({x}, {y}), but GrabCut "
-            "found nothing there that differs from what is around the box; draw the box close around the object, or "
-            "cut it out in an image editor and save it as a PNG with transparency."
+            f"{label}: expected an object in the box of {described}, but GrabCut found nothing there that differs from "
+            "what is around the box; draw the box close around the object, or cut it out in an image editor and save "
+            "it as a PNG with transparency."
         )
     alpha = np.zeros(color.shape[:2], np.float32)
     alpha[top:bottom, left:right] = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7)
     result = color.copy()
     result[top:bottom, left:right] = _inner_color(region, inside, 1 + round(_shrinking(region)))
-    notes = (f"cut out by GrabCut inside {box_width} x {box_height} pixels at ({x}, {y})",)
+    notes = (f"cut out by GrabCut inside {described}",)
     within = inside[y - top : y - top + box_height, x - left : x - left + box_width]
     if max(within[0].mean(), within[-1].mean(), within[:, 0].mean(), within[:, -1].mean()) > 0.25:
         notes += ("the object runs along the box's edge: draw the box wider if some of it is missing",)
@@ -143,9 +156,10 @@ def _shrinking(color: np.ndarray) -> float:
     return max(1.0, max(color.shape[:2]) / GRABCUT_SIZE)
 
 
-def _check_box(box: tuple[int, int, int, int], size: tuple[int, int], label: str) -> None:
+def _check_box(box: tuple[int, int, int, int], size: tuple[int, int], reduction: int, label: str) -> None:
     x, y, width, height = box
-    if min(width, height) < SMALLEST_BOX:
+    smallest = SMALLEST_BOX * reduction
+    if min(width, height) < smallest:
         problem = f"one of {width} x {height}"
     elif x < 0 or y < 0 or x + width > size[0] or y + height > size[1]:
         problem = f"columns {x} to {x + width} and rows {y} to {y + height}, partly or wholly outside"
@@ -154,7 +168,7 @@ def _check_box(box: tuple[int, int, int, int], size: tuple[int, int], label: str
     else:
         return
     raise ObjectError(
-        f"{label}: expected a box of {SMALLEST_BOX} x {SMALLEST_BOX} pixels at least within the photo's {size[0]} x "
+        f"{label}: expected a box of {smallest} x {smallest} pixels at least within the photo's {size[0]} x "
         f"{size[1]}, got {problem}; pass --box X Y WIDTH HEIGHT, left and top first, in pixels of the photo as viewers "
         "show it."
     )

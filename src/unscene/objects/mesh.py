@@ -15,7 +15,7 @@ class TexturedMesh:
 
     vertices: V 3 float32; faces: F 3 int32; normals: V 3 float32, unit length (vertices are split where they are to
     differ); uv: V 2 float32, u to the right and v up in the picture, repeating outside [0, 1]; face_texture: F int32,
-    index into textures; textures: each H W 3 uint8.
+    index into textures; textures: each H W 3 uint8, or H W 4 with an alpha, below 128 of which nothing is there.
     """
 
     vertices: np.ndarray
@@ -104,6 +104,11 @@ def with_corner_colors(mesh: TexturedMesh, colors: np.ndarray) -> TexturedMesh:
         face_texture=mesh.face_texture,
         textures=(np.clip(np.round(texture * 255), 0, 255).astype(np.uint8),),
     )
+
+
+def visible(texture: np.ndarray) -> np.ndarray:
+    """Which texels of a texture, H W 3 or 4 uint8, are not transparent: H W bool."""
+    return np.ones(texture.shape[:2], bool) if texture.shape[2] == 3 else texture[..., 3] >= 128
 
 
 def translation(x: float, y: float, z: float) -> np.ndarray:

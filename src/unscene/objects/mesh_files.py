@@ -6,15 +6,15 @@ import logging
 from pathlib import Path
 from urllib.parse import unquote
 
-import cv2
 import numpy as np
 import trimesh
+from PIL import Image
 from trimesh.resolvers import FilePathResolver
 from trimesh.visual.color import ColorVisuals
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from unscene.objects.mesh import TexturedMesh, joined, smooth_normals, transformed, unit, with_corner_colors
+from unscene.objects.mesh import TexturedMesh, joined, smooth_normals, transformed, unit, visible, with_corner_colors
 from unscene.objects.object_error import ObjectError
 
 SUFFIXES = (".glb", ".gltf", ".obj")
@@ -43,8 +43,8 @@ def load_mesh(path: Path, *, texture_size: int = 512) -> TexturedMesh:
     """Read one mesh file whole: all its geometries in their places, z up, in the file's units.
 
     Textures larger than texture_size (pixels along the longer side) are reduced to it. glTF is y up by its standard and
-    OBJ by custom. Raises ObjectError for files that cannot be read, hold no triangles, or refer to files outside their
-    folder.
+    OBJ by custom. What glTF's alpha cuts out or makes more than half transparent is left out; OBJ's is ignored. Raises
+    ObjectError for files that cannot be read, hold no triangles to be seen, or refer to files outside their folder.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -65,7 +65,10 @@ def load_mesh(path: Path, *, texture_size: int = 512) -> TexturedMesh:
             "leave it out, or copy what it needs beside it and correct the reference."
         )
     if not parts:
-        raise ObjectError(f"Expected triangles in {path}, got a file without any; leave it out of the folder.")
+        raise ObjectError(
+            f"Expected triangles in {path}, got a file without any or with transparent ones alone; leave it out of the "
+            "folder."
+        )
     mesh = joined(parts)
     if not all(np.isfinite(values).all() for values in (mesh.vertices, mesh.normals, mesh.uv)):
         raise ObjectError(f"Expected finite numbers in {path}, got NaN or infinity; leave it out of the folder.")
@@ -107,7 +110,8 @@ def _parts(path: Path, resolver: FolderResolver, texture_size: int) -> list[Text
         if isinstance(geometry, trimesh.Trimesh) and _drop_degenerate(geometry)
     }
     places = [scene.graph[node] for node in scene.graph.nodes_geometry]  # one geometry may have several
-    return [transformed(meshes[name], Y_UP_TO_Z_UP @ matrix) for matrix, name in places if name in meshes]
+    seen = {name: mesh for name, mesh in meshes.items() if visible(mesh.textures[0]).any()}
+    return [transformed(seen[name], Y_UP_TO_Z_UP @ matrix) for matrix, name in places if name in seen]
 
 
 def _drop_degenerate(geometry: trimesh.Trimesh) -> bool:
@@ -128,15 +132,14 @@ def _textured(geometry: trimesh.Trimesh, texture_size: int, *, linear_colors: bo
     vertices, faces = np.asarray(geometry.vertices, np.float32), np.asarray(geometry.faces, np.int32)
     normals = unit(np.asarray(geometry.vertex_normals, np.float32))
     normals = np.where(np.abs(normals).sum(1, keepdims=True) > 0, normals, smooth_normals(vertices, faces))
-    uv, texture = np.zeros((len(vertices), 2), np.float32), np.full((2, 2, 3), GREY, np.uint8)
+    uv, texture = np.zeros((len(vertices), 2), np.float32), _plain(np.full(3, GREY))
     visual = geometry.visual
     if isinstance(visual, TextureVisuals):
-        picture, factor = _base_color(visual.material)
-        if picture is not None and visual.uv is not None and len(visual.uv) == len(vertices):
-            uv, texture = np.asarray(visual.uv, np.float32)[:, :2], _reduced(picture * factor, texture_size)
-        else:
-            color = factor * (255 if picture is None else picture.mean((0, 1)))
-            texture = _reduced(np.tile(color, (2, 2, 1)), 2)
+        texture, pictured = _base_color(visual.material, texture_size)
+        if pictured and visual.uv is not None and len(visual.uv) == len(vertices):
+            uv = np.asarray(visual.uv, np.float32)[:, :2]
+        elif pictured:
+            texture = _plain(texture[..., :3].mean((0, 1)))
     mesh = TexturedMesh(vertices, faces, normals, uv, np.zeros(len(faces), np.int32), (texture,))
     if isinstance(visual, ColorVisuals) and visual.kind in ("vertex", "face"):
         face_colors = np.asarray(visual.face_colors)[:, None].repeat(3, 1)
@@ -146,22 +149,52 @@ def _textured(geometry: trimesh.Trimesh, texture_size: int, *, linear_colors: bo
     return mesh
 
 
-def _base_color(material) -> tuple[np.ndarray | None, np.ndarray]:
-    """A material's picture, H W 3 in [0, 255] or None, and its factor, 3 in [0, 1] (grey if neither is given)."""
+def _base_color(material, texture_size: int) -> tuple[np.ndarray, bool]:
+    """A material's picture times its factor, and whether it has a picture; grey without either.
+
+    H W 3 uint8, or H W 4 where parts of it are transparent.
+    """
     pbr = isinstance(material, PBRMaterial)
     image = material.baseColorTexture if pbr else getattr(material, "image", None)
-    factor = material.baseColorFactor if pbr else getattr(material, "diffuse", None)
-    picture = None if image is None else np.asarray(image.convert("RGB"), np.float32)
-    if factor is None or (not pbr and picture is not None):  # OBJ's writers darken the colour under a picture at will
-        return picture, np.full(3, GREY / 255 if picture is None else 1.0)
-    share = np.asarray(factor, np.float64)[:3] / 255
-    return picture, share ** (1 / GAMMA) if pbr else share  # glTF's factors are linear in light
+    given = material.baseColorFactor if pbr else getattr(material, "diffuse", None)
+    factor = np.ones(4) if image is not None else np.array([GREY / 255] * 3 + [1])
+    if given is not None and (pbr or image is None):  # OBJ's writers darken the colour under a picture at will
+        factor[: len(given)] = np.asarray(given, np.float64) / 255
+        factor[:3] **= 1 / GAMMA if pbr else 1  # glTF's factors are linear in light
+    cutoff = _alpha_cutoff(material) if pbr else None
+    pixels = np.full((2, 2, 4), 255, np.uint8)
+    if image is not None:
+        pixels = _reduced(image.convert("RGB" if cutoff is None else "RGBA"), texture_size)
+    color = _rounded(pixels[..., :3] * factor[:3])
+    if cutoff is None:
+        return color, image is not None
+    # the cut-off becomes one half, and a step of alpha stays a step
+    alpha = _rounded(pixels[..., 3:] * factor[3] + 127.5 - 255 * cutoff)
+    texture = np.concatenate([color, alpha], 2)
+    return color if visible(texture).all() else texture, image is not None
 
 
-def _reduced(image: np.ndarray, texture_size: int) -> np.ndarray:
-    """An image (H W 3 in [0, 255]) as uint8, its longer side at most texture_size."""
-    scale = min(1.0, texture_size / max(image.shape[:2]))
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.clip(np.round(image), 0, 255).astype(np.uint8)
+def _alpha_cutoff(material: PBRMaterial) -> float | None:
+    """The alpha below which nothing is there, or None if the material is opaque whatever its alpha."""
+    if material.alphaMode not in ("MASK", "BLEND"):
+        return None
+    given = material.alphaCutoff if material.alphaMode == "MASK" else None
+    return 0.5 if given is None else float(given)
+
+
+def _reduced(image: Image.Image, texture_size: int) -> np.ndarray:
+    """An image's pixels, its longer side at most texture_size."""
+    scale = texture_size / max(image.size)
+    if scale < 1:  # PIL weighs colours by their alpha
+        width, height = (max(1, round(length * scale)) for length in image.size)
+        image = image.resize((width, height), Image.Resampling.HAMMING)
+    return np.asarray(image)
+
+
+def _plain(color: np.ndarray) -> np.ndarray:
+    """A texture of one colour, 3 in [0, 255]."""
+    return np.tile(_rounded(color), (2, 2, 1))
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)

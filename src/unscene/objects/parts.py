@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from unscene.objects.lettering import lettering
 from unscene.objects.mesh import TexturedMesh, joined, rotation, transformed, translation
 from unscene.objects.shapes import box, extruded, superellipsoid, torus, turned
-from unscene.objects.textures import PAINTERS, lettering, plain_colour
+from unscene.objects.textures import PAINTERS, plain_colour
 
 Rng = np.random.Generator
 LETTERING_SHARE = 0.4  # of the parts' main faces

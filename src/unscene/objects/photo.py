@@ -18,6 +18,7 @@ from unscene.objects.masks import bounds, nearest_pixels
 from unscene.objects.object_error import ObjectError
 
 SMALLEST_PHOTO = 32  # pixels on the longer side
+LARGEST_WORKED_ON = 2560  # pixels on the longer side: results are smaller, and cutting out holds many copies
 FILM_WIDTH = 36.0  # mm
 EXIF_FOLDER, EXIF_FOCAL_LENGTH_35MM = 0x8769, 0xA405
 
@@ -56,12 +57,13 @@ def read_object_photo(
     field_of_view: of the longer side of the whole photo, degrees. depth: a greyscale image of the photo's size with 16
     bits or floats, z-depth times ``depth_unit``; 0 or no number is unknown. box: x, y, width, height in pixels of the
     photo around the object, for photos with neither an alpha channel nor a plain background. largest: of several
-    objects take the largest. margin: what stays free on each side, as a share of the square's side. Raises ObjectError.
+    objects take the largest. margin: what stays free on each side, as a share of the square's side. Photos of more than
+    2560 pixels on the longer side are reduced by a whole number first. Raises ObjectError.
     """
     _check_camera(path, field_of_view, margin)
-    pixels, opacity = _read_pixels(path)
-    height, width = pixels.shape[:2]
-    found = cut_out(pixels, opacity, box, str(path))
+    pixels, opacity, (width, height) = _read_pixels(path)
+    reduction = _reduction((width, height))
+    found = cut_out(pixels, opacity, box, str(path), photo_size=(width, height), reduction=reduction)
     alpha, notes = keep_object(found.alpha, largest=largest, label=str(path))
     solid = alpha > 0.5
     square = _square_around(bounds(solid), margin)
@@ -79,13 +81,13 @@ def read_object_photo(
         share = known.sum() / solid.sum()
         more = (f"depth is known for {share:.0%} of the object",) if share < 0.98 else ()
     left, top, side = square
-    zoom = size / side
+    zoom = size / (side * reduction)
     return ObjectPhoto(
         torch.from_numpy(color),
         torch.from_numpy(small_alpha),
         distances,
         focal=zoom * 0.5 * max(width, height) / math.tan(math.radians(field_of_view) / 2),
-        principal=((width / 2 - left) * zoom, (height / 2 - top) * zoom),
+        principal=((width / 2 - left * reduction) * zoom, (height / 2 - top * reduction) * zoom),
         notes=(*found.notes, *notes, *more),
     )
 
@@ -135,8 +137,14 @@ def _decoded(path: Path, what: str) -> Image.Image:
         ) from error
 
 
-def _read_pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """H W 3 uint8 and, if the file has one, the alpha channel, H W uint8."""
+def _reduction(size: tuple[int, int]) -> int:
+    """By how much a photo of this width and height is reduced: a whole number, which keeps its geometry exact."""
+    return math.ceil(max(size) / LARGEST_WORKED_ON)
+
+
+def _read_pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
+    """The reduced photo, H W 3 uint8, if the file has one its alpha channel, H W uint8, and its width and height before
+    that."""
     image = _decoded(path, "a photo of an object")
     if max(image.size) < SMALLEST_PHOTO:
         raise ObjectError(
@@ -148,16 +156,14 @@ def _read_pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             f"{path}: expected a photo with 8 or 16 bits, got one channel of floats; save it as PNG or JPEG."
         )
     if image.mode.startswith("I"):  # 16-bit grey, which PIL would clip at 255
-        grey = (np.asarray(image).astype(np.float32) / 257).round().clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, 2), None
-    if not image.has_transparency_data:
-        return np.array(image.convert("RGB")), None
-    rgba = np.array(image.convert("RGBA"))
-    return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
+        image = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+    size, mode = image.size, "RGBA" if image.has_transparency_data else "RGB"
+    pixels = np.array(image.convert(mode).reduce(_reduction(size)))  # PIL weighs colours by their alpha
+    return np.ascontiguousarray(pixels[..., :3]), pixels[..., 3] if mode == "RGBA" else None, size
 
 
 def _read_depth(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """H W float32 in the file's units, 0 where unknown."""
+    """H W float32 in the file's units, 0 where unknown; of a photo that is reduced each block's middle pixel."""
     image = _decoded(path, "a depth image")
     if image.mode != "F" and not image.mode.startswith("I"):
         raise ObjectError(
@@ -169,7 +175,9 @@ def _read_depth(path: Path, size: tuple[int, int]) -> np.ndarray:
             f"{path}: expected depth of the photo's size, {size[0]} x {size[1]} upright, got {image.size[0]} x "
             f"{image.size[1]}; render or resize it, by the nearest pixel, to the photo's size."
         )
-    depth = np.asarray(image).astype(np.float32)
+    step = _reduction(size)
+    columns, rows = (np.minimum(np.arange(step // 2, length + step // 2, step), length - 1) for length in size)
+    depth = np.asarray(image)[rows[:, None], columns].astype(np.float32)
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
 
 

@@ -26,6 +26,8 @@ from unscene.objects.texture_atlas import TextureAtlas
 from unscene.warp_runtime import start_warp
 
 SHADOW_OFFSET = 2e-3  # of an object of radius 1: past the error of a float32 hit, short of any visible gap
+PASSING_OFFSET = 1e-4  # of the same, along a ray that goes on behind a transparent texel
+MOST_LAYERS = 8  # of transparent texels that a ray passes
 GAMMA = 2.2
 SHININESS = 40.0
 
@@ -107,7 +109,30 @@ class RayTracer:
         )
 
     def trace(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
-        """First hits of rays, origins and unit directions R 3 float32."""
+        """First hits of rays, origins and unit directions R 3 float32; transparent texels are none."""
+        hits = self._first_faces(origins, directions)
+        if self._atlas.opacity is None:
+            return hits
+        rays = self._at_transparent(hits, np.flatnonzero(hits.face >= 0))
+        for _ in range(MOST_LAYERS):
+            if len(rays) == 0:
+                break
+            passed = hits.distance[rays] + np.float32(PASSING_OFFSET)
+            beyond = self._first_faces(origins[rays] + directions[rays] * passed[:, None], directions[rays])
+            hits.distance[rays], hits.face[rays] = passed + beyond.distance, beyond.face
+            hits.weights[rays] = beyond.weights
+            rays = self._at_transparent(hits, rays[beyond.face >= 0])
+        hits.distance[rays], hits.face[rays] = np.inf, -1
+        return hits
+
+    def _at_transparent(self, hits: Hits, rays: np.ndarray) -> np.ndarray:
+        """Those of some rays (M, indices of hits) that hit a transparent texel."""
+        face = hits.face[rays]
+        uv = _interpolated(self._mesh.uv, self._mesh.faces[face], _all_weights(hits.weights[rays]))
+        return rays[self._atlas.transparent(face, uv)]
+
+    def _first_faces(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
+        """First hits of rays as in `trace`, whatever the texels there."""
         count = len(origins)
         hits = Hits(np.empty(count, np.float32), np.empty(count, np.int32), np.empty((count, 2), np.float32))
         arrays = [
@@ -136,7 +161,7 @@ class RayTracer:
         hit = hits.face >= 0
         face, distance, directions = hits.face[hit], hits.distance[hit], directions[hit]
         points = origins[hit] + directions * distance[:, None]
-        weights = np.concatenate([hits.weights[hit], 1 - hits.weights[hit].sum(1, keepdims=True)], 1)
+        weights = _all_weights(hits.weights[hit])
         corners = self._mesh.faces[face]
         normals = unit(_interpolated(self._mesh.normals, corners, weights))
         flat = self._face_normals[face]
@@ -172,6 +197,11 @@ def _pixel_rays(cameras: Cameras, view: int, samples: int) -> Rays:
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(1, -1, 2)
     xy = (pixel_centers(cameras.width, cameras.height).reshape(-1, 1, 2) + offsets).reshape(-1, 2)
     return cameras.rays(torch.full((len(xy),), view), xy)
+
+
+def _all_weights(weights: np.ndarray) -> np.ndarray:
+    """Barycentric weights of all three corners, M 3, from those of the first two, M 2."""
+    return np.concatenate([weights, 1 - weights.sum(1, keepdims=True)], 1)
 
 
 def _interpolated(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from unscene.priors.diffusion_config import DiffusionConfig
 from unscene.priors.prior_error import PriorError
 
 SETTINGS = "novel_view.json"
+FINGERPRINTED = 1 << 20  # bytes at either end of a file
 
 
 def write_model(
@@ -60,7 +62,7 @@ def read_settings(folder: Path, kind: str) -> dict[str, Any]:
     file = folder / SETTINGS
     try:
         settings = json.loads(file.read_text())
-        found = settings["kind"]
+        found, _ = settings["kind"], int(settings["size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PriorError(
             f"{folder}: expected a novel-view model with a {SETTINGS}, found none; train one: `unscene train {kind}`."
@@ -70,10 +72,32 @@ def read_settings(folder: Path, kind: str) -> dict[str, Any]:
     return settings
 
 
-def read_unet_and_autoencoder(folder: Path) -> tuple[Any, Any, DDIMScheduler]:
-    """U-Net, autoencoder (both frozen, float32) and noise schedule. Raises PriorError naming file and tensor."""
+def model_name(folder: Path) -> str:
+    """The folder's name with a fingerprint of its weights: their sizes, beginnings and ends."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.safetensors")):
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            beginning = stream.read(FINGERPRINTED)
+            stream.seek(max(0, size - FINGERPRINTED))
+            digest.update(f"{file.relative_to(folder)} {size}".encode() + beginning + stream.read())
+    return f"{folder.name}@{digest.hexdigest()[:12]}"
+
+
+def read_unet_and_autoencoder(folder: Path, *, extra_channels: int) -> tuple[Any, Any, DDIMScheduler]:
+    """U-Net, autoencoder (both frozen, float32) and noise schedule.
+
+    extra_channels: of the U-Net's input, beside a noisy latent and another one. Raises PriorError naming file and
+    tensor.
+    """
     unet = frozen(read_network(folder, "unet", UNet2DConditionModel))
     autoencoder = frozen(read_network(folder, "vae", AutoencoderKL))
+    expected = 2 * autoencoder.config.latent_channels + extra_channels
+    if unet.config.in_channels != expected:
+        raise PriorError(
+            f"{folder / 'unet'}: expected a U-Net with {expected} input channels for this kind of model, got "
+            f"{unet.config.in_channels}; it belongs to another model."
+        )
     return unet, autoencoder, read_scheduler(folder)
 
 
@@ -110,6 +134,11 @@ def initial_pipeline(source: str | Path) -> tuple[Any, str]:
             f"{checkpoint.name}: expected a checkpoint of Stable Diffusion 1 or 2's layout to start a novel-view model "
             "from, got SDXL's, whose U-Net wants more conditions; start from bundled, sd-1.5 or sd-2."
         )
+    # few steps must start at the noisiest level, which is where novel views are decided (Lin et al. 2024, section 3.3)
+    scheduler = checkpoint.pipeline.scheduler
+    checkpoint.pipeline.scheduler = DDIMScheduler.from_config(
+        scheduler.config, timestep_spacing="trailing", clip_sample=False
+    )
     return checkpoint.pipeline, checkpoint.name
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from unscene.priors.latents import decode, downscale, encode
 from unscene.priors.novel_view_checkpoints import (
     initial_pipeline,
+    model_name,
     read_settings,
     read_tensors,
     read_unet_and_autoencoder,
@@ -32,6 +33,7 @@ from unscene.priors.photo_token import PhotoToken, initial_photo_token, read_pho
 from unscene.priors.text_condition import text_condition
 
 KIND = "invs"
+LATENT_CHANNELS = 4  # of Stable Diffusion 1 and 2 and the bundled model
 BUNDLED = Path(__file__).parent / "bundled_views"
 
 
@@ -100,10 +102,12 @@ class ViewInpainter:
 def load_view_inpainter(folder: Path) -> ViewInpainter:
     """Read what `ViewInpainter.save` wrote. Raises PriorError."""
     settings = read_settings(folder, KIND)
-    unet, autoencoder, scheduler = read_unet_and_autoencoder(folder)
+    told_photo = bool(settings.get("told_photo"))
+    extra = LATENT_CHANNELS * told_photo + 2
+    unet, autoencoder, scheduler = read_unet_and_autoencoder(folder, extra_channels=extra)
     prompt = read_tensors(folder, ("prompt",))["prompt"].float()
-    token = read_photo_token(folder) if settings["told_photo"] else None
-    return ViewInpainter(unet, autoencoder, scheduler, prompt, folder.name, settings["size"], token)
+    token = read_photo_token(folder) if told_photo else None
+    return ViewInpainter(unet, autoencoder, scheduler, prompt, model_name(folder), settings["size"], token)
 
 
 def view_context(
@@ -141,7 +145,7 @@ def initial_view_inpainter(source: str | Path, *, size: int, seed: int, told_pho
     """
     pipeline, name = initial_pipeline(source)
     prompt = text_condition(pipeline, "", "", 1, (size, size), guided=False).states[0]
-    epipolar_and_photo = 1 + pipeline.vae.config.latent_channels * told_photo
+    epipolar_and_photo = 1 + LATENT_CHANNELS * told_photo
     unet = with_input_channels(pipeline.unet, [*range(9), *[None] * epipolar_and_photo])
     token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed) if told_photo else None
     return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, name, size, token)

@@ -16,6 +16,7 @@ from torch import Tensor
 from unscene.priors.latents import decode, downscale, encode
 from unscene.priors.novel_view_checkpoints import (
     initial_pipeline,
+    model_name,
     read_settings,
     read_unet_and_autoencoder,
     with_input_channels,
@@ -105,8 +106,8 @@ def load_zero123(source: Path | str) -> Zero123:
             PUBLISHED_DISTANCE,
         )
     settings = read_settings(folder, KIND)
-    unet, autoencoder, scheduler = read_unet_and_autoencoder(folder)
-    return Zero123(unet, autoencoder, read_photo_token(folder), scheduler, folder.name, settings["size"])
+    unet, autoencoder, scheduler = read_unet_and_autoencoder(folder, extra_channels=0)
+    return Zero123(unet, autoencoder, read_photo_token(folder), scheduler, model_name(folder), settings["size"])
 
 
 def source_latents(autoencoder: Any, pixels: Tensor) -> Tensor:

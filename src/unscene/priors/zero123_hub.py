@@ -54,12 +54,7 @@ def read_published(source: str | Path) -> tuple[Any, Any, Any, nn.Linear, Any, s
     """
     parts = (*NETWORKS, *PROJECTIONS, "scheduler")
     folder, name = locate_parts(source, PUBLISHED, parts, _check_complete, ways_forward=WAYS_FORWARD)
-    unet, autoencoder, scheduler = read_unet_and_autoencoder(folder)
-    if unet.config.in_channels != 2 * autoencoder.config.latent_channels:
-        raise PriorError(
-            f"{folder / 'unet'}: expected {2 * autoencoder.config.latent_channels} input channels, for the noisy "
-            f"latent and the source's, got {unet.config.in_channels}; use a Zero-1-to-3 model."
-        )
+    unet, autoencoder, scheduler = read_unet_and_autoencoder(folder, extra_channels=0)
     image_encoder = frozen(read_network(folder, "image_encoder", CLIPVisionModelWithProjection))
     inputs = image_encoder.config.projection_dim + POSE_NUMBERS
     projection = _read_projection(folder, inputs, unet.config.cross_attention_dim)

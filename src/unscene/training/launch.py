@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from unscene.training.run import RunError
 
 RENDEZVOUS = "UNSCENE_RENDEZVOUS"
 POLL_SECONDS = 0.2
+END_SECONDS = 20.0  # to end by itself, once told to
 
 
 def launch(processes: int | None, arguments: list[str]) -> bool:
@@ -25,6 +27,8 @@ def launch(processes: int | None, arguments: list[str]) -> bool:
     processes: None is one per accelerator. Inside a launcher's process (`accelerate launch -m unscene ...`, also over
     several machines) nothing is started. Raises RunError if a process fails, after ending the others.
     """
+    if processes is not None and processes < 1:
+        raise RunError(f"--processes: expected at least 1, got {processes}; leave it out for one per accelerator.")
     count = processes or max(1, torch.cuda.device_count())
     if count == 1 or "WORLD_SIZE" in os.environ:
         return False
@@ -36,13 +40,13 @@ def launch(processes: int | None, arguments: list[str]) -> bool:
             **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(count)),
             RENDEZVOUS: str(Path(folder) / "processes"),
         }
-        started = [start(arguments, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
+        started: list[subprocess.Popen] = []
         try:
+            for rank in range(count):
+                started.append(start(arguments, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}))
             status = _first_failure(started)
         finally:
-            for process in started:
-                process.terminate()
-                process.wait()
+            _end(started)
     if status:
         raise RunError(f"train: one of {count} processes ended with status {status}; its own message stands above.")
     return True
@@ -62,6 +66,19 @@ def join_processes() -> None:
             rank=int(os.environ["RANK"]),
             world_size=int(os.environ["WORLD_SIZE"]),
         )
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    """Ask all to end, and end those that do not: one may hang where it hears no signal."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + END_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _first_failure(processes: list[subprocess.Popen]) -> int:

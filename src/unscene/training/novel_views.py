@@ -6,6 +6,7 @@ choice (`accelerate launch`, or `--processes`); a killed run goes on where its l
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -24,10 +25,12 @@ from unscene.training.events import Watch, ignore
 from unscene.training.novel_view_objectives import CompletionObjective, Zero123Objective
 from unscene.training.object_shards import ShardError
 from unscene.training.prior_export import sheet, write_model_card
+from unscene.training.run import RunError
 from unscene.training.training_loop import LoopConfig, accelerator_for, as_floats, train_network
 from unscene.training.view_pairs import NoiseDraw, PairBatches, loaded
 
 SHEET_PAIRS = 8
+FREE = ("out", "steps", "minutes", "workers", "checkpoint_every")  # settings that a later call may change
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,10 @@ class NovelViewTraining:
     learning_rate: float = 3e-4
     """Adam's: warmed up, then constant, then down to zero over the last fifth."""
     noise_centre: float = 0.5
-    """Centre of the logit-normal draw of noise levels. Above 0 favours the noisy end, as iNVS does: an object's outline
-    is decided within the first tenth of the sampler's steps."""
+    """Centre of the logit-normal draw of noise levels (ours). Above 0 favours the noisy end, as iNVS does: an object's
+    outline is decided within the first tenth of the sampler's steps."""
     noise_spread: float = 1.2
-    """Spread of that draw; about 1.7 is nearly uniform."""
+    """Spread of that draw (ours); about 1.7 is nearly uniform."""
     told_photo: bool = True
     """Tell iNVS of the photo as a whole and the pose, as Zero-1-to-3 is told (ours), so that what no pixel of the photo
     shows gets its colours; without it the model is the paper's."""
@@ -79,7 +82,11 @@ class NovelViewTraining:
 
 
 def train_invs(config: NovelViewTraining, watch: Watch = ignore) -> Path:
-    """Train, or go on training, iNVS's view inpainter. Returns its folder, `out/model`."""
+    """Train, or go on training, iNVS's view inpainter. Returns its folder, `out/model`.
+
+    Raises RunError for settings that mean nothing, or other than the run in that folder began with.
+    """
+    check_settings(config)
     folder = _model_folder(config.initial)
     if folder:
         model = load_view_inpainter(folder)
@@ -98,7 +105,8 @@ def train_invs(config: NovelViewTraining, watch: Watch = ignore) -> Path:
 
 
 def train_zero123(config: NovelViewTraining, watch: Watch = ignore) -> Path:
-    """Train, or go on training, Zero-1-to-3. Returns the model's folder, `out/model`."""
+    """Train, or go on training, Zero-1-to-3. Returns the model's folder, `out/model`; raises as `train_invs` does."""
+    check_settings(config)
     folder = _model_folder(config.initial)
     model = (
         load_zero123(folder)
@@ -113,6 +121,29 @@ def train_zero123(config: NovelViewTraining, watch: Watch = ignore) -> Path:
     return _train("zero123", model, Zero123Objective(model), draw, config, watch)
 
 
+def check_settings(config: NovelViewTraining) -> None:
+    """Raise RunError for numbers that mean nothing."""
+    ranges: dict[str, tuple[float | None, float, float]] = {
+        "size": (config.size, 1, 100_000),
+        "steps": (config.steps, 1, 1e12),
+        "batch": (config.batch, 1, 1_000_000),
+        "learning-rate": (config.learning_rate, 1e-12, 1e3),
+        "noise-centre": (config.noise_centre, -100, 100),
+        "noise-spread": (config.noise_spread, 1e-6, 100),
+        "untold": (config.untold, 0, 0.999),
+        "average-decay": (config.average_decay, 0, 0.999999),
+        "warmup": (config.warmup, 0, 1e12),
+        "seed": (config.seed, 0, 1e18),
+        "checkpoint-every": (config.checkpoint_every, 1, 1e12),
+        "minutes": (config.minutes, 1e-9, 1e9),
+        "processes": (config.processes, 1, 100_000),
+        "workers": (config.workers, 0, 100_000),
+    }
+    for name, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:
+            raise RunError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
+
+
 def _train(
     stage: str,
     model: ViewInpainter | Zero123,
@@ -122,7 +153,8 @@ def _train(
     watch: Watch,
 ) -> Path:
     accelerator = accelerator_for(config.mixed_precision)
-    noise = NoiseDraw(model.latent_shape, config.noise_centre, config.noise_spread, config.untold)
+    timesteps = model.scheduler.config.num_train_timesteps
+    noise = NoiseDraw(model.latent_shape, config.noise_centre, config.noise_spread, config.untold, timesteps)
     share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
 
     def batches(first: int) -> Iterable[dict[str, Tensor]]:
@@ -142,10 +174,11 @@ def _train(
             f"{config.shards}: expected views of {model.size} pixels, got {side}; set --size, or render others."
         )
     shown = {name: as_floats(value, accelerator.device) for name, value in shown.items()}
+    actual = {"size": model.size, "told_photo": objective.told_photo, "processes": accelerator.num_processes}
+    settings = asdict(config) | {"model": stage} | actual
+    _check_as_begun(config.out, settings)
     if accelerator.is_main_process:
-        config.out.mkdir(parents=True, exist_ok=True)
-        actual = {"size": model.size, "told_photo": objective.told_photo, "processes": accelerator.num_processes}
-        write_json(config.out / "settings.json", asdict(config) | actual)
+        write_json(config.out / "settings.json", settings)
     loop = LoopConfig(config.steps, config.learning_rate, config.warmup, config.average_decay, config.checkpoint_every)
     deadline = time.monotonic() + 60 * config.minutes if config.minutes else float("inf")
     train_network(
@@ -160,6 +193,21 @@ def _train(
         deadline=deadline,
     )
     return config.out / "model"
+
+
+def _check_as_begun(out: Path, settings: dict[str, Any]) -> None:
+    """Raise RunError if the run in that folder began with other settings: going on would mix two runs unnoticed."""
+    noted = out / "settings.json"
+    before = json.loads(noted.read_text()) if noted.is_file() else {}
+    now = json.loads(json.dumps(settings, default=str))
+    # what the record lacks is a setting younger than the run
+    differing = sorted(name for name in now.keys() & before.keys() - set(FREE) if now[name] != before[name])
+    if differing:
+        changes = ", ".join(f"{name} ({before[name]}, now {now[name]})" for name in differing)
+        raise RunError(
+            f"{out}: expected the settings its run began with, got other values for {changes}; repeat them to go on "
+            "with it, choose another --out, or delete it."
+        )
 
 
 def _sheet(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from unscene.objects.object_error import ObjectError
 
 DEPTH_UNIT = 1 / 8192  # the deepest depth that fits is 8 object radii
 INDEX = "shards.json"
+RENDER = "render objects with `unscene shards`"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ def read_index(folder: Path) -> dict[str, int]:
             f"{index}: expected the shards it lists beside it, found no {absent[0] if absent else 'entry'}; "
             "copy the whole folder again."
         )
+    empty = [name for name, count in counts.items() if count < 1]
+    if empty:
+        raise ShardError(
+            f"{index}: expected at least one sample in every shard, got {counts[empty[0]]} for {empty[0]}; "
+            "make the shards again with `unscene shards`."
+        )
     return counts
 
 
@@ -82,7 +90,8 @@ def stream_views(
     """Endless stream of undecoded samples with their epoch, in an order that depends on the seed alone.
 
     Every epoch deals the shards out anew, so that processes see different objects; skip: samples of this process's
-    stream to leave out, as after a resume; whole shards are skipped unread.
+    stream to leave out, as after a resume; whole shards are skipped unread. Raises ShardError for a shard that is none,
+    or holds another number of samples than the index says, on which all skipping rests.
     """
     counts = read_index(folder)
     if len(counts) < processes:
@@ -94,9 +103,7 @@ def stream_views(
             if skip >= counts[name]:
                 skip -= counts[name]
                 continue
-            path = str((folder / name).absolute())  # to webdataset a relative "pipe:..." is a command to run
-            stream = webdataset.DataPipeline(webdataset.SimpleShardList([path]), webdataset.tarfile_to_samples())
-            for sample in stream:
+            for sample in _read_shard(folder / name, counts[name]):
                 if skip:
                     skip -= 1
                     continue
@@ -105,22 +112,49 @@ def stream_views(
 
 
 def decode_view(sample: dict[str, bytes], view: int) -> tuple[Tensor, Tensor, Cameras]:
-    """Colours H W 4 uint8, depth H W and camera of one view of an undecoded sample."""
-    with Image.open(io.BytesIO(sample[f"view{view:02}.png"])) as image:
-        color = torch.from_numpy(np.array(image.convert("RGBA")))
-    with Image.open(io.BytesIO(sample[f"depth{view:02}.png"])) as image:
-        depth = torch.from_numpy(np.asarray(image).astype(np.float32)) * DEPTH_UNIT
-    return color, depth, read_cameras(sample)[[view]]
+    """Colours H W 4 uint8, depth H W and camera of one view of an undecoded sample. Raises ShardError."""
+    camera = read_cameras(sample)[[view]]
+    try:
+        with Image.open(io.BytesIO(sample[f"view{view:02}.png"])) as image:
+            color = torch.from_numpy(np.array(image.convert("RGBA")))
+        with Image.open(io.BytesIO(sample[f"depth{view:02}.png"])) as image:
+            depth = torch.from_numpy(np.asarray(image).astype(np.float32)) * DEPTH_UNIT
+    except (KeyError, OSError) as error:  # Pillow's for what is no image are OSErrors
+        raise ShardError(f"{sample['__key__']}: expected images of view {view}, got {error!r}; {RENDER}.") from error
+    return color, depth, camera
 
 
 def read_cameras(sample: dict[str, bytes]) -> Cameras:
-    """All cameras of an undecoded sample."""
-    content = json.loads(sample["cameras.json"])
-    poses = torch.tensor(content["T_world_camera"])
-    count, size = len(poses), content["size"]
-    return Cameras(
-        poses, torch.tensor(content["focal"]), torch.tensor(content["principal"]), torch.zeros(count, 5), size, size
-    )
+    """All cameras of an undecoded sample. Raises ShardError."""
+    try:
+        content = json.loads(sample["cameras.json"])
+        poses, focal, principal = (torch.tensor(content[name]) for name in ("T_world_camera", "focal", "principal"))
+        size = int(content["size"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise ShardError(f"{sample['__key__']}: expected cameras of an object, got {error!r}; {RENDER}.") from error
+    return Cameras(poses, focal, principal, torch.zeros(len(poses), 5), size, size)
+
+
+def _read_shard(path: Path, expected: int) -> Iterator[dict[str, bytes]]:
+    """The undecoded samples of one shard."""
+    absolute = str(path.absolute())  # to webdataset a relative "pipe:..." is a command to run
+    stream = webdataset.DataPipeline(webdataset.SimpleShardList([absolute]), webdataset.tarfile_to_samples())
+    count = 0
+    try:
+        for sample in stream:
+            if "cameras.json" not in sample:
+                raise ShardError(
+                    f"{path}: expected views of objects with a cameras.json in every sample, found none in "
+                    f"{sample['__key__']}, so this is another kind of WebDataset; {RENDER}."
+                )
+            count += 1
+            yield sample
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise ShardError(f"{path}: expected a readable tar file, got {error}; copy or render it again.") from error
+    if count != expected:
+        raise ShardError(
+            f"{path}: expected {expected} samples, as {INDEX} beside it says, got {count}; copy the whole folder again."
+        )
 
 
 def _fields(sample: ObjectSample) -> dict[str, object]:

@@ -7,14 +7,15 @@ import json
 import multiprocessing
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from unscene.files import write_bytes, write_json
+from unscene.files import write_json
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.turntable import object_cameras
 from unscene.objects.mesh import TexturedMesh, normalized
@@ -56,11 +57,11 @@ class ObjectRendering:
 
 def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
     """Render all objects; returns the folder. A mesh that cannot be read is named and left out. Raises ObjectError."""
-    if config.views < 2:
-        raise ObjectError(f"views: expected at least 2 of an object, which make a pair, got {config.views}.")
-    files = find_meshes(config.meshes)[: config.objects] if config.meshes else []
+    check_ranges(config)
+    found = find_meshes(config.meshes) if config.meshes else []
+    files = found[: config.objects]
     count = len(files) or config.objects
-    _check_settings(config)
+    _check_settings(config, found)
     chunks = [range(first, min(first + config.per_shard, count)) for first in range(0, count, config.per_shard)]
     counts: dict[str, int] = {}
     watch(StageStarted(STAGE))
@@ -75,6 +76,8 @@ def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
                 for note in notes:
                     watch(Note(note))
                 watch(ItemDone(STAGE, min(done * config.per_shard, count), count))
+        except BrokenProcessPool as error:
+            raise ObjectError(_suspects(config, files, chunks, jobs)) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)  # or it would render all the rest first
             raise
@@ -86,18 +89,62 @@ def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
     return config.out
 
 
-def _check_settings(config: ObjectRendering) -> None:
+def check_ranges(config: ObjectRendering) -> None:
+    """Raise ObjectError for numbers that mean nothing."""
+    ranges: dict[str, tuple[int, float, float]] = {
+        "objects": (config.objects, 1, 1e9),
+        "views": (config.views, 2, 1000),  # two make a pair
+        "size": (config.size, 1, 16_384),
+        "samples": (config.samples, 1, 64),
+        "per-shard": (config.per_shard, 1, 1e9),
+        "seed": (config.seed, 0, 1e18),
+        "workers": (config.workers, 1, 10_000),
+    }
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            raise ObjectError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
+
+
+def _suspects(config: ObjectRendering, files: list[Path], chunks: list[range], jobs: list[Future]) -> str:
+    """What to say when a worker was killed: only those that were being rendered can have been its end."""
+    unfinished = [chunk for chunk, job in zip(chunks, jobs, strict=True) if not job.done() or job.exception()]
+    named = []
+    for chunk in unfinished[: config.workers]:
+        first, last = (str(files[index]) if files else str(index) for index in (chunk[0], chunk[-1]))
+        named.append(first if first == last else f"{first} to {last}")
+    kind = "meshes" if files else "objects"
+    out_of_meshes = ", or take the largest of them out of the folder and choose another --out" if files else ""
+    return (
+        f"{config.out}: expected a whole shard from every worker, but one was killed, as when memory runs out, at "
+        f"{kind} {'; '.join(named)}; repeat the command with fewer --workers{out_of_meshes}. Finished shards are kept."
+    )
+
+
+def _check_settings(config: ObjectRendering, meshes: list[Path]) -> None:
     """Note what the folder's shards are made with. Raises ObjectError if that was something else."""
     settings = {f.name: str(getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in FREE}
+    # objects are numbered by their mesh's place in this list
+    files = [path.relative_to(config.meshes).as_posix() for path in meshes] if config.meshes else []
     noted = config.out / "settings.json"
-    before = json.loads(noted.read_text()) if noted.is_file() else settings
+    before = json.loads(noted.read_text()) if noted.is_file() else settings | {"mesh_files": files}
     differing = sorted(name for name in settings if before.get(name) != settings[name])
     if differing:
         raise ObjectError(
             f"{config.out}: expected the settings its shards were begun with, got other values for "
             f"{', '.join(differing)}; choose another --out, or delete it."
         )
-    write_json(noted, settings)
+    _check_mesh_files(config, before.get("mesh_files", []), files)
+    write_json(noted, settings | {"mesh_files": files})
+
+
+def _check_mesh_files(config: ObjectRendering, before: list[str], now: list[str]) -> None:
+    added, gone = sorted(set(now) - set(before)), sorted(set(before) - set(now))
+    if added or gone:
+        changes = [f"{len(names)} {verb} ({names[0]})" for verb, names in (("more", added), ("gone", gone)) if names]
+        raise ObjectError(
+            f"{config.out}: expected the mesh files its shards were begun with in {config.meshes}, got "
+            f"{' and '.join(changes)}; restore that folder, or choose another --out."
+        )
 
 
 def object_views(
@@ -131,8 +178,10 @@ def _render_shard(config: ObjectRendering, files: list[Path], number: int, chunk
     torch.set_num_threads(1)
     path, notes = config.out / f"objects-{config.seed}-{number:05}.tar", []
     tally = path.with_suffix(".count")
-    if path.is_file() and tally.is_file():
-        return path.name, int(tally.read_text()), notes
+    covered = [chunk.start, chunk.stop]
+    noted = json.loads(tally.read_text()) if path.is_file() and tally.is_file() else None
+    if isinstance(noted, dict) and noted["objects"] == covered:  # with more objects the last shard may have grown
+        return path.name, noted["samples"], notes
 
     def samples() -> Iterator[ObjectSample]:
         for index in chunk:
@@ -145,6 +194,7 @@ def _render_shard(config: ObjectRendering, files: list[Path], number: int, chunk
             cameras = random_cameras(config.views, config.size, rng)
             yield object_views(mesh, cameras, rng, samples=config.samples, key=f"object-{config.seed}-{index:07}")
 
+    tally.unlink(missing_ok=True)  # killed between the two writes, it would pass off the new shard as the old
     written = write_shard(path, samples())
-    write_bytes(tally, str(written).encode())
+    write_json(tally, {"objects": covered, "samples": written})
     return path.name, written, notes

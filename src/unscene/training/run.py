@@ -45,14 +45,20 @@ class RunFolder:
                     f"{', '.join(differing)}; repeat the first command with --resume added, or choose another --out."
                 )
             return run
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        RunFolder.check_free(path, resume=False)
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(recorded, config | {"versions": _versions()})
+        return run
+
+    @staticmethod
+    def check_free(path: Path, *, resume: bool) -> None:
+        """Raise RunError if a new run cannot be put there, before it costs anything."""
+        goes_on = resume and (path / "config.json").is_file()
+        if not goes_on and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(
                 f"{path}: expected a new or empty output folder, but it exists; choose another --out, delete it, "
                 "or add --resume to go on with it."
             )
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(recorded, config | {"versions": _versions()})
-        return run
 
     @staticmethod
     def open(path: Path) -> RunFolder:

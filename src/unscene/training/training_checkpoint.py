@@ -12,6 +12,8 @@ from torch import nn
 
 from unscene.files import atomic_write
 
+KEPT = "kept"
+
 
 def save_checkpoint(
     folder: Path, step: int, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
@@ -29,6 +31,16 @@ def save_checkpoint(
         if older != final:
             shutil.rmtree(older)
     return final
+
+
+def mark_kept(folder: Path, step: int) -> None:
+    """Note beside a checkpoint that what is made of it (a model, a sample sheet) has been written too."""
+    (folder / f"step-{step:07d}" / KEPT).touch()
+
+
+def is_kept(folder: Path, step: int) -> bool:
+    """Whether what is made of that checkpoint was written; a kill may come in between."""
+    return (folder / f"step-{step:07d}" / KEPT).is_file()
 
 
 def load_checkpoint(

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from unscene.training.events import StageDone, StageStarted, TrainingStep, Watch
 from unscene.training.launch import join_processes
-from unscene.training.training_checkpoint import load_checkpoint, save_checkpoint
+from unscene.training.training_checkpoint import is_kept, load_checkpoint, mark_kept, save_checkpoint
 from unscene.training.training_schedule import learning_rate_factor, moving_average
 
 LOG_EVERY = 10  # steps
@@ -65,8 +65,8 @@ def train_network(
 
     objective: a module whose call returns named losses, "loss" the one to minimise; folder: the run's, for
     `checkpoints/STAGE` and `losses.jsonl`; keep: called with the step at every checkpoint, on the main process, while
-    the network holds the averaged weights; deadline: `time.monotonic()` after which to stop, leaving a checkpoint. True
-    when all steps are done.
+    the network holds the averaged weights, and once more if a kill came between the last checkpoint and it; deadline:
+    `time.monotonic()` after which to stop, leaving a checkpoint. True when all steps are done.
     """
     objective.to(accelerator.device)
     convert_conv2d_weight_memory_format(objective, torch.channels_last)  # what GPUs want in bf16
@@ -105,11 +105,16 @@ def train_network(
             live = {name: value.clone() for name, value in network.state_dict().items()}
             network.load_state_dict(average.module.state_dict())
             keep(step)
+            mark_kept(checkpoints, step)
             network.load_state_dict(live)
         if last:
             break
-    accelerator.wait_for_everyone()
     network.load_state_dict(average.module.state_dict())
+    # only where a checkpoint lacks it: an earlier stage's would undo what a later stage has made of the same model
+    if first >= config.steps and first and accelerator.is_main_process and not is_kept(checkpoints, first):
+        keep(first)
+        mark_kept(checkpoints, first)
+    accelerator.wait_for_everyone()
     watch(StageDone(stage, time.monotonic() - began))
     return step >= config.steps
 

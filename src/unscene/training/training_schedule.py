@@ -18,7 +18,7 @@ def draw_times(count: int, centre: float, spread: float, rng: np.random.Generato
 
 def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
     """Warm-up, plateau, linear decay over the last fifth: unlike a cosine it lets a run be lengthened later."""
-    return min(1.0, (step + 1) / warmup, (steps - step) / (0.2 * steps))
+    return min(1.0, (step + 1) / max(1, warmup), (steps - step) / (0.2 * steps))
 
 
 def moving_average(decay: float) -> Callable[..., None]:

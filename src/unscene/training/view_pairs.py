@@ -21,9 +21,9 @@ from unscene.geometry.splatting import BACKGROUND, partial_view
 from unscene.geometry.turntable import object_poses, rotation_angle
 from unscene.priors.noise_levels import logit_normal_levels
 from unscene.priors.photo_token import pose_numbers
-from unscene.training.object_shards import decode_view, read_cameras, stream_views
+from unscene.training.object_shards import ShardError, decode_view, read_cameras, stream_views
 
-COMMON_ANGLE = 60.0  # degrees
+COMMON_ANGLE = 60.0  # degrees (ours)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class NoiseDraw:
     spread: float
     untold: float
     """Share of pairs that a model which can be guided is told nothing about."""
-    timesteps: int = 1000
+    timesteps: int
+    """How many noise levels the model's scheduler tells apart."""
 
 
 class PairBatches(IterableDataset):
@@ -79,7 +80,14 @@ class PairBatches(IterableDataset):
 
 def loaded(batches: PairBatches, workers: int) -> DataLoader:
     """The batches in order, drawn ahead by `workers` processes, or none."""
-    return DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available())
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        # this process has drawn with Warp, which does not survive a fork; spawned workers abort loudly when they end
+        multiprocessing_context="forkserver" if workers else None,
+    )
 
 
 def draw_pair(sample: dict[str, bytes], rng: np.random.Generator) -> Pair:
@@ -88,6 +96,11 @@ def draw_pair(sample: dict[str, bytes], rng: np.random.Generator) -> Pair:
     Of two opposite views the source shows nothing of the target; a model learns little by reusing pixels there.
     """
     cameras = read_cameras(sample)
+    if len(cameras) < 2:
+        raise ShardError(
+            f"{sample['__key__']}: expected at least two views of an object, which make a pair, got {len(cameras)}; "
+            "render others with `unscene shards`."
+        )
     source = int(rng.integers(len(cameras)))
     angles = np.array([rotation_angle(cameras[[source]], cameras[[view]]) for view in range(len(cameras))])
     weights = np.exp(-angles / COMMON_ANGLE) * (np.arange(len(cameras)) != source)
@@ -118,6 +131,7 @@ def on_background(color: Tensor) -> Tensor:
 
 
 def _draw_noise(noise: NoiseDraw, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Noise and level of one pair, drawn without a look at the batch's others: its levels are not stratified."""
     level = logit_normal_levels(torch.tensor([rng.random()]), noise.centre, noise.spread)[0]
     return {
         "noise": torch.from_numpy(rng.standard_normal(noise.latent_shape, dtype=np.float32)),

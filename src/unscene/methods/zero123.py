@@ -1,0 +1,33 @@
+"""Zero-1-to-3 (Liu et al., ICCV 2023): novel views of one photo, from its embedding, its latent and the pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unscene.geometry.turntable import RelativePose
+from unscene.methods.novel_view import NovelView
+from unscene.priors.photo_token import pose_numbers
+from unscene.priors.zero123 import Zero123
+
+
+@dataclass(frozen=True)
+class Zero123Config:
+    """Settings of Zero-1-to-3."""
+
+    steps: int = 20
+    """Sampler steps."""
+    guidance: float = 3.0
+    """Classifier-free guidance; the paper's is 3, and 1 halves the work."""
+
+
+def zero123_view(
+    photo: Tensor, pose: RelativePose, model: Zero123, config: Zero123Config, *, noise: Tensor
+) -> NovelView:
+    """The object of a photo (S S 3 on white) from a pose. noise: C h w, the initial latent."""
+    distance = model.camera_distance * (pose.distance - 1)
+    numbers = pose_numbers(*(torch.tensor([number]) for number in (pose.azimuth, pose.elevation, distance)))
+    images = model.generate(photo[None], numbers, noise=noise[None], steps=config.steps, guidance=config.guidance)
+    return NovelView(images[0])
