@@ -318,9 +318,10 @@ def _train(arguments: list[str]) -> None:
             train_prior(config, screen)
     elif model in TRAININGS:
         from unscene.training.launch import launch
-        from unscene.training.novel_views import NovelViewTraining, train_invs, train_zero123
+        from unscene.training.novel_views import NovelViewTraining, check_settings, train_invs, train_zero123
 
         config = tyro.cli(NovelViewTraining, args=rest, prog=f"unscene train {model}")
+        check_settings(config)
         if not launch(config.processes, ["train", *arguments]):
             with Screen() as screen:
                 folder = (train_invs if model == "invs" else train_zero123)(config, screen)

@@ -153,7 +153,8 @@ def _read_shard(path: Path, expected: int) -> Iterator[dict[str, bytes]]:
         raise ShardError(f"{path}: expected a readable tar file, got {error}; copy or render it again.") from error
     if count != expected:
         raise ShardError(
-            f"{path}: expected {expected} samples, as {INDEX} beside it says, got {count}; copy the whole folder again."
+            f"{path}: expected {expected} samples, as {INDEX} beside it says, got {count}; copy the whole folder "
+            "again, or repeat the `unscene shards` that made it."
         )
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,8 @@ def _check_settings(config: ObjectRendering, meshes: list[Path]) -> None:
     # objects are numbered by their mesh's place in this list
     files = [path.relative_to(config.meshes).as_posix() for path in meshes] if config.meshes else []
     noted = config.out / "settings.json"
-    before = json.loads(noted.read_text()) if noted.is_file() else settings | {"mesh_files": files}
+    now: dict[str, Any] = settings | {"mesh_files": files}
+    before = json.loads(noted.read_text()) if noted.is_file() else now
     differing = sorted(name for name in settings if before.get(name) != settings[name])
     if differing:
         raise ObjectError(
@@ -134,7 +136,7 @@ def _check_settings(config: ObjectRendering, meshes: list[Path]) -> None:
             f"{', '.join(differing)}; choose another --out, or delete it."
         )
     _check_mesh_files(config, before.get("mesh_files", []), files)
-    write_json(noted, settings | {"mesh_files": files})
+    write_json(noted, now)
 
 
 def _check_mesh_files(config: ObjectRendering, before: list[str], now: list[str]) -> None:
