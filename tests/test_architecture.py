@@ -16,15 +16,18 @@ LEVELS = [
     {"training"},
     {"methods"},
     {"evaluation", "export", "doctor", "results", "screen", "viewer"},
-    {"orbit", "orbit_methods", "pipeline"},
-    {"__main__", "cli", "commands"},
+    {"orbit", "orbit_methods", "orbit_options", "pipeline"},
+    {"__main__", "cli", "commands", "training_commands"},
 ]
 SIDEWAYS = {  # imports within one level that are allowed
     ("__main__", "cli"),
     ("cli", "commands"),
     ("evaluation.metrics", "losses"),
     ("geometry", "warp_runtime"),
+    ("commands", "training_commands"),
     ("orbit", "orbit_methods"),
+    ("orbit", "orbit_options"),
+    ("orbit_methods", "orbit_options"),
 }
 
 IMPORTERS = {  # heavy package -> the modules that may import it
@@ -48,7 +51,7 @@ IMPORTERS = {  # heavy package -> the modules that may import it
         "priors.zero123_hub",
     },
     "trimesh": {"export", "objects.mesh_files"},
-    "tyro": {"commands", "training.prior_evaluation"},
+    "tyro": {"commands", "training.prior_evaluation", "training_commands"},
     "warp": {"fields.hash_grid", "geometry.epipolar", "objects.ray_tracer", "warp_runtime"},
 }
 ONE_IMPORTER = {

@@ -24,7 +24,7 @@ _EXPORTS = {
     "remove": "unscene.pipeline",
     "open_run": "unscene.results",
     "orbit": "unscene.orbit",
-    "OrbitOptions": "unscene.orbit_methods",
+    "OrbitOptions": "unscene.orbit_options",
     "FitConfig": "unscene.training.fit",
     "FitOptions": "unscene.pipeline",
     "RemoveOptions": "unscene.pipeline",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from unscene.files import atomic_write
 from unscene.geometry.cameras import orbit_path
 from unscene.methods import InNOutConfig, NaiveConfig
 from unscene.orbit import orbit
-from unscene.orbit_methods import OrbitOptions
+from unscene.orbit_options import OrbitOptions
 from unscene.pipeline import CustomizeOptions, FitOptions, RemoveOptions, customize, fit, remove
 from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.priors.choose import available_priors
@@ -34,6 +33,7 @@ from unscene.scenes.transforms import read_cameras
 from unscene.screen import Screen
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunError
+from unscene.training_commands import shards, train
 
 
 @dataclass(frozen=True)
@@ -287,54 +287,10 @@ def _orbit(
     print(made.folder / ("orbit.mp4" if not options.pose else "views"))
 
 
-def _shards(arguments: list[str]) -> None:
-    """Render training data of the novel-view models."""
-    from unscene.training.render_objects import ObjectRendering, render_objects  # loads webdataset
-
-    config = tyro.cli(ObjectRendering, args=arguments or ["--help"], prog="unscene shards")
-    with Screen() as screen:
-        print(render_objects(config, screen))
-
-
-TRAININGS = {
-    "prior": "the inpainting prior that travels with the package",
-    "invs": "iNVS: completes partial novel views of an object",
-    "zero123": "its peer Zero-1-to-3",
-}
-
-
-def _train(arguments: list[str]) -> None:
-    """Train one of the package's models. Loads accelerate and diffusers."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: unscene train MODEL [OPTIONS]\n")
-        print("\n".join(f"  {name:<10}{summary}" for name, summary in TRAININGS.items()))
-        raise SystemExit(0 if arguments else 2)
-    model, rest = arguments[0], arguments[1:] or ["--help"]
-    if model == "prior":
-        from unscene.training.prior import PriorTraining, train_prior
-
-        config = tyro.cli(PriorTraining, args=rest, prog="unscene train prior")
-        with Screen() as screen:
-            train_prior(config, screen)
-    elif model in TRAININGS:
-        from unscene.training.launch import launch
-        from unscene.training.novel_views import NovelViewTraining, check_settings, train_invs, train_zero123
-
-        config = tyro.cli(NovelViewTraining, args=rest, prog=f"unscene train {model}")
-        check_settings(config)
-        if not launch(config.processes, ["train", *arguments]):
-            with Screen() as screen:
-                folder = (train_invs if model == "invs" else train_zero123)(config, screen)
-            if os.environ.get("RANK", "0") == "0":
-                print(folder)
-    else:
-        raise SceneError(f"train: expected one of {', '.join(TRAININGS)}, got '{model}'.")
-
-
 def run(command: str, arguments: list[str]) -> int:
     """Parse the arguments of a command and run it; returns the exit status."""
     if command in ("train", "shards"):
-        (_train if command == "train" else _shards)(arguments)
+        (train if command == "train" else shards)(arguments)
         return 0
     functions = {
         "demo": _demo, "fit": _fit, "remove": _remove, "render": _render, "export": _export, "evaluate": _evaluate,

@@ -17,7 +17,8 @@ from unscene.files import write_json
 from unscene.geometry.turntable import RelativePose, turntable
 from unscene.methods.novel_view import NovelView
 from unscene.methods.result import MethodError
-from unscene.orbit_methods import OrbitOptions, check_options, prepare, with_example
+from unscene.orbit_methods import prepare
+from unscene.orbit_options import OrbitOptions, check_options, with_example
 from unscene.scenes.image_files import image_size, read_image
 from unscene.training.events import ItemDone, Note, Picture, StageDone, StageStarted, Watch, ignore
 from unscene.training.run import RunFolder, peak_memory_gb

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,66 +14,20 @@ from torch.nn import functional as F
 
 from unscene.geometry.masks import over_background
 from unscene.geometry.turntable import RelativePose
-from unscene.methods.invs import InvsConfig, invs_view
+from unscene.methods.invs import invs_view
 from unscene.methods.novel_view import NovelView
 from unscene.methods.object_source import place_object
-from unscene.methods.result import MethodError
-from unscene.methods.shap_e import DISTANCE, FIELD_OF_VIEW, ShapEConfig, shap_e_mesh
-from unscene.methods.zero123 import Zero123Config, zero123_view
-from unscene.objects import example
+from unscene.methods.shap_e import DISTANCE, FIELD_OF_VIEW, shap_e_mesh
+from unscene.methods.zero123 import zero123_view
 from unscene.objects.photo import ObjectPhoto, exif_field_of_view, read_object_photo
+from unscene.orbit_options import GUESSED_ELEVATION, OrbitOptions
 from unscene.priors.depth import Estimate
 from unscene.priors.prior_error import PriorError
 
-GUESSED_FIELD_OF_VIEW, GUESSED_ELEVATION = 45.0, 15.0  # degrees
+GUESSED_FIELD_OF_VIEW = 45.0  # degrees
 NETWORK_CONTAMINATION = 0.3  # the share that iNVS's release lineage drops of a monocular depth
 NETWORK_ORDER = ("zoedepth", "depth-anything-v2")  # the paper's first
 NETWORK_SIDE = 512  # pixels of the photo's crop that a depth network sees: about what they are trained at
-
-
-@dataclass(frozen=True)
-class OrbitOptions:
-    """See an object from all around."""
-
-    method: Literal["invs", "zero123", "shap-e"] = "invs"
-    """The paper to follow."""
-    weights: str | None = None
-    """The method's model: a folder of `unscene train`, or, but for invs, one of the hub; by default the bundled one
-    (invs) or the published ones (zero123, shap-e)."""
-    depth: str | None = None
-    """For invs. A greyscale image of the photo's depth, in any unit, zoedepth, depth-anything-v2, or a network's
-    folder; by default NAME.depth.png beside the photo, else a depth network that this machine has."""
-    field_of_view: float | None = None
-    """For invs. Of the photo's longer side, degrees; by default what its EXIF says, else 45."""
-    elevation: float | None = None
-    """Degrees of the photo's camera above the object's horizon; by default 15, a guess."""
-    contamination: float | None = None
-    """For invs. Share of points that are outliers of the depth, and get their neighbours'; by default 0.3 of a
-    network's, as in iNVS's release lineage, and none of a depth image's."""
-    box: tuple[int, int, int, int] | None = None
-    """X Y WIDTH HEIGHT around the object, in pixels of the photo: GrabCut cuts it out."""
-    largest: bool = False
-    """Of several objects take the largest."""
-    pose: tuple[str, ...] = ()
-    """AZIMUTH,ELEVATION,DISTANCE of single views instead of a turn: degrees to the right and upwards, and a multiple of
-    the photo's distance, all relative to the photo."""
-    frames: int = 24
-    """Views of the turn."""
-    device: str = "cpu"
-    """Where the model runs: cpu, cuda, mps."""
-    seed: int = 0
-    """Of all random numbers."""
-    invs: InvsConfig = field(default_factory=InvsConfig)
-    """Settings of iNVS."""
-    zero123: Zero123Config = field(default_factory=Zero123Config)
-    """Settings of Zero-1-to-3."""
-    shap_e: ShapEConfig = field(default_factory=ShapEConfig)
-    """Settings of Shap-E."""
-
-    @property
-    def known_elevation(self) -> float:
-        """What was told, or the guess."""
-        return GUESSED_ELEVATION if self.elevation is None else self.elevation
 
 
 @dataclass(frozen=True)
@@ -86,39 +40,6 @@ class Prepared:
     model: str
     facts: dict[str, Any]
     notes: tuple[str, ...]
-
-
-def with_example(photo: Path, options: OrbitOptions) -> tuple[Path, OrbitOptions]:
-    """The photo and its facts; `example` is the one that travels with the package."""
-    if str(photo) != "example":
-        return photo, options
-    facts = {"field_of_view": example.FIELD_OF_VIEW, "elevation": example.ELEVATION}
-    return example.PHOTO, dataclasses.replace(options, **facts)
-
-
-def check_options(options: OrbitOptions) -> None:
-    """Raise MethodError for numbers that mean nothing and devices that are not there."""
-    ranges: dict[str, tuple[float | None, float, float]] = {
-        "frames": (options.frames, 1, 10_000),
-        "field-of-view": (options.field_of_view, 1, 120),
-        "elevation": (options.elevation, -90, 90),
-        "contamination": (options.contamination, 0, 0.5),
-        "invs.widest": (options.invs.widest, 0, 180),
-        "invs.reuse-angle": (options.invs.reuse_angle, 0, 180),
-        "invs.steps": (options.invs.steps, 1, 1000),
-        "zero123.steps": (options.zero123.steps, 1, 1000),
-        "zero123.guidance": (options.zero123.guidance, 0, 100),
-        "shap-e.steps": (options.shap_e.steps, 1, 1000),
-        "shap-e.guidance": (options.shap_e.guidance, 0, 100),
-    }
-    for name, (value, low, high) in ranges.items():
-        if value is not None and not low <= value <= high:
-            raise MethodError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
-    try:
-        torch.empty(1, device=options.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise MethodError(f"--device: expected one that this machine has, got '{options.device}' ({reason}).") from None
 
 
 def prepare(photo: Path, options: OrbitOptions) -> Prepared:

@@ -47,7 +47,6 @@ def read_object_photo(
     size: int,
     field_of_view: float,
     depth: Path | None = None,
-    depth_unit: float = 1.0,
     box: tuple[int, int, int, int] | None = None,
     largest: bool = False,
     margin: float = 0.15,
@@ -55,7 +54,7 @@ def read_object_photo(
     """The object of a photo, ``size`` pixels wide and high, upright as its EXIF orientation says.
 
     field_of_view: of the longer side of the whole photo, degrees. depth: a greyscale image of the photo's size with 16
-    bits or floats, z-depth times ``depth_unit``; 0 or no number is unknown. box: x, y, width, height in pixels of the
+    bits or floats, z-depth in any unit; 0 or no number is unknown. box: x, y, width, height in pixels of the
     photo around the object, for photos with neither an alpha channel nor a plain background. largest: of several
     objects take the largest. margin: what stays free on each side, as a share of the square's side. Photos of more than
     2560 pixels on the longer side are reduced by a whole number first. Raises ObjectError.
@@ -70,7 +69,7 @@ def read_object_photo(
     color, small_alpha = _resampled(found.color, alpha, square, size)
     distances, more = None, ()
     if depth is not None:
-        metric = _read_depth(depth, (width, height)) * np.float32(depth_unit)
+        metric = _read_depth(depth, (width, height))
         known = solid & (metric > 0)
         if not known.any():
             raise ObjectError(
