@@ -34,7 +34,8 @@ from unscene.geometry.cameras import Cameras
 from unscene.geometry.splatting import partial_view
 from unscene.geometry.turntable import object_cameras, pose_between, rotation_angle
 from unscene.losses.perceptual import perceptual_distance
-from unscene.methods.invs import InvsConfig, invs_view
+from unscene.methods.invs import InvsConfig, invs_view, with_own_pixels
+from unscene.methods.novel_view import NovelView
 from unscene.methods.object_source import SourceView
 from unscene.objects.lettering import lettering
 from unscene.objects.mesh import TexturedMesh, normalized, rotation, transformed
@@ -82,9 +83,10 @@ def main() -> None:
     arguments = parse()
     check_budgets([*arguments.invs, *arguments.zero123], arguments.seed)
     methods: dict[str, list[View]] = {"partial view": [seen_only]}
-    for reused, name in ((True, "iNVS"), (False, "iNVS, none pasted")):
-        if arguments.invs:
-            methods[name] = [invs(run / "model", arguments.steps, reused=reused) for run in arguments.invs]
+    if arguments.invs:
+        both = [invs(run / "model", arguments.steps) for run in arguments.invs]
+        methods["iNVS"] = [pasted for pasted, _ in both]
+        methods["iNVS, none pasted"] = [alone for _, alone in both]
     if arguments.zero123:
         methods["Zero-1-to-3"] = [zero123(run / "model", arguments.steps, 1.0) for run in arguments.zero123]
         if arguments.guided:
@@ -191,9 +193,22 @@ def seen_only(case: Case) -> Tensor:
     return partial_view(source.color, source.depth, source.camera, case.target).image(hole=1.0)
 
 
-def invs(folder: Path, steps: int, *, reused: bool) -> View:
-    model, config = load_view_inpainter(folder), InvsConfig(steps=steps, reuse_angle=90.0 if reused else 0.0)
-    return lambda case: invs_view(case.source, case.target, model, config, noise=case.noise).image
+def invs(folder: Path, steps: int) -> tuple[View, View]:
+    """The view with the photo's own pixels over it, and what the model made of it, computed once for both."""
+    model, config = load_view_inpainter(folder), InvsConfig(steps=steps, reuse_angle=0.0)
+    made: dict[int, NovelView] = {}
+
+    def alone(case: Case) -> Tensor:
+        if id(case) not in made:
+            made[id(case)] = invs_view(case.source, case.target, model, config, noise=case.noise)
+        return made[id(case)].image
+
+    def pasted(case: Case) -> Tensor:
+        image, partial = alone(case), made[id(case)].partial
+        assert partial is not None
+        return with_own_pixels(image, partial, InvsConfig().reuse_angle)
+
+    return pasted, alone
 
 
 def zero123(folder: Path, steps: int, guidance: float) -> View:
