@@ -16,7 +16,7 @@ LEVELS = [
     {"training"},
     {"methods"},
     {"evaluation", "export", "doctor", "results", "screen", "viewer"},
-    {"orbit", "orbit_methods", "orbit_options", "pipeline"},
+    {"orbit_methods", "orbit_options", "orbit_pipeline", "pipeline"},
     {"__main__", "cli", "commands", "training_commands"},
 ]
 SIDEWAYS = {  # imports within one level that are allowed
@@ -25,8 +25,8 @@ SIDEWAYS = {  # imports within one level that are allowed
     ("evaluation.metrics", "losses"),
     ("geometry", "warp_runtime"),
     ("commands", "training_commands"),
-    ("orbit", "orbit_methods"),
-    ("orbit", "orbit_options"),
+    ("orbit_pipeline", "orbit_methods"),
+    ("orbit_pipeline", "orbit_options"),
     ("orbit_methods", "orbit_options"),
 }
 

@@ -23,7 +23,7 @@ _EXPORTS = {
     "fit": "unscene.pipeline",
     "remove": "unscene.pipeline",
     "open_run": "unscene.results",
-    "orbit": "unscene.orbit",
+    "orbit": "unscene.orbit_pipeline",
     "OrbitOptions": "unscene.orbit_options",
     "FitConfig": "unscene.training.fit",
     "FitOptions": "unscene.pipeline",

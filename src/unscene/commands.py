@@ -19,8 +19,8 @@ from unscene.export import write_points, write_video
 from unscene.files import atomic_write
 from unscene.geometry.cameras import orbit_path
 from unscene.methods import InNOutConfig, NaiveConfig
-from unscene.orbit import orbit
 from unscene.orbit_options import OrbitOptions
+from unscene.orbit_pipeline import orbit
 from unscene.pipeline import CustomizeOptions, FitOptions, RemoveOptions, customize, fit, remove
 from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.priors.choose import available_priors

@@ -15,8 +15,8 @@ from unscene.cli import main
 from unscene.geometry.turntable import RelativePose
 from unscene.methods.result import MethodError
 from unscene.methods.zero123 import Zero123Config
-from unscene.orbit import grid, orbit, read_pose
 from unscene.orbit_options import OrbitOptions
+from unscene.orbit_pipeline import grid, orbit, read_pose
 from unscene.priors.depth import Estimate
 from unscene.priors.prior_error import PriorError
 from unscene.priors.view_inpainter import initial_view_inpainter
