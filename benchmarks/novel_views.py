@@ -8,8 +8,7 @@ every one is seen from one source view and one target view in each range of rota
 PSNR, SSIM and the distance in the bundled autoencoder's features are those of whole views on white, PSNR also that
 inside the object's true outline: means over objects, then mean and standard deviation over the models. A second table
 and a picture show lettered objects turned by 30 degrees. iNVS stands there twice: as it is, and without the photo's own
-pixels over what the model made of them, as in the paper; Zero-1-to-3 with guidance 1, which is better here than the
-paper's 3 (one model, third row, unless --guided 0).
+pixels over what the model made of them, as in the paper; Zero-1-to-3 too, with the paper's guidance of 3 and without.
 """
 
 from __future__ import annotations
@@ -88,9 +87,8 @@ def main() -> None:
         methods["iNVS"] = [pasted for pasted, _ in both]
         methods["iNVS, none pasted"] = [alone for _, alone in both]
     if arguments.zero123:
-        methods["Zero-1-to-3"] = [zero123(run / "model", arguments.steps, 1.0) for run in arguments.zero123]
-        if arguments.guided:
-            methods["Zero-1-to-3, guided"] = [zero123(arguments.zero123[0] / "model", arguments.steps, 3.0)]
+        for guidance, name in ((3.0, "Zero-1-to-3"), (1.0, "Zero-1-to-3, unguided")):
+            methods[name] = [zero123(run / "model", arguments.steps, guidance) for run in arguments.zero123]
     features = AutoencoderFeatures()
     cases = [case for index in range(arguments.objects) for case in object_cases(index, arguments)]
     lettered = [lettered_case(index, arguments) for index in range(arguments.lettered)]
@@ -136,7 +134,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lettered", type=int, default=SHOWN)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guided", type=int, default=1, help="0 leaves out Zero-1-to-3 with the paper's guidance")
     parser.add_argument("--seed", type=int, default=1, help="of the objects; the shards of training have seed 0")
     return parser.parse_args()
 
