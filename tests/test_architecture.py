@@ -51,7 +51,7 @@ IMPORTERS = {  # heavy package -> the modules that may import it
         "priors.zero123_hub",
     },
     "trimesh": {"export", "objects.mesh_files"},
-    "tyro": {"commands", "training.prior_evaluation", "training_commands"},
+    "tyro": {"commands", "orbit_options", "training.prior_evaluation", "training_commands"},
     "warp": {"fields.hash_grid", "geometry.epipolar", "objects.ray_tracer", "warp_runtime"},
 }
 ONE_IMPORTER = {

@@ -66,8 +66,10 @@ def _prepare_invs(photo: Path, options: OrbitOptions) -> Prepared:
     notes = [*read.notes, lens_note, *_elevation_note(options), f"depth: {estimate.name}"]
     if estimate.relative_disparity:
         notes.append("depth is known up to scale and offset: the object is taken to be as deep as wide")
-    if contamination:
-        notes.append(f"{contamination:.0%} of the depth's points count as outliers and get their neighbours' depth")
+    if source.replaced > 0:
+        notes.append(
+            f"depth of {source.replaced:.1%} of the object's pixels: unknown or an outlier, a neighbour's instead"
+        )
     facts = {"depth": estimate.name, "field_of_view": lens, "contamination": contamination}
 
     def view(pose: RelativePose) -> NovelView:

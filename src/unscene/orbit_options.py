@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+import tyro
 
 from unscene.methods.invs import InvsConfig
 from unscene.methods.result import MethodError
@@ -41,9 +42,9 @@ class OrbitOptions:
     """X Y WIDTH HEIGHT around the object, in pixels of the photo: GrabCut cuts it out."""
     largest: bool = False
     """Of several objects take the largest."""
-    pose: tuple[str, ...] = ()
-    """AZIMUTH,ELEVATION,DISTANCE of single views instead of a turn: degrees to the right and upwards, and a multiple of
-    the photo's distance, all relative to the photo."""
+    pose: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """AZIMUTH,ELEVATION,DISTANCE of a single view instead of a turn: degrees to the right and upwards, and a multiple
+    of the photo's distance, all relative to the photo. May be repeated; to the left it is --pose=-30,0,1."""
     frames: int = 24
     """Views of the turn."""
     device: str = "cpu"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.sphere_views import RADIUS, cameras, sphere_view
 
+from unscene.geometry.masks import dilate
 from unscene.geometry.splatting import PartialView, unproject
 from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle
 from unscene.methods.invs import InvsConfig, invs_view, trust
@@ -84,6 +85,19 @@ def test_unknown_depth_gets_its_neighbours_and_leaves_no_hole() -> None:
     source, exact = placed(holed), placed(depth)
     assert torch.equal(source.depth > 0, depth > 0)
     torch.testing.assert_close(source.depth, exact.depth, atol=0.1, rtol=0)
+
+
+def test_a_background_inside_the_outline_does_not_move_the_object() -> None:
+    """An outline two pixels too wide takes in a tenth and more of depth far behind."""
+    photo, depth = photo_of_the_sphere()
+    wide = dilate((depth > 0)[None], 2)[0]
+    behind = torch.where(depth > 0, depth, 15.0)
+    source = place_object(
+        dataclasses.replace(photo, alpha=wide.float()), Estimate(behind, False, ""), elevation=0.0, contamination=0.0
+    )
+    assert source.replaced > 0.1
+    exact = placed(depth)
+    assert source.camera.positions[0].norm() == pytest.approx(float(exact.camera.positions[0].norm()), rel=0.1)
 
 
 def test_depth_without_any_use_is_an_error() -> None:

@@ -22,17 +22,20 @@ from unscene.priors.depth import Estimate
 VISIBLE_RELIEF = 0.5  # of its width: how deep the visible half of something as deep as wide is
 WIDEST = 2.0  # times its distance: a wider object's relief would reach behind the camera
 EXTREMES = (0.02, 0.98)  # quantiles that stand for the least and the most: a stray pixel must not set the scale
+DEEPEST = 1.5  # times the longer side of its outline: what is farther behind its nearest points is not the object
 NEAREST = 1.1  # object radii from the centre: a camera this close is outside of the object
 
 
 @dataclass(frozen=True)
 class SourceView:
-    """color: S S 3 straight; alpha: S S; depth: S S z-depth in object radii, 0 off the object; camera: one."""
+    """color: S S 3 straight; alpha: S S; depth: S S z-depth in object radii, 0 off the object; camera: one; replaced:
+    share of the object's pixels whose depth is a neighbour's."""
 
     color: Tensor
     alpha: Tensor
     depth: Tensor
     camera: Cameras
+    replaced: float = 0.0
 
     @property
     def on_background(self) -> Tensor:
@@ -60,8 +63,8 @@ def place_object(photo: ObjectPhoto, estimate: Estimate, *, elevation: float, co
     """Put a photo into object space.
 
     The centre is where it would be if the object were as deep as wide, and its farthest visible point gets distance 1
-    from it. Where the depth is unknown or an outlier, that of the nearest pixel takes its place: a hole would show the
-    background through the object.
+    from it. Where the depth is unknown, an outlier or not the object's, that of the nearest pixel takes its place: a
+    hole would show the background through the object.
 
     estimate: the photo's depth, in any unit, or disparity up to scale and offset, which is taken such that the visible
     relief is half the object's width; elevation: degrees of the photo's camera above the horizon; contamination: share
@@ -71,6 +74,7 @@ def place_object(photo: ObjectPhoto, estimate: Estimate, *, elevation: float, co
     on_object = photo.alpha > 0.5
     depth = _as_depth(estimate, on_object, photo.focal)
     depth = torch.where(on_object & depth.isfinite() & (depth > 0), depth, 0)
+    depth = torch.where(_plausible(depth, photo.focal), depth, 0)
     if int((depth > 0).sum()) < 16:
         raise MethodError(f"depth from {estimate.name}: expected a depth for the object's pixels, got next to none.")
     upright = object_cameras(torch.zeros(1), torch.tensor([elevation]), torch.ones(1), field_of_view=45, size=size)
@@ -83,6 +87,7 @@ def place_object(photo: ObjectPhoto, estimate: Estimate, *, elevation: float, co
         kept = torch.zeros_like(on_object)
         kept[depth > 0] = inliers(points[depth > 0], contamination=contamination)
         depth = torch.where(kept, depth, 0)
+    replaced = float((depth == 0)[on_object].float().mean())
     nearest = torch.from_numpy(nearest_pixels((depth > 0).numpy())[1])
     depth = torch.where(on_object, depth.reshape(-1)[nearest], 0)
     seen = unproject(depth, local)[on_object]
@@ -93,7 +98,18 @@ def place_object(photo: ObjectPhoto, estimate: Estimate, *, elevation: float, co
     rotation = camera.T_world_camera[0, :, :3]
     pose = torch.cat([rotation, -(rotation @ centre / radius)[:, None]], 1)
     camera = dataclasses.replace(camera, T_world_camera=pose[None])
-    return SourceView(photo.color, photo.alpha, depth / radius, camera)
+    return SourceView(photo.color, photo.alpha, depth / radius, camera, replaced)
+
+
+def _plausible(depth: Tensor, focal: float) -> Tensor:
+    """Which depths (S S, 0 unknown) can be the object's, S S bool: an outline that is a little too wide takes in the
+    background's, which no local rule calls outliers, and which would move the object's centre far behind it."""
+    known = depth > 0
+    if not known.any():
+        return known
+    across = max(int(known.any(axis).sum()) for axis in (0, 1)) / focal * float(depth[known].median())
+    near = torch.quantile(depth[known], EXTREMES[0])
+    return known & (depth <= near + DEEPEST * across) & (depth >= near - across)
 
 
 def _as_depth(estimate: Estimate, on_object: Tensor, focal: float) -> Tensor:
