@@ -1,7 +1,8 @@
 """Monocular depth by a network: Depth Anything V2 and ZoeDepth, through transformers.
 
-Depth Anything answers in disparity up to scale and offset, ZoeDepth in metres. Neither is believed about either: the
-estimate is aligned to the field's depth before it is used, see `complete_with_estimate`.
+Depth Anything answers in disparity up to scale and offset, ZoeDepth in metres. Neither is believed about either:
+behind a removed object the estimate is aligned to the field's depth, see `complete_with_estimate`; of a single photo
+only its shape is used, see `place_object`.
 """
 
 # transformers annotates many arguments more narrowly than it behaves

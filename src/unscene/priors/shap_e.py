@@ -21,6 +21,7 @@ from transformers import CLIPVisionModel
 
 from unscene.priors.hub_parts import locate_parts, weight_file
 from unscene.priors.novel_view_checkpoints import frozen
+from unscene.priors.photo_token import CLIP_DEVIATION, CLIP_MEAN
 from unscene.priors.prior_error import PriorError
 
 PUBLISHED: dict[str, tuple[str, ...]] = {
@@ -33,8 +34,6 @@ NETWORKS: dict[str, Any] = {
     "shap_e_renderer": ShapERenderer,
 }
 SIZE = 256  # pixels, side of a photo worth giving: CLIP sees 224
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 WAYS_FORWARD = (
     "connect to the network and repeat the command, give a folder with such a model, "
     "or take a method that needs no weights from the network"

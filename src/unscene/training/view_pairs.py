@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.splatting import BACKGROUND, partial_view
-from unscene.geometry.turntable import object_poses, rotation_angle
+from unscene.geometry.masks import over_background
+from unscene.geometry.splatting import partial_view
+from unscene.geometry.turntable import pose_between, rotation_angle
 from unscene.priors.noise_levels import logit_normal_levels
 from unscene.priors.photo_token import pose_numbers
 from unscene.training.object_shards import ShardError, decode_view, read_cameras, stream_views
@@ -113,21 +114,20 @@ def draw_pair(sample: dict[str, bytes], rng: np.random.Generator) -> Pair:
 def model_inputs(pair: Pair) -> dict[str, Tensor]:
     """What the models see of a pair, as bytes: target, source and partial view 3 H W, both masks 1 H W, the pose 4."""
     seen = partial_view(pair.source[..., :3].float() / 255, pair.depth, pair.source_camera, pair.target_camera)
-    turns = [b - a for a, b in zip(object_poses(pair.source_camera), object_poses(pair.target_camera), strict=True)]
     return {
         "target": _bytes(on_background(pair.target)),
         "source": _bytes(on_background(pair.source)),
         "partial": _bytes(seen.image()),
         "soft_masks": (seen.soft_mask * 255).round().to(torch.uint8)[None],
         "epipolar_masks": seen.epipolar_mask[None],
-        "poses": pose_numbers(*turns)[0],
+        "poses": pose_numbers(*pose_between(pair.source_camera, pair.target_camera))[0],
     }
 
 
 def on_background(color: Tensor) -> Tensor:
     """Straight colours H W 4 uint8 over the background: H W 3 in [0, 1]."""
     color = color.float() / 255
-    return color[..., :3] * color[..., 3:] + BACKGROUND * (1 - color[..., 3:])
+    return over_background(color[..., :3], color[..., 3])
 
 
 def _draw_noise(noise: NoiseDraw, rng: np.random.Generator) -> dict[str, Tensor]:
