@@ -15,6 +15,7 @@ from unscene.methods.result import MethodError
 from unscene.methods.shap_e import ShapEConfig
 from unscene.methods.zero123 import Zero123Config
 from unscene.objects import example
+from unscene.ranges import check_ranges
 
 GUESSED_ELEVATION = 15.0  # degrees
 
@@ -87,9 +88,7 @@ def check_options(options: OrbitOptions) -> None:
         "shap-e.steps": (options.shap_e.steps, 1, 1000),
         "shap-e.guidance": (options.shap_e.guidance, 0, 100),
     }
-    for name, (value, low, high) in ranges.items():
-        if value is not None and not low <= value <= high:
-            raise MethodError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
+    check_ranges(ranges, MethodError)
     try:
         torch.empty(1, device=options.device)
     except (RuntimeError, AssertionError) as error:

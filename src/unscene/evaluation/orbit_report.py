@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import torch
 from torch import Tensor
 
-from unscene.evaluation.report import Comparison, Report, read_events, write_report
+from unscene.evaluation.report import Comparison, Report, read_events, read_previews, write_report
 from unscene.geometry.turntable import RelativePose
 from unscene.training.run import RunFolder, peak_memory_gb
 
@@ -28,6 +26,7 @@ def report_orbit(
     log = read_events(folder.path / "events.jsonl")
     video = folder.path / "orbit.mp4"
     shown = range(0, len(images), max(1, len(images) // COMPARISONS))
+    previews = read_previews(folder.path)  # what the photo shows of each view, the masks, and the view
     views = [(_caption(pose), image) for pose, image in zip(poses, images, strict=True)]
     report = Report(
         title="Novel views of one photo",
@@ -40,7 +39,7 @@ def report_orbit(
             "peak memory": f"{peak_memory_gb():.1f} GB",
         },
         comparisons=[Comparison(_caption(poses[i]), photo, images[i], "photo", "novel view") for i in shown],
-        gallery=[*_previews(folder.path), *views],
+        gallery=[*previews[:: max(1, len(previews) // CONDITIONS)][:CONDITIONS], *views],
         metrics={},
         losses=log.losses,
         timings=log.timings,
@@ -55,11 +54,3 @@ def report_orbit(
 def _caption(pose: RelativePose) -> str:
     distance = f", {pose.distance:g} times as far" if pose.distance != 1 else ""
     return f"{pose.azimuth:+g}° around, {pose.elevation:+g}° up{distance}"
-
-
-def _previews(run: Path) -> list[tuple[str, Tensor]]:
-    """For some views: what the photo shows, how far it is trusted, where new things may be, and the view."""
-    files = sorted((run / "previews").glob("*.png"))
-    chosen = files[:: max(1, len(files) // CONDITIONS)][:CONDITIONS]
-    read = ((file.stem.replace("-", " "), cv2.imread(str(file))) for file in chosen)
-    return [(name, torch.from_numpy(pixels[..., ::-1].copy())) for name, pixels in read if pixels is not None]

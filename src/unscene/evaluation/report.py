@@ -121,6 +121,12 @@ def read_events(path: Path) -> RunLog:
     return RunLog({stage: thin(curve) for stage, curve in losses.items()}, list(seconds.items()), list(notes))
 
 
+def read_previews(run: Path) -> list[tuple[str, Tensor]]:
+    """The pictures that a run kept on its way, H W 3 uint8, in order, each with its name."""
+    read = ((file.stem.replace("-", " "), cv2.imread(str(file))) for file in sorted((run / "previews").glob("*.png")))
+    return [(name, torch.from_numpy(pixels[..., ::-1].copy())) for name, pixels in read if pixels is not None]
+
+
 def _extend(curve: list[tuple[float, dict[str, float]]], step: float, terms: dict[str, float]) -> None:
     """Append a point; a step that was taken again replaces that of the first attempt and all after it."""
     while curve and curve[-1][0] >= step:

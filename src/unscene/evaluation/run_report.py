@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch import Tensor
 
-from unscene.evaluation.report import Comparison, Report, read_events, write_report
+from unscene.evaluation.report import Comparison, Report, read_events, read_previews, write_report
 from unscene.fields.field import render_view
 from unscene.geometry.cameras import orbit_path
 from unscene.methods.result import Removal
@@ -62,11 +61,7 @@ def _gallery(run: Path, scene: Scene, removal: Removal) -> list[tuple[str, Tenso
     path = orbit_path(scene.cameras[scene.train], NOVEL_VIEWS)
     for index in range(NOVEL_VIEWS):
         pictures.append((f"novel view {index + 1}", render_view(removal.field, path, index).color))
-    for file in sorted((run / "previews").glob("*.png")):
-        pixels = cv2.imread(str(file))
-        if pixels is not None:
-            pictures.append((file.stem.replace("-", " "), torch.from_numpy(pixels[..., ::-1].copy())))
-    return pictures
+    return [*pictures, *read_previews(run)]
 
 
 def _tinted(scene: Scene, removal: Removal, view: int) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unscene.files import atomic_write, write_json
+from unscene.files import write_json
 from unscene.priors.diffusion_checkpoints import check_safetensors, load_checkpoint, read_network
 from unscene.priors.diffusion_config import DiffusionConfig
+from unscene.priors.model_folder import model_folder
 from unscene.priors.prior_error import PriorError
 
 SETTINGS = "novel_view.json"
@@ -34,8 +34,7 @@ def write_model(
 
     The folder is replaced only once the new one is complete; files that are not the model's, like its card, are kept.
     """
-    with atomic_write(folder) as temporary:
-        temporary.mkdir()
+    with model_folder(folder) as temporary:
         for name, network in networks.items():
             # what is saved has to be contiguous, which training's memory format is not
             copied: Any = copy.deepcopy(network).to("cpu", dtype, memory_format=torch.contiguous_format)
@@ -45,15 +44,6 @@ def write_model(
             single = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
             save_file(single, str(temporary / "tensors.safetensors"))
         write_json(temporary / SETTINGS, settings)
-        for weights in temporary.rglob("*.safetensors"):
-            weights.chmod(0o644)  # safetensors writes files that only their owner may read
-        for described in temporary.rglob("config.json"):  # the libraries note the folder a part was loaded from
-            content = json.loads(described.read_text())
-            content.pop("_name_or_path", None)
-            write_json(described, content)
-        for kept in folder.glob("*"):
-            if kept.is_file() and not (temporary / kept.name).exists():
-                shutil.copy2(kept, temporary / kept.name)
     return folder
 
 

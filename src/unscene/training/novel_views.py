@@ -21,6 +21,7 @@ from unscene.files import write_json, write_png
 from unscene.priors.diffusion_checkpoints import BUNDLED
 from unscene.priors.view_inpainter import ViewInpainter, initial_view_inpainter, load_view_inpainter
 from unscene.priors.zero123 import Zero123, initial_zero123, load_zero123
+from unscene.ranges import check_ranges
 from unscene.training.events import Watch, ignore
 from unscene.training.novel_view_objectives import CompletionObjective, Zero123Objective
 from unscene.training.object_shards import ShardError
@@ -139,9 +140,7 @@ def check_settings(config: NovelViewTraining) -> None:
         "processes": (config.processes, 1, 100_000),
         "workers": (config.workers, 0, 100_000),
     }
-    for name, (value, low, high) in ranges.items():
-        if value is not None and not low <= value <= high:
-            raise RunError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
+    check_ranges(ranges, RunError)
 
 
 def _train(

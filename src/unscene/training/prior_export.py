@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unscene.files import atomic_write, write_png
+from unscene.files import write_png
 from unscene.priors.architecture import PipelineParts
 from unscene.priors.diffusion_checkpoints import Checkpoint
 from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+from unscene.priors.model_folder import model_folder
 
 
 @torch.no_grad()
@@ -55,17 +55,8 @@ def export_pipeline(parts: PipelineParts, folder: Path, *, dtype: torch.dtype = 
 
     Files that the pipeline does not own, such as the model card, are kept.
     """
-    with atomic_write(folder) as temporary:
+    with model_folder(folder) as temporary:
         as_pipeline(parts, dtype).save_pretrained(temporary, safe_serialization=True)
-        for weights in temporary.rglob("*.safetensors"):
-            weights.chmod(0o644)  # safetensors writes files that only their owner may read
-        for described in temporary.rglob("config.json"):  # diffusers notes the folder a part was loaded from
-            settings = json.loads(described.read_text())
-            settings.pop("_name_or_path", None)
-            described.write_text(json.dumps(settings, indent=2) + "\n")
-        for kept in folder.glob("*"):
-            if kept.is_file() and not (temporary / kept.name).exists():
-                shutil.copy2(kept, temporary / kept.name)
     return folder
 
 

@@ -24,6 +24,7 @@ from unscene.objects.mesh_files import find_meshes, load_mesh
 from unscene.objects.object_error import ObjectError
 from unscene.objects.procedural import procedural_object
 from unscene.objects.ray_tracer import RayTracer, random_lighting
+from unscene.ranges import check_ranges
 from unscene.training.events import ItemDone, Note, StageDone, StageStarted, Watch, ignore
 from unscene.training.object_shards import ObjectSample, write_index, write_shard
 
@@ -58,11 +59,11 @@ class ObjectRendering:
 
 def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
     """Render all objects; returns the folder. A mesh that cannot be read is named and left out. Raises ObjectError."""
-    check_ranges(config)
+    check_settings(config)
     found = find_meshes(config.meshes) if config.meshes else []
     files = found[: config.objects]
     count = len(files) or config.objects
-    _check_settings(config, found)
+    _check_as_begun(config, found)
     chunks = [range(first, min(first + config.per_shard, count)) for first in range(0, count, config.per_shard)]
     counts: dict[str, int] = {}
     watch(StageStarted(STAGE))
@@ -90,7 +91,7 @@ def render_objects(config: ObjectRendering, watch: Watch = ignore) -> Path:
     return config.out
 
 
-def check_ranges(config: ObjectRendering) -> None:
+def check_settings(config: ObjectRendering) -> None:
     """Raise ObjectError for numbers that mean nothing."""
     ranges: dict[str, tuple[int, float, float]] = {
         "objects": (config.objects, 1, 1e9),
@@ -101,9 +102,7 @@ def check_ranges(config: ObjectRendering) -> None:
         "seed": (config.seed, 0, 1e18),
         "workers": (config.workers, 1, 10_000),
     }
-    for name, (value, low, high) in ranges.items():
-        if not low <= value <= high:
-            raise ObjectError(f"--{name}: expected {low:g} to {high:g}, got {value:g}.")
+    check_ranges(ranges, ObjectError)
 
 
 def _suspects(config: ObjectRendering, files: list[Path], chunks: list[range], jobs: list[Future]) -> str:
@@ -121,7 +120,7 @@ def _suspects(config: ObjectRendering, files: list[Path], chunks: list[range], j
     )
 
 
-def _check_settings(config: ObjectRendering, meshes: list[Path]) -> None:
+def _check_as_begun(config: ObjectRendering, meshes: list[Path]) -> None:
     """Note what the folder's shards are made with. Raises ObjectError if that was something else."""
     settings = {f.name: str(getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in FREE}
     # objects are numbered by their mesh's place in this list
