@@ -16,10 +16,10 @@ import tyro
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from unscene.priors.architecture import build_tokenizer
-from unscene.priors.diffusion_checkpoints import Checkpoint
-from unscene.priors.diffusion_config import DiffusionConfig
-from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+from unscene.priors.diffusion.architecture import build_tokenizer
+from unscene.priors.diffusion.checkpoints import Checkpoint
+from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 
 
 @dataclass

@@ -22,13 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unscene.methods.customization import CustomizationConfig, customize_prior, photo_and_object
-from unscene.methods.view_choice import hash_similarity, perceptual_hash
 from unscene.priors.choose import load_prior
-from unscene.priors.customize import SceneCustomization, draw_crops, draw_rectangles
-from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+from unscene.priors.diffusion.customize import SceneCustomization, draw_crops, draw_rectangles
+from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene
+from unscene.stages.customization import CustomizationConfig, customize_prior, photo_and_object
+from unscene.stages.view_choice import hash_similarity, perceptual_hash
 from unscene.training.checkpoints import Checkpoints
 
 CROPS, BATCH, VIEWS, SMALL = 96, 8, 8, 16

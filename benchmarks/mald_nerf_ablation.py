@@ -26,11 +26,11 @@ from unscene.evaluation.metrics import score
 from unscene.fields.field import render_view
 from unscene.files import write_json, write_png
 from unscene.geometry.masks import dilate
-from unscene.methods.customization import CustomizationConfig, customize_prior
 from unscene.methods.mald_nerf import MaldNerfConfig, mald_nerf
-from unscene.priors.autoencoder_features import AutoencoderFeatures
-from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
+from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.still_life import still_life, true_depth
+from unscene.stages.customization import CustomizationConfig, customize_prior
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import GameHealth, Note
 from unscene.training.fit import FitConfig

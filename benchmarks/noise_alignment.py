@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.masks import surface_points
-from unscene.methods.aligned_inpainting import aligned_noise
-from unscene.results import Run, open_run
+from unscene.results.run import Run, open_run
 from unscene.scenes.scene import Scene
 from unscene.scenes.still_life import still_life, true_depth
+from unscene.stages.aligned_inpainting import aligned_noise
 
 CHANNELS, DOWNSCALE, PAIRS = 4, 4, 50
 

@@ -34,21 +34,21 @@ from unscene.geometry.splatting import partial_view
 from unscene.geometry.turntable import object_cameras, pose_between, rotation_angle
 from unscene.losses.perceptual import perceptual_distance
 from unscene.methods.invs import InvsConfig, invs_view, with_own_pixels
-from unscene.methods.novel_view import NovelView
-from unscene.methods.object_source import SourceView
 from unscene.objects.lettering import lettering
 from unscene.objects.mesh import TexturedMesh, normalized, rotation, transformed
 from unscene.objects.parts import Paint, bottle, can, mug, parcel
 from unscene.objects.procedural import procedural_object
-from unscene.priors.architecture import DOWNSCALE, LATENT_CHANNELS
-from unscene.priors.autoencoder_features import AutoencoderFeatures
-from unscene.priors.diffusion_checkpoints import check_safetensors
-from unscene.priors.photo_token import pose_numbers
-from unscene.priors.view_inpainter import load_view_inpainter
-from unscene.priors.zero123 import load_zero123
-from unscene.training.object_shards import read_index
-from unscene.training.render_objects import FIELD_OF_VIEW, object_views
-from unscene.training.view_pairs import on_background
+from unscene.pretraining.object_shards import read_index
+from unscene.pretraining.render_objects import FIELD_OF_VIEW, object_views
+from unscene.pretraining.view_pairs import on_background
+from unscene.priors.diffusion.architecture import DOWNSCALE, LATENT_CHANNELS
+from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
+from unscene.priors.diffusion.checkpoints import check_safetensors
+from unscene.priors.novel_views.photo_token import pose_numbers
+from unscene.priors.novel_views.view_inpainter import load_view_inpainter
+from unscene.priors.novel_views.zero123 import load_zero123
+from unscene.stages.novel_view import NovelView
+from unscene.stages.object_source import SourceView
 
 RANGES = ((0, 30), (30, 60), (60, 90), (90, 180))  # degrees
 LETTERED = (parcel, mug, can, bottle)

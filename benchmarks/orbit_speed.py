@@ -23,11 +23,11 @@ import unscene
 from unscene.geometry.splatting import partial_view
 from unscene.geometry.turntable import RelativePose
 from unscene.methods.invs import InvsConfig, invs_view
-from unscene.methods.object_source import SourceView, place_object
 from unscene.objects import example
 from unscene.objects.photo import read_object_photo
-from unscene.priors.depth import Estimate
-from unscene.priors.view_inpainter import BUNDLED, load_view_inpainter
+from unscene.priors.depth.completion import Estimate
+from unscene.priors.novel_views.view_inpainter import BUNDLED, load_view_inpainter
+from unscene.stages.object_source import SourceView, place_object
 
 ASIDE = RelativePose(30.0, 10.0)
 

@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 
 from tests.box_scene import BoxScene, write_capture
 from unscene.cli import COMMANDS, main
-from unscene.export import write_points
 from unscene.training.fit import DivergedError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -161,8 +160,8 @@ def test_render_writes_where_it_is_told(run: Path, tmp_path: Path, capsys: pytes
 def test_export_writes_into_the_run_or_elsewhere(
     run: Path, tmp_path: Path, format: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unscene.commands.PATH_FRAMES", 2)
-    monkeypatch.setattr("unscene.commands.write_points", lambda *a, **more: write_points(*a, **more | {"points": 1000}))
+    monkeypatch.setattr("unscene.jobs.export.PATH_FRAMES", 2)
+    monkeypatch.setattr("unscene.jobs.export.POINTS", 1000)
     copy = shutil.copytree(run, tmp_path / "run")
     assert main(["export", str(copy), "--format", format]) == 0
     assert main(["export", str(copy), "--format", format, "--out", str(tmp_path / f"other-{name}")]) == 0

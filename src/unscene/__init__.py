@@ -20,16 +20,16 @@ if sys.platform == "linux":
 _EXPORTS = {
     "load_scene": "unscene.scenes.load",
     "still_life": "unscene.scenes.still_life",
-    "fit": "unscene.pipeline",
-    "remove": "unscene.pipeline",
-    "open_run": "unscene.results",
-    "orbit": "unscene.orbit_pipeline",
-    "OrbitOptions": "unscene.orbit_options",
+    "fit": "unscene.jobs.fit",
+    "remove": "unscene.jobs.remove",
+    "orbit": "unscene.jobs.orbit",
+    "open_run": "unscene.results.run",
+    "evaluate": "unscene.results.truth",
+    "scene_truth": "unscene.results.truth",
     "FitConfig": "unscene.training.fit",
-    "FitOptions": "unscene.pipeline",
-    "RemoveOptions": "unscene.pipeline",
-    "evaluate": "unscene.results",
-    "scene_truth": "unscene.results",
+    "FitOptions": "unscene.jobs.fit",
+    "OrbitOptions": "unscene.jobs.orbit_options",
+    "RemoveOptions": "unscene.jobs.remove",
 }
 __all__ = list(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 

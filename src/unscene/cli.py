@@ -59,10 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explain(error: Exception) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
-    from unscene.methods.result import MethodError
     from unscene.objects.object_error import ObjectError
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
+    from unscene.stages.method_error import MethodError
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import numpy as np
-import torch
 import tyro
 from tyro.conf import Positional
 
 from unscene.doctor import examine
-from unscene.export import write_points, write_video
-from unscene.files import atomic_write
-from unscene.geometry.cameras import orbit_path
+from unscene.jobs.customize import CustomizeOptions, customize
+from unscene.jobs.export import Format, export
+from unscene.jobs.fit import FitOptions, fit
+from unscene.jobs.orbit import orbit
+from unscene.jobs.orbit_options import OrbitOptions
+from unscene.jobs.remove import RemoveOptions, remove
 from unscene.methods import InNOutConfig, NaiveConfig
-from unscene.orbit_options import OrbitOptions
-from unscene.orbit_pipeline import orbit
-from unscene.pipeline import CustomizeOptions, FitOptions, RemoveOptions, customize, fit, remove
-from unscene.priors.autoencoder_features import AutoencoderFeatures
 from unscene.priors.choose import available_priors
-from unscene.results import PATH_FRAMES, Run, Truth, evaluate, open_run, scene_truth
-from unscene.scenes.image_files import image_size, list_images, read_image
+from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
+from unscene.results.run import open_run
+from unscene.results.truth import evaluate, read_truth, scene_truth
 from unscene.scenes.load import load_scene
-from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.scene import Scene
 from unscene.scenes.still_life import still_life
 from unscene.scenes.transforms import read_cameras
 from unscene.screen import Screen
 from unscene.training.fit import FitConfig
-from unscene.training.run import RunError
 from unscene.training_commands import shards, train
 
 
@@ -152,7 +148,7 @@ def _render(run: Positional[Path], out: Path, cameras: str = "test") -> None:
     print(f"{len(written)} images in {out}")
 
 
-def _export(run: Positional[Path], format: Literal["dataset", "ply", "video"], out: Out = None) -> None:
+def _export(run: Positional[Path], format: Format, out: Out = None) -> None:
     """Write a run's results again, or somewhere else.
 
     Args:
@@ -160,33 +156,8 @@ def _export(run: Positional[Path], format: Literal["dataset", "ply", "video"], o
         format: dataset: cleaned photos and transforms.json; ply: coloured points; video: an orbit as MP4.
         out: where to; by default dataset/, scene.ply or video.mp4 of the run.
     """
-    opened = open_run(run)
-    path = out or run / {"dataset": "dataset", "ply": "scene.ply", "video": "video.mp4"}[format]
-    if format == "dataset":
-        _copy_dataset(run / "dataset", path)
-    else:
-        with Screen() as screen:
-            for event in _write(opened, format, path):
-                screen(event)
-    print(path)
-
-
-def _write(run: Run, format: Literal["ply", "video"], path: Path):
-    if format == "video":
-        return write_video(path, run.field, orbit_path(run.cameras[run.train], PATH_FRAMES))
-    generator = torch.Generator().manual_seed(0)
-    return write_points(path, run.field, run.cameras[run.train], points=200_000, generator=generator)
-
-
-def _copy_dataset(dataset: Path, out: Path) -> None:
-    if not (dataset / "transforms.json").is_file():
-        raise RunError(f"{dataset}: expected the cleaned data set of a finished `remove`, found none.")
-    if out.resolve() == dataset.resolve():
-        return
-    if out.exists():
-        raise RunError(f"{out}: expected a new folder for the data set, but it exists; choose another --out.")
-    with atomic_write(out) as temporary:
-        shutil.copytree(dataset, temporary)
+    with Screen() as screen:
+        print(export(open_run(run), format, out, watch=screen))
 
 
 def _evaluate(
@@ -201,35 +172,10 @@ def _evaluate(
         json_only: print JSON and nothing else.
     """
     features = AutoencoderFeatures()
-    result = dataclasses.asdict(evaluate(open_run(run), _read_truth(truth, run), features)) | {
+    result = dataclasses.asdict(evaluate(open_run(run), read_truth(truth, run), features)) | {
         "perceptual": features.name
     }
     print(json.dumps(result, indent=None if json_only else 2))
-
-
-def _read_truth(folder: Path, run: Path) -> Truth:
-    root = folder / "images" if (folder / "images").is_dir() else folder
-    files = list_images(root) if root.is_dir() else []
-    if not files:
-        raise SceneError(f"{folder}: expected a folder of true images, found none; check --truth.")
-    images, masks = {}, {}
-    for file in files:
-        pixels = _read(file)
-        images[file.stem] = torch.from_numpy(pixels).float() / 255
-    for file in _mask_files(folder, run):
-        masks[file.stem] = torch.from_numpy(_read(file)).float().mean(-1) > 127
-    return Truth(images, {stem: mask for stem, mask in masks.items() if stem in images})
-
-
-def _mask_files(folder: Path, run: Path) -> list[Path]:
-    for masks in (folder / "masks", run / "masks"):
-        if masks.is_dir():
-            return list_images(masks)
-    return []
-
-
-def _read(file: Path) -> np.ndarray:
-    return read_image(file, file.name, image_size(file, file.name))
 
 
 def _customize(

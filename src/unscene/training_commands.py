@@ -12,7 +12,7 @@ from unscene.screen import Screen
 
 def shards(arguments: list[str]) -> None:
     """Render training data of the novel-view models."""
-    from unscene.training.render_objects import ObjectRendering, render_objects  # loads webdataset
+    from unscene.pretraining.render_objects import ObjectRendering, render_objects  # loads webdataset
 
     config = tyro.cli(ObjectRendering, args=arguments or ["--help"], prog="unscene shards")
     with Screen() as screen:
@@ -34,14 +34,14 @@ def train(arguments: list[str]) -> None:
         raise SystemExit(0 if arguments else 2)
     model, rest = arguments[0], arguments[1:] or ["--help"]
     if model == "prior":
-        from unscene.training.prior import PriorTraining, train_prior
+        from unscene.pretraining.inpainting_prior import PriorTraining, train_prior
 
         config = tyro.cli(PriorTraining, args=rest, prog="unscene train prior")
         with Screen() as screen:
             train_prior(config, screen)
     elif model in TRAININGS:
-        from unscene.training.launch import launch
-        from unscene.training.novel_views import NovelViewTraining, check_settings, train_invs, train_zero123
+        from unscene.pretraining.launch import launch
+        from unscene.pretraining.novel_views import NovelViewTraining, check_settings, train_invs, train_zero123
 
         config = tyro.cli(NovelViewTraining, args=rest, prog=f"unscene train {model}")
         check_settings(config)

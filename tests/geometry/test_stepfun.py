@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unscene.geometry.stepfun import cumulative, outer_measure, percentile, sample_edges, weights_from_density
+from unscene.geometry.stepfun import cumulative, outer_measure, sample_edges, weights_from_density
 
 DECADES = [10.0**exponent for exponent in range(-10, 11)]
 
@@ -136,11 +136,3 @@ def test_outer_measure_adds_up_all_touching_intervals() -> None:
                 if starts_before and t_outer[ray, outer + 1] > t[ray, inner]:
                     slow[ray, inner] += w_outer[ray, outer]
     torch.testing.assert_close(outer_measure(t, t_outer, w_outer), slow, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.95])
-def test_percentile_is_the_quantile(fraction: float) -> None:
-    t, w = histograms(20, 10)
-    wanted = [slow_quantile(e, m, fraction) for e, m in zip(t.tolist(), w.tolist(), strict=True)]
-    torch.testing.assert_close(percentile(t, w, fraction), torch.tensor(wanted), atol=2e-4, rtol=0)
-    torch.testing.assert_close(percentile(t, 0.25 * w, fraction), torch.tensor(wanted), atol=2e-4, rtol=0)

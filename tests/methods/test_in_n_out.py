@@ -16,11 +16,11 @@ from torch import Tensor
 
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
-from unscene.methods.patches import PatchConfig
-from unscene.methods.result import Removal
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
+from unscene.stages.patches import PatchConfig
+from unscene.stages.removal import Removal
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, StepDone
 from unscene.training.fit import FitConfig
@@ -121,7 +121,7 @@ def stages_of(log: list[Event]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def bundled() -> LatentInpainter:
-    from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+    from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 
     return LatentDiffusionInpainter.load().with_settings(steps=2)
 

@@ -11,10 +11,10 @@ from unscene.geometry.masks import dilate
 from unscene.geometry.splatting import PartialView, unproject
 from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle
 from unscene.methods.invs import InvsConfig, invs_view, trust
-from unscene.methods.object_source import place_object
-from unscene.methods.result import MethodError
 from unscene.objects.photo import ObjectPhoto
-from unscene.priors.depth import Estimate
+from unscene.priors.depth.completion import Estimate
+from unscene.stages.method_error import MethodError
+from unscene.stages.object_source import place_object
 
 SIZE = 64
 

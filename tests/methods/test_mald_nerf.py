@@ -16,14 +16,15 @@ from torch import Tensor
 
 from unscene.geometry.cameras import Cameras, Rays
 from unscene.geometry.masks import VisibilityConfig
-from unscene.methods.dataset_update import UpdateConfig, UpdatedDataset, noise_level
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining, mald_nerf
-from unscene.methods.result import MethodError, Removal
 from unscene.priors.classical import TeleaInpainter
-from unscene.priors.depth import Estimate
+from unscene.priors.depth.completion import Estimate
 from unscene.priors.inpainter import Inpainter
 from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
+from unscene.stages.dataset_update import UpdateConfig, UpdatedDataset, noise_level
+from unscene.stages.method_error import MethodError
+from unscene.stages.removal import Removal
 from unscene.training.adversary import Adversary, Health
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, GameHealth, Note, StageDone, StageStarted, StepDone, ViewUpdated
@@ -96,7 +97,7 @@ def losses_of(log: list[Event]) -> set[str]:
 
 
 def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene) -> None:
-    from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+    from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 
     scene = room_with_tests.scene
     assert scene.masks is not None

@@ -19,7 +19,7 @@ from diffusers import (
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from unscene.priors.architecture import build_tokenizer
+from unscene.priors.diffusion.architecture import build_tokenizer
 
 NOISE: dict[str, Any] = {"steps_offset": 1} | {
     "beta_start": 0.00085,

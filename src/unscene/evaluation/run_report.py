@@ -11,9 +11,9 @@ from torch import Tensor
 from unscene.evaluation.report import Comparison, Report, read_events, read_previews, write_report
 from unscene.fields.field import render_view
 from unscene.geometry.cameras import orbit_path
-from unscene.methods.result import Removal
-from unscene.methods.view_choice import spread
 from unscene.scenes.scene import Scene
+from unscene.stages.removal import Removal
+from unscene.stages.view_choice import spread
 from unscene.training.run import RunFolder, peak_memory_gb
 
 COMPARISONS = 6

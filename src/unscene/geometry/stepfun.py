@@ -51,10 +51,3 @@ def outer_measure(t: Tensor, t_outer: Tensor, w_outer: Tensor) -> Tensor:
     low = (torch.searchsorted(t_outer.contiguous(), t[:, :-1].contiguous(), right=True) - 1).clamp(0, last)
     high = torch.searchsorted(t_outer.contiguous(), t[:, 1:].contiguous(), right=False).clamp(0, last)
     return cdf.gather(-1, high) - cdf.gather(-1, low)
-
-
-def percentile(t: Tensor, w: Tensor, fraction: float) -> Tensor:
-    """Distance at which ``fraction`` of the weight is reached, R."""
-    cdf = cumulative(w)
-    u = torch.full_like(t[:, :1], fraction) * cdf[:, -1:]
-    return _invert(t, cdf, u)[:, 0]

@@ -17,17 +17,20 @@ from torch import Tensor
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
-from unscene.methods.aligned_inpainting import inpaint_aligned
-from unscene.methods.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
-from unscene.methods.patches import PatchConfig, PatchGame
-from unscene.methods.reconstruction import UnmaskedReconstruction, look_behind
-from unscene.methods.result import Removal, paste_renders, render_masked
-from unscene.methods.single_view_prior import SingleViewPrior, choose_base_view
-from unscene.methods.view_choice import hash_similarity, perceptual_hash, similar_views, spread
-from unscene.priors.depth import DepthEstimator
+from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
+from unscene.stages.aligned_inpainting import inpaint_aligned
+from unscene.stages.base_view import choose_base_view
+from unscene.stages.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
+from unscene.stages.masked_rendering import paste_renders, render_masked
+from unscene.stages.patches import PatchConfig, PatchGame
+from unscene.stages.reconstruction import UnmaskedReconstruction
+from unscene.stages.removal import Removal
+from unscene.stages.single_view_prior import SingleViewPrior
+from unscene.stages.view_choice import hash_similarity, perceptual_hash, similar_views, spread
+from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import FitConfig, fit

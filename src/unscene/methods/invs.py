@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.splatting import BACKGROUND, PartialView, partial_view
 from unscene.geometry.turntable import pose_between
-from unscene.methods.novel_view import NovelView
-from unscene.methods.object_source import SourceView
-from unscene.priors.novel_view_sampler import ignore
-from unscene.priors.photo_token import pose_numbers
-from unscene.priors.view_inpainter import ViewInpainter
+from unscene.priors.novel_views.photo_token import pose_numbers
+from unscene.priors.novel_views.sampler import ignore
+from unscene.priors.novel_views.view_inpainter import ViewInpainter
+from unscene.stages.novel_view import NovelView
+from unscene.stages.object_source import SourceView
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,18 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features, perceptual_distance
 from unscene.losses.rays import relative_depth
-from unscene.methods.dataset_update import UpdateConfig, UpdatedDataset, inpaint_every_view, noise_bounds
-from unscene.methods.patches import Patch, PatchSampler
-from unscene.methods.reconstruction import UnmaskedReconstruction, compactness, look_behind
-from unscene.methods.result import MethodError, Removal, paste_renders, render_masked
-from unscene.methods.view_choice import spread
-from unscene.priors.depth import DepthEstimator
+from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
+from unscene.stages.dataset_update import UpdateConfig, UpdatedDataset, inpaint_every_view, noise_bounds
+from unscene.stages.masked_rendering import paste_renders, render_masked
+from unscene.stages.method_error import MethodError
+from unscene.stages.patches import Patch, PatchSampler
+from unscene.stages.reconstruction import UnmaskedReconstruction, compactness
+from unscene.stages.removal import Removal
+from unscene.stages.view_choice import spread
+from unscene.stages.visibility import look_behind
 from unscene.training.adversary import Adversary, AdversaryConfig, Health
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, GameHealth, Note

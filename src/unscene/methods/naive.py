@@ -11,10 +11,11 @@ import torch
 
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.losses.perceptual import Features
-from unscene.methods.independent_inpainting import inpaint_view
-from unscene.methods.result import Removal, masks_only, paste_renders, render_masked
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
+from unscene.stages.independent_inpainting import inpaint_view
+from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
+from unscene.stages.removal import Removal
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, StageDone, StageStarted
 from unscene.training.fit import FitConfig, fit

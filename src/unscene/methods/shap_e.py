@@ -13,10 +13,10 @@ from torch import Tensor
 
 from unscene.geometry.masks import over_background
 from unscene.geometry.turntable import RelativePose, object_cameras
-from unscene.methods.novel_view import NovelView
 from unscene.objects.mesh import colored_mesh, normalized
 from unscene.objects.ray_tracer import Lighting, RayTracer
-from unscene.priors.shap_e import ShapE
+from unscene.priors.novel_views.shap_e import ShapE
+from unscene.stages.novel_view import NovelView
 
 FIELD_OF_VIEW, DISTANCE = 45.0, 3.0  # degrees, object radii: of the cameras that look at the mesh
 UNSHADED = Lighting((0.0, 0.0, 1.0), ambient=1.0, specular=0.0)  # its colours are those of the photo, light included

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.turntable import RelativePose
-from unscene.methods.novel_view import NovelView
-from unscene.priors.photo_token import pose_numbers
-from unscene.priors.zero123 import Zero123
+from unscene.priors.novel_views.photo_token import pose_numbers
+from unscene.priors.novel_views.zero123 import Zero123
+from unscene.stages.novel_view import NovelView
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from unscene.priors.classical import (
     ShiftMapInpainter,
     TeleaInpainter,
 )
-from unscene.priors.diffusion_config import FAMILIES, DiffusionConfig
+from unscene.priors.diffusion.config import FAMILIES, DiffusionConfig
 from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter
 from unscene.priors.prior_error import PriorError
@@ -37,7 +37,7 @@ def _load_without_diffusion(kind: str, where: str) -> Inpainter | None:
         case "exemplar":
             return ExemplarInpainter()
         case "guided-exemplar":
-            from unscene.priors.latent_diffusion import LatentDiffusionInpainter  # loads diffusers: seconds
+            from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter  # loads diffusers: seconds
 
             return ExemplarInpainter(guide=LatentDiffusionInpainter.load())
         case "shift-map":
@@ -59,13 +59,13 @@ def _load_without_diffusion(kind: str, where: str) -> Inpainter | None:
 
 
 def _load_diffusion(name: str, config: DiffusionConfig) -> Inpainter:
-    from unscene.priors.diffusion_checkpoints import BUNDLED  # loads diffusers: seconds
-    from unscene.priors.latent_diffusion import LatentDiffusionInpainter
+    from unscene.priors.diffusion.checkpoints import BUNDLED  # loads diffusers: seconds
+    from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 
     model = LatentDiffusionInpainter.load(BUNDLED if name == "bundled" else name, config)
     if config.customization is None:
         return model
-    from unscene.priors.customize import load_customization
+    from unscene.priors.diffusion.customize import load_customization
 
     return load_customization(model, config.customization)
 
@@ -116,7 +116,7 @@ def _lama() -> Availability:
 
 
 def _hub(family: str) -> Availability:
-    from unscene.priors.diffusion_checkpoints import locate_checkpoint  # loads diffusers: seconds
+    from unscene.priors.diffusion.checkpoints import locate_checkpoint  # loads diffusers: seconds
 
     try:
         return Availability(family, True, f"cached: {locate_checkpoint(family, offline=True)[1]}")

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unscene.priors.exemplar.patch_completion import complete
+from unscene.priors.exemplar.patch_matching import NothingToCopyError
+from unscene.priors.exemplar.shift_map import shift_map
 from unscene.priors.inpainter import StructureGuide, check_images
-from unscene.priors.patch_completion import complete
-from unscene.priors.patch_matching import NothingToCopyError
 from unscene.priors.prior_error import PriorError
-from unscene.priors.shift_map import shift_map
 
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]  # uint8 H W 3 and its hole, H W bool -> filled
 UNFILLED_LAB = 0  # all three channels: no real colour in OpenCV's 8-bit Lab, whose black is (0, 128, 128)

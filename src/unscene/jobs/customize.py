@@ -1,0 +1,42 @@
+"""Teaching a diffusion prior a scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unscene.jobs.running import check_customizable, customized, drain, start, with_grown_masks
+from unscene.priors.choose import load_prior
+from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.scenes.scene import Scene
+from unscene.stages.customization import CustomizationConfig
+from unscene.training.events import Watch, ignore
+
+
+@dataclass(frozen=True)
+class CustomizeOptions:
+    """Teach a diffusion prior a scene."""
+
+    prior: str = "bundled"
+    """Diffusion prior to teach, see `unscene priors`."""
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    """How it is loaded."""
+    customization: CustomizationConfig = field(default_factory=CustomizationConfig)
+    """How it is taught."""
+    mask_margin: int = 2
+    """Pixels by which masks grow first, as in `remove`."""
+    seed: int = 0
+    """Of all random numbers."""
+
+
+def customize(scene: Scene, out: Path | str, options: CustomizeOptions = CustomizeOptions(), *, resume: bool = False,
+              watch: Watch = ignore, source: dict[str, Any] | None = None) -> Path:  # fmt: skip
+    """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
+    model = load_prior(options.prior, options.diffusion)
+    check_customizable(model, options.diffusion)
+    record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
+    folder, watch = start(Path(out), record, scene, resume=resume, watch=watch)
+    masked = with_grown_masks(scene, options.mask_margin)
+    drain(customized(model, masked, options.customization, folder.checkpoints(options.seed), folder), watch)
+    return folder.path / "customization"

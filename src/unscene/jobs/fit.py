@@ -1,0 +1,97 @@
+"""Fitting a radiance field to a scene, from photos to figures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unscene.evaluation.metrics import score
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.pose_refinement import PoseRefinement
+from unscene.files import write_json
+from unscene.jobs.running import drain, start
+from unscene.results.run import Run, keep_run, view_key
+from unscene.scenes.scene import Scene
+from unscene.training.events import Event, Note, StepDone, Watch, ignore
+from unscene.training.fit import FitConfig
+from unscene.training.fit import fit as fit_field
+from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
+from unscene.training.run import RunFolder, peak_memory_gb
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Fit a radiance field to all of a scene."""
+
+    nerf: NerfConfig = field(default_factory=NerfConfig)
+    """The field."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(seconds=60))
+    """How long to learn."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    """Weights of the histogram losses."""
+    rays: int = 4096
+    """Rays per step."""
+    refine_poses: bool = False
+    """Correct the camera poses while fitting."""
+    seed: int = 0
+    """Of all random numbers."""
+
+
+def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, resume: bool = False,
+        watch: Watch = ignore, source: dict[str, Any] | None = None) -> Run:  # fmt: skip
+    """Fit a radiance field to a scene as it is, masks or not, and measure it on the held-out views."""
+    record = {"job": "fit", "scene": scene.name, "source": source or {}, "options": options}
+    folder, watch = start(Path(out), record, scene, resume=resume, watch=watch)
+    checkpoints = folder.checkpoints(options.seed)
+    nerf = Nerf.around(scene.cameras[scene.train], options.nerf, checkpoints.generator("field"))
+    pixels = PixelSampler(scene, training_pixels(scene))
+    poses = PoseRefinement(len(scene), float(nerf.radius)) if options.refine_poses else None
+    objective = PixelReconstruction(nerf, scene.cameras, pixels, options.regularizer, rays=options.rays, poses=poses)
+    learnt = torch.nn.ModuleList([nerf, *([poses] if poses else [])])
+    meter = _RayMeter(watch)
+    drain(fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays), meter)
+    run = keep_run(folder, nerf, scene)
+    speed = meter.median() or run.metrics.get("rays_per_second")  # a run resumed at its end takes no steps
+    metrics: dict[str, Any] = {"rays_per_second": speed}
+    if len(scene.test):
+        metrics |= _measure_held_out(run, scene, watch)
+    write_json(folder.path / "metrics.json", metrics | {"peak_memory_gb": round(peak_memory_gb(), 3)})
+    return run
+
+
+class _RayMeter:
+    """Passes events on and remembers the speeds they report."""
+
+    def __init__(self, watch: Watch):
+        self.watch, self.speeds = watch, []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepDone):
+            self.speeds.append(event.rays_per_second)
+        self.watch(event)
+
+    def median(self) -> float | None:
+        return round(float(torch.tensor(self.speeds).median())) if self.speeds else None
+
+
+def _measure_held_out(run: Run, scene: Scene, watch: Watch) -> dict[str, Any]:
+    """Render the held-out views to ``renders/``; their quality and the speed of rendering."""
+    started = time.monotonic()
+    images = [render_view(run.field, scene.cameras, view).color for view in scene.test.tolist()]
+    seconds = time.monotonic() - started
+    for view, image in zip(scene.test.tolist(), images, strict=True):
+        RunFolder(run.folder).write_image(Path("renders") / f"{view_key(scene.names[view])}.png", image)
+    result = score(images, [scene.image(view) for view in scene.test.tolist()], None, None)
+    rays = len(images) * scene.cameras.width * scene.cameras.height
+    watch(Note(f"held-out views: PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.3f}"))
+    return {
+        "psnr": round(result.psnr, 3),
+        "ssim": round(result.ssim, 4),
+        "held_out_views": result.views,
+        "render_rays_per_second": round(rays / seconds),
+    }

@@ -1,0 +1,96 @@
+"""What can be asked of `unscene orbit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from unscene.methods.invs import InvsConfig
+from unscene.methods.shap_e import ShapEConfig
+from unscene.methods.zero123 import Zero123Config
+from unscene.objects import example
+from unscene.ranges import check_ranges
+from unscene.stages.method_error import MethodError
+
+GUESSED_ELEVATION = 15.0  # degrees
+
+
+@dataclass(frozen=True)
+class OrbitOptions:
+    """See an object from all around."""
+
+    method: Literal["invs", "zero123", "shap-e"] = "invs"
+    """The paper to follow."""
+    weights: str | None = None
+    """The method's model: a folder of `unscene train`, or, but for invs, one of the hub; by default the bundled one
+    (invs) or the published ones (zero123, shap-e)."""
+    depth: str | None = None
+    """For invs. A greyscale image of the photo's depth, in any unit, zoedepth, depth-anything-v2, or a network's
+    folder; by default NAME.depth.png beside the photo, else a depth network that this machine has."""
+    field_of_view: float | None = None
+    """For invs. Of the photo's longer side, degrees; by default what its EXIF says, else 45."""
+    elevation: float | None = None
+    """Degrees of the photo's camera above the object's horizon; by default 15, a guess."""
+    contamination: float | None = None
+    """For invs. Share of points that are outliers of the depth, and get their neighbours'; by default 0.3 of a
+    network's, as in iNVS's release lineage, and none of a depth image's."""
+    box: tuple[int, int, int, int] | None = None
+    """X Y WIDTH HEIGHT around the object, in pixels of the photo: GrabCut cuts it out."""
+    largest: bool = False
+    """Of several objects take the largest."""
+    pose: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """AZIMUTH,ELEVATION,DISTANCE of a single view instead of a turn: degrees to the right and upwards, and a multiple
+    of the photo's distance, all relative to the photo. May be repeated; to the left it is --pose=-30,0,1."""
+    frames: int = 24
+    """Views of the turn."""
+    device: str = "cpu"
+    """Where the model runs: cpu, cuda, mps."""
+    seed: int = 0
+    """Of all random numbers."""
+    invs: InvsConfig = field(default_factory=InvsConfig)
+    """Settings of iNVS."""
+    zero123: Zero123Config = field(default_factory=Zero123Config)
+    """Settings of Zero-1-to-3."""
+    shap_e: ShapEConfig = field(default_factory=ShapEConfig)
+    """Settings of Shap-E."""
+
+    @property
+    def known_elevation(self) -> float:
+        """What was told, or the guess."""
+        return GUESSED_ELEVATION if self.elevation is None else self.elevation
+
+
+def with_example(photo: Path, options: OrbitOptions) -> tuple[Path, OrbitOptions]:
+    """The photo and its facts; `example` is the one that travels with the package."""
+    if str(photo) != "example":
+        return photo, options
+    facts = {"field_of_view": example.FIELD_OF_VIEW, "elevation": example.ELEVATION}
+    return example.PHOTO, dataclasses.replace(options, **facts)
+
+
+def check_options(options: OrbitOptions) -> None:
+    """Raise MethodError for numbers that mean nothing and devices that are not there."""
+    ranges: dict[str, tuple[float | None, float, float]] = {
+        "frames": (options.frames, 1, 10_000),
+        "field-of-view": (options.field_of_view, 1, 120),
+        "elevation": (options.elevation, -90, 90),
+        "contamination": (options.contamination, 0, 0.5),
+        "invs.widest": (options.invs.widest, 0, 180),
+        "invs.reuse-angle": (options.invs.reuse_angle, 0, 180),
+        "invs.steps": (options.invs.steps, 1, 1000),
+        "zero123.steps": (options.zero123.steps, 1, 1000),
+        "zero123.guidance": (options.zero123.guidance, 0, 100),
+        "shap-e.steps": (options.shap_e.steps, 1, 1000),
+        "shap-e.guidance": (options.shap_e.guidance, 0, 100),
+    }
+    check_ranges(ranges, MethodError)
+    try:
+        torch.empty(1, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise MethodError(f"--device: expected one that this machine has, got '{options.device}' ({reason}).") from None

@@ -1,0 +1,168 @@
+"""Taking the masked object out of a scene, from photos to results."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from unscene.evaluation.run_report import report_run
+from unscene.files import write_json
+from unscene.geometry.cameras import orbit_path
+from unscene.jobs.running import check_customizable, customized, drain, start, with_grown_masks
+from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
+from unscene.priors.choose import load_prior
+from unscene.priors.depth.completion import DepthEstimator
+from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
+from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.results.export import write_points, write_video
+from unscene.results.run import Run, keep_run, view_key
+from unscene.results.truth import Truth, evaluate
+from unscene.scenes.image_files import read_image
+from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.transforms import write_transforms
+from unscene.stages.customization import CustomizationConfig
+from unscene.stages.removal import Removal
+from unscene.training.events import Note, Watch, ignore
+from unscene.training.fit import FitConfig
+from unscene.training.run import RunFolder, peak_memory_gb
+
+MethodName = Literal["in-n-out", "mald-nerf", "naive"]
+
+
+@dataclass(frozen=True)
+class RemoveOptions:
+    """Take the masked object out of a scene."""
+
+    method: MethodName = "in-n-out"
+    """The paper to follow."""
+    prior: str | None = None
+    """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
+    bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
+    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, else guided-exemplar."""
+    depth: str = "field"
+    """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    """Settings of a diffusion prior."""
+    customize: bool = False
+    """Teach a diffusion prior the scene first (MALD-NeRF's per-scene customisation)."""
+    customization: CustomizationConfig = field(default_factory=CustomizationConfig)
+    """How it is taught."""
+    fill: Literal["unseen", "mask"] = "unseen"
+    """Inpaint only what no view has seen, or the whole object mask as the papers do."""
+    mask_margin: int = 2
+    """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
+    seed: int = 0
+    """Of all random numbers."""
+    effort: float = 1.0
+    """Multiplies the steps of every fit: 0.1 for a first look, 3 for patience or a fast machine."""
+    video_frames: int = 48
+    """Frames of the orbit video; 0 writes none."""
+    in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
+    """Settings of In-N-Out."""
+    mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)
+    """Settings of MALD-NeRF."""
+    naive: NaiveConfig = field(default_factory=NaiveConfig)
+    """Settings of the naive baseline."""
+
+    @property
+    def chosen_prior(self) -> str:
+        """The prior asked for, or the one that suits the method."""
+        return self.prior or ("bundled" if self.method == "mald-nerf" else "guided-exemplar")
+
+    @property
+    def customizes(self) -> bool:
+        """Whether the prior is taught the scene first: MALD-NeRF does so unless told not to, or given one that was."""
+        untaught = self.diffusion.customization is None
+        return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize and untaught)
+
+    @property
+    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig:
+        """The chosen method's."""
+        return {"in-n-out": self.in_n_out, "mald-nerf": self.mald_nerf, "naive": self.naive}[self.method]
+
+
+def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *, resume: bool = False,
+           watch: Watch = ignore, source: dict[str, Any] | None = None, truth: Truth | None = None) -> Run:  # fmt: skip
+    """Take the masked object out of a scene. Leaves field, data set, video, points, renders and report in ``out``.
+
+    truth: what the test views really look like without the object, if known. Raises SceneError without masks.
+    """
+    if scene.masks is None:
+        raise SceneError(
+            f"{scene.name}: expected masks of the object to remove, found none; put one per photo (white = remove) "
+            "into masks/, or name their folder with --masks."
+        )
+    started = time.monotonic()
+    prior, features = load_prior(options.chosen_prior, options.diffusion), AutoencoderFeatures()
+    if options.method == "mald-nerf":
+        check_mald_nerf(prior, options.mald_nerf)
+    if options.customizes:
+        check_customizable(prior, options.diffusion)
+    record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
+    estimate_depth = _depth_estimator(options)
+    folder, watch = start(Path(out), record, scene, resume=resume, watch=watch)
+    masked = with_grown_masks(scene, options.mask_margin)
+    checkpoints = folder.checkpoints(options.seed)
+    if options.customizes:
+        taught = _with_effort(options.customization, options.effort)
+        prior = drain(customized(prior, masked, taught, checkpoints, folder), watch)
+    method, config = METHODS[options.method], _with_effort(options.settings, options.effort)
+    generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
+    removal: Removal = drain(generator, watch)
+    run = keep_run(folder, removal.field, scene)
+    _write_results(run, folder, masked, removal, options, watch)
+    metrics: dict[str, Any] = {}
+    if truth is not None:
+        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": features.name}
+    write_json(
+        folder.path / "metrics.json",
+        metrics | {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)},
+    )
+    report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
+    watch(Note(f"report: {folder.path / 'report.html'}"))
+    return run
+
+
+def _depth_estimator(options: RemoveOptions) -> DepthEstimator | None:
+    if options.depth == "field":
+        return None
+    from unscene.priors.depth.network import DepthNetwork  # loads transformers: seconds
+
+    return DepthNetwork.load(options.depth, device=options.diffusion.device).estimate
+
+
+def _with_effort(config: Any, effort: float) -> Any:
+    """A method's settings with all of its fits scaled."""
+    fits = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    scaled = {name: value.scaled(effort) for name, value in fits.items() if isinstance(value, FitConfig)}
+    return dataclasses.replace(config, **scaled)
+
+
+def _write_results(
+    run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch
+) -> None:
+    """Renders, masks, cleaned data set, video and points."""
+    assert scene.masks is not None
+    views = scene.test if len(scene.test) else scene.train
+    files = run.render("test", run.folder / "renders", watch)
+    cleaned = removal.scene
+    if len(scene.test):  # test photos may show the object too: inside their masks the field speaks
+        size = (scene.cameras.width, scene.cameras.height)
+        renders = torch.stack([torch.from_numpy(read_image(file, file.name, size)) for file in files])
+        cleaned = cleaned.with_images(views, torch.where(scene.masks[views][..., None], renders, scene.images[views]))
+    write_transforms(run.folder / "dataset", cleaned.with_masks(None))
+    for name, mask in zip(scene.names, scene.masks, strict=True):
+        folder.write_image(Path("masks") / f"{view_key(name)}.png", mask)
+    if options.video_frames:
+        path = orbit_path(scene.cameras[scene.train], options.video_frames)
+        drain(write_video(run.folder / "video.mp4", run.field, path), watch)
+    generator = torch.Generator().manual_seed(options.seed)
+    points = write_points(
+        run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator
+    )
+    drain(points, watch)

@@ -1,0 +1,61 @@
+"""What jobs share: starting a run, passing its events on, masks with a margin, a prior that is taught the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from unscene.geometry.masks import dilate
+from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.priors.prior_error import PriorError
+from unscene.scenes.scene import Scene
+from unscene.stages.customization import CustomizationConfig, customize_prior
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, Note, Watch
+from unscene.training.run import RunFolder
+
+
+def start(out: Path, record: dict[str, Any], scene: Scene, *, resume: bool, watch: Watch) -> tuple[RunFolder, Watch]:
+    """The run folder of a job, and ``watch`` that logs there too; what the scene's reader had to say comes first."""
+    folder = RunFolder.create(out, record, resume=resume)
+    watch = folder.logging(watch)
+    for note in scene.notes:
+        watch(Note(note))
+    return folder, watch
+
+
+def drain(events: Generator[Event, None, Any], watch: Watch) -> Any:
+    """Pass all events on; returns what the generator returned."""
+    while True:
+        try:
+            watch(next(events))
+        except StopIteration as finished:
+            return finished.value
+
+
+def with_grown_masks(scene: Scene, margin: int) -> Scene:
+    """The scene with masks grown by ``margin`` pixels, since masks tend to miss an object's rim."""
+    return scene.with_masks(dilate(scene.masks, margin)) if scene.masks is not None and margin else scene
+
+
+def check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:
+    """Raise PriorError for a prior that cannot be taught a scene."""
+    if diffusion.offload != "none":
+        raise PriorError(
+            "customize: expected the whole model on its device; leave out --diffusion.offload, or, with mald-nerf, add "
+            "--mald-nerf.no-customize."
+        )
+    if not isinstance(prior, LatentInpainter):
+        raise PriorError(f"customize: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+
+
+def customized(
+    prior: Any, scene: Scene, config: CustomizationConfig, checkpoints: Checkpoints, folder: RunFolder
+) -> Generator[Event, None, Inpainter]:
+    """The prior once it knows the scene; what it has learnt is kept in the run folder."""
+    customization = yield from customize_prior(prior, scene, config, checkpoints)
+    if not (folder.path / "customization").exists():
+        customization.save(folder.path / "customization")
+    return customization.finish()

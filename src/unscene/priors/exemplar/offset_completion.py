@@ -1,0 +1,251 @@
+"""Completing an image with a few large pieces of itself, each shifted as one (He and Sun 2012 and 2014).
+
+Within an image patches recur at few offsets: along an edge, along the grain, by the period of a pattern. Those offsets
+are counted, and graph cuts (Boykov, Veksler and Zabih 2001) choose one for every missing pixel, so that the seams
+between the pieces show least. Straight edges and patterns run on unbroken where patches placed one by one lose them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+from torch import Tensor
+from torch.nn import functional as F
+
+from unscene.priors.exemplar.patch_completion import CompletionConfig, settle
+from unscene.priors.exemplar.patch_matching import (
+    NothingToCopyError,
+    PatchMatcher,
+    halved,
+    largest_patch,
+    visible_patches,
+)
+
+IMPOSSIBLE = 100.0  # cost of a pixel whose offset leads to nothing visible: more than all its seams can cost
+UNKNOWN_SEAM = 1.0  # squared difference of two colours of which one is not visible: as red and black
+UNITS = 100_000  # of cost 1 in whole numbers, which the flow needs
+LARGEST_CAPACITY = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class OffsetConfig:
+    """How offsets are found and chosen."""
+
+    size: int = 7
+    """Pixels along the sides of the patches whose recurrence is counted."""
+    offsets: int = 300
+    """Most frequent offsets to choose among. The paper has 60, for holes in photos whose texture recurs more."""
+    shortest: int = 6
+    """Pixels along an axis that an offset must exceed: nearer patches are alike because they overlap."""
+    most_patches: int = 8000
+    """Visible patches whose recurrence is counted, spread evenly over all."""
+    most_pixels: int = 2500
+    """Missing pixels up to which a hole is cut; larger ones are cut at half or a quarter of the size."""
+    sweeps: int = 3
+    """Rounds over all offsets, at most."""
+    expectation_weight: float = 1.0
+    """Weight of a pixel's squared difference from what is expected, beside the two of a seam (ours)."""
+
+
+def complete_by_offsets(
+    image: Tensor,
+    hole: Tensor,
+    source: Tensor,
+    config: OffsetConfig = OffsetConfig(),
+    *,
+    expected: Tensor | None = None,
+) -> Tensor:
+    """Fill the hole (H W bool) of an image (H W 3 in [0, 1]) with shifted pieces of what the source (H W bool) shows.
+
+    Pixels in neither are ignored and stay. expected: H W 3, what is expected in the hole, NaN where nothing is: pieces
+    are then chosen to be near it as well. Nothing is random. Raises NothingToCopyError if the source has no room for
+    the smallest patch.
+    """
+    if not hole.any():
+        return image.clone()
+    pixels, missing, known = image.permute(2, 0, 1), hole, source & ~hole
+    levels = [(pixels * known, missing, known)]
+    while levels[-1][1].sum() > config.most_pixels:
+        coarser = halved(*levels[-1])
+        if not visible_patches(coarser[2], 3).any():
+            break
+        levels.append(coarser)
+    pixels, missing, known = levels[-1]
+    offsets = frequent_offsets(pixels, known, config)
+    if not len(offsets):
+        raise NothingToCopyError("expected patches that recur in what is visible beside the hole, found none")
+    if expected is not None:
+        expected = _resized_where_known(expected.permute(2, 0, 1), missing.shape)
+    chosen = choose_offsets(pixels, missing, known, offsets, config, expected)
+    for finer, finer_missing, finer_known in reversed(levels[:-1]):
+        pixels, missing, known, chosen = finer, finer_missing, finer_known, _doubled(chosen, finer_missing.shape)
+        offsets = 2 * offsets
+    filled = _shifted(pixels, missing, known, offsets[chosen])
+    settled = settle(filled, missing, known, CompletionConfig())
+    return torch.where(hole[..., None], settled.permute(1, 2, 0), image)
+
+
+def frequent_offsets(image: Tensor, known: Tensor, config: OffsetConfig) -> Tensor:
+    """The offsets (K 2: rows, columns; the most frequent first) at which visible patches of an image (C H W) recur."""
+    height, width = known.shape
+    matcher = PatchMatcher(image, known, largest_patch(known, config.size))
+    asked, nearest = matcher.nearest_apart(config.shortest, most=config.most_patches)
+    found = nearest >= 0
+    rows = (nearest // width - asked // width)[found].numpy()
+    columns = (nearest % width - asked % width)[found].numpy()
+    counts = np.zeros((2 * height - 1, 2 * width - 1))
+    np.add.at(counts, (rows + height - 1, columns + width - 1), 1)
+    counts += counts[::-1, ::-1]  # if one patch recurs at an offset, the other recurs at its opposite
+    smooth = gaussian_filter(counts, 1.0)
+    peaks = np.argwhere((smooth == maximum_filter(smooth, 5)) & (smooth > 0))
+    order = np.argsort(-smooth[tuple(peaks.T)], kind="stable")[: config.offsets]
+    return torch.from_numpy(peaks[order]) - torch.tensor([height - 1, width - 1])
+
+
+def choose_offsets(
+    image: Tensor, missing: Tensor, known: Tensor, offsets: Tensor, config: OffsetConfig, expected: Tensor | None
+) -> Tensor:
+    """For every missing pixel of an image (C H W) an offset's index, H W; -1 elsewhere.
+
+    Minimises the seams: the squared differences, at both of two neighbours, between the colours that their offsets
+    lead to; beside the hole those of an offset and the image. By expansion moves: in each one offset takes over where
+    that costs less, exactly by a minimum cut.
+    """
+    at = missing.nonzero().numpy()
+    colors, visible = _looked_up(image, known, at, offsets)
+    alone = np.where(visible, 0.0, IMPOSSIBLE) + _rim_seams(image, missing, known, at, offsets)
+    if expected is not None:
+        difference = np.square(colors - expected[:, at[:, 0], at[:, 1]].T.numpy()).sum(-1)
+        alone += config.expectation_weight * np.nan_to_num(difference)
+    first, second = _neighbors(missing)
+
+    def seams(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Costs of the pairs when the first has offsets a and the second b."""
+        cost = np.zeros(len(first))
+        for pixel in (first, second):
+            known_difference = np.square(colors[a, pixel] - colors[b, pixel]).sum(-1)
+            cost += np.where(visible[a, pixel] & visible[b, pixel], known_difference, UNKNOWN_SEAM)
+        return np.where(a == b, 0.0, cost)
+
+    pixels = np.arange(len(at))
+    label = alone.argmin(0)
+    between = seams(label[first], label[second])
+    energy = alone[label, pixels].sum() + between.sum()
+    for _ in range(config.sweeps):
+        before = energy
+        for candidate in range(len(offsets)):
+            new = np.full(len(first), candidate)
+            moved = _expanded(
+                alone[label, pixels], alone[candidate], first, second, stay=between,
+                first_moves=seams(new, label[second]), second_moves=seams(label[first], new),
+            )  # fmt: skip
+            if not moved.any():
+                continue
+            proposal = np.where(moved, candidate, label)
+            seen = seams(proposal[first], proposal[second])
+            cost = alone[proposal, pixels].sum() + seen.sum()
+            if cost < energy:
+                label, between, energy = proposal, seen, cost
+        if energy > before - 1e-6:
+            break
+    chosen = torch.full(missing.shape, -1)
+    chosen[missing] = torch.from_numpy(label)
+    return chosen
+
+
+def _expanded(
+    keep: np.ndarray, move: np.ndarray, first: np.ndarray, second: np.ndarray, *,
+    stay: np.ndarray, second_moves: np.ndarray, first_moves: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Which of N nodes move, at the least total cost: keep or move of each node (N), and of each pair stay if neither
+    moves, first_moves or second_moves if one does, nothing if both do (Kolmogorov and Zabih 2004)."""
+    nodes, source, sink = np.arange(len(keep)), len(keep), len(keep) + 1
+    stay = np.minimum(stay, first_moves + second_moves)  # squares keep no triangle inequality
+    extra = move - keep
+    extra += np.bincount(first, first_moves - stay, len(keep)) - np.bincount(second, first_moves, len(keep))
+    if (extra >= 0).all():
+        return np.zeros(len(keep), bool)  # nothing flows
+    capacity = np.concatenate([extra.clip(0), (-extra).clip(0), first_moves + second_moves - stay])
+    tail = np.concatenate([np.full(len(nodes), source), nodes, first])
+    head = np.concatenate([nodes, np.full(len(nodes), sink), second])
+    whole = (capacity * UNITS).clip(0, LARGEST_CAPACITY).round().astype(np.int32)
+    graph = csr_matrix((whole, (tail, head)), shape=(len(keep) + 2,) * 2)
+    residual = graph - maximum_flow(graph, source, sink).flow
+    residual.data = residual.data.clip(0)
+    residual.eliminate_zeros()
+    moved = np.ones(len(keep) + 2, bool)
+    moved[breadth_first_order(residual, source, return_predecessors=False)] = False
+    return moved[: len(keep)]
+
+
+def _rim_seams(image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor) -> np.ndarray:
+    """What each offset (K) costs each missing pixel (N) for its visible neighbours: K N."""
+    height, width = missing.shape
+    cost = np.zeros((len(offsets), len(at)))
+    for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        beside = at + step
+        inside = (beside >= 0).all(1) & (beside < (height, width)).all(1)
+        beside = beside.clip(0, (height - 1, width - 1))
+        inside &= known.numpy()[tuple(beside.T)]
+        colors, visible = _looked_up(image, known, beside, offsets)
+        difference = np.square(colors - image[:, beside[:, 0], beside[:, 1]].T.numpy()).sum(-1)
+        # twice: at the missing pixel nothing is known to compare with, and it is no less a seam
+        cost += inside * 2 * np.where(visible, difference, UNKNOWN_SEAM)
+    return cost
+
+
+def _looked_up(image: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The colours (K N C) at offsets (K) from pixels (N 2), and which of them are visible (K N)."""
+    there = at[None] + offsets.numpy()[:, None]
+    limit = np.array(known.shape)
+    inside = ((there >= 0) & (there < limit)).all(-1)
+    row, column = there.clip(0, limit - 1).transpose(2, 0, 1)
+    return image.permute(1, 2, 0).numpy()[row, column], inside & known.numpy()[row, column]
+
+
+def _neighbors(missing: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of missing pixels beside or above each other, as indices among the missing ones."""
+    index = torch.full(missing.shape, -1)
+    index[missing] = torch.arange(int(missing.sum()))
+    pairs = [torch.stack([index[:, :-1], index[:, 1:]], -1), torch.stack([index[:-1], index[1:]], -1)]
+    both = torch.cat([pair.reshape(-1, 2) for pair in pairs])
+    both = both[(both >= 0).all(1)].numpy()
+    return both[:, 0], both[:, 1]
+
+
+def _resized_where_known(expected: Tensor, size: torch.Size) -> Tensor:
+    """Means (C h w) of what is not NaN (C H W), NaN where all is."""
+    share = F.interpolate((~expected.isnan())[None].float(), size, mode="area")[0]
+    return F.interpolate(expected.nan_to_num(0)[None], size, mode="area")[0] / share
+
+
+def _doubled(chosen: Tensor, size: torch.Size) -> Tensor:
+    """Indices at twice the size, cut to ``size``."""
+    return chosen.repeat_interleave(2, 0).repeat_interleave(2, 1)[: size[0], : size[1]]
+
+
+def _shifted(image: Tensor, missing: Tensor, known: Tensor, offsets: Tensor) -> Tensor:
+    """The image (C H W) with each missing pixel copied from its offset (H W 2); from the nearest pixel that is
+    visible or copied where that is not visible."""
+    height, width = missing.shape
+    at = missing.nonzero()
+    there = at + offsets[missing]
+    inside = ((there >= 0) & (there < torch.tensor([height, width]))).all(1)
+    row, column = there.clamp(torch.zeros(2, dtype=torch.long), torch.tensor([height - 1, width - 1])).unbind(1)
+    copied = inside & known[row, column]
+    filled = image.clone()
+    filled[:, at[copied, 0], at[copied, 1]] = image[:, row[copied], column[copied]]
+    if not copied.all():
+        left = torch.zeros_like(missing)
+        left[at[~copied, 0], at[~copied, 1]] = True
+        nearest = distance_transform_edt(
+            (left | ~(missing | known)).numpy(), return_distances=False, return_indices=True
+        )
+        source = torch.from_numpy(nearest)[:, left]
+        filled[:, left] = filled[:, source[0], source[1]]
+    return filled

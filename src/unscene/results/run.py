@@ -1,0 +1,104 @@
+"""What a run left, opened again, and rendered from any camera."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unscene.fields.field import render_view
+from unscene.fields.hash_grid import HashGridConfig
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.files import atomic_write, write_json
+from unscene.geometry.cameras import Cameras, orbit_path
+from unscene.scenes.scene import Scene
+from unscene.scenes.transforms import read_cameras, write_frames
+from unscene.training.events import ItemDone, StageDone, StageStarted, Watch, ignore
+from unscene.training.run import RunError, RunFolder
+
+PATH_FRAMES = 72
+
+
+def view_key(name: str) -> str:
+    """What files about a view are called: its image's name without the extension, folders joined by dashes."""
+    return Path(name).with_suffix("").as_posix().replace("/", "-")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the field, the cameras of the input scene in its own order and world, and the run's folder."""
+
+    folder: Path
+    field: Nerf
+    cameras: Cameras
+    names: tuple[str, ...]
+    train: Tensor
+    test: Tensor
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json as it stands."""
+        path = self.folder / "metrics.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def render(self, cameras: Cameras | Literal["test", "path"], out: Path | str, watch: Watch = ignore) -> list[Path]:
+        """Render PNGs into ``out``: the test views, an orbit, or any cameras in the input scene's world."""
+        out, stage = Path(out), "render"
+        if isinstance(cameras, Cameras):
+            names = [f"{i:05d}" for i in range(len(cameras))]
+        elif cameras == "path":
+            cameras = orbit_path(self.cameras[self.train], PATH_FRAMES)
+            names = [f"{i:05d}" for i in range(len(cameras))]
+        else:
+            views = self.test if len(self.test) else self.train
+            cameras, names = self.cameras[views], [view_key(self.names[v]) for v in views.tolist()]
+        watch(StageStarted(stage))
+        started, written = time.monotonic(), []
+        for index, name in enumerate(names):
+            image = render_view(self.field, cameras, index).color
+            written.append(RunFolder(out).write_image(f"{name}.png", image))
+            watch(ItemDone(stage, index + 1, len(names)))
+        watch(StageDone(stage, time.monotonic() - started))
+        return written
+
+
+def keep_run(folder: RunFolder, nerf: Nerf, scene: Scene) -> Run:
+    """Write the field and the scene's cameras into the run: what `open_run` needs."""
+    with atomic_write(folder.path / "field.safetensors") as temporary:
+        save_file({k: v.contiguous() for k, v in nerf.state_dict().items()}, temporary)
+    write_json(folder.path / "field.json", dataclasses.asdict(nerf.config))
+    write_frames(folder.path / "cameras.json", scene, list(scene.names))
+    return Run(folder.path, nerf, scene.cameras, scene.names, scene.train, scene.test)
+
+
+def open_run(folder: Path | str) -> Run:
+    """Open a finished run. Raises RunError if the folder is not one, or not finished."""
+    run = RunFolder.open(Path(folder))
+    weights, frames = run.path / "field.safetensors", run.path / "cameras.json"
+    if not weights.is_file() or not frames.is_file():
+        raise RunError(f"{folder}: expected a finished run, but it has no field yet; finish it with --resume.")
+    listed = json.loads(frames.read_text())
+    names = tuple(frame["file_path"] for frame in listed["frames"])
+    order = {frame["file_path"]: i for i, frame in enumerate(listed["frames"])}
+    train, test = (
+        torch.tensor([order[n] for n in listed[f"{s}_filenames"]], dtype=torch.long) for s in ("train", "test")
+    )
+    tensors = load_file(weights)
+    nerf = Nerf(
+        _nerf_config(json.loads((run.path / "field.json").read_text())),
+        center=tensors["center"], radius=tensors["radius"], generator=torch.Generator(),
+    )  # fmt: skip
+    nerf.load_state_dict(tensors)
+    return Run(run.path, nerf, read_cameras(frames), names, train, test)
+
+
+def _nerf_config(values: dict[str, Any]) -> NerfConfig:
+    grids: dict[str, Any] = {key: HashGridConfig(**values[key]) for key in ("grid", "proposal_grid")}
+    return NerfConfig(**(values | grids))

@@ -1,0 +1,82 @@
+"""What is really there behind the object, and how near a run comes to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unscene.evaluation.metrics import Score, score
+from unscene.fields.field import render_view
+from unscene.losses.perceptual import Features
+from unscene.results.run import Run, view_key
+from unscene.scenes.image_files import image_size, list_images, read_image
+from unscene.scenes.scene import Scene, SceneError
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Images of views without the object, by file stem (H W 3 in [0, 1]), and where the object was (H W bool)."""
+
+    images: dict[str, Tensor]
+    masks: dict[str, Tensor]
+
+
+def scene_truth(scene: Scene) -> Truth:
+    """The test images of a scene whose test views were taken without the object (the SPIn-NeRF protocol)."""
+    stems = {view: view_key(scene.names[view]) for view in scene.test.tolist()}
+    masks = {} if scene.masks is None else {stem: scene.masks[view] for view, stem in stems.items()}
+    return Truth({stem: scene.image(view) for view, stem in stems.items()}, masks)
+
+
+def read_truth(folder: Path, run: Path) -> Truth:
+    """The images of a folder or its images/, with its masks/ or else the run folder's. Raises SceneError."""
+    root = folder / "images" if (folder / "images").is_dir() else folder
+    files = list_images(root) if root.is_dir() else []
+    if not files:
+        raise SceneError(f"{folder}: expected a folder of true images, found none; check --truth.")
+    images, masks = {}, {}
+    for file in files:
+        pixels = _read(file)
+        images[file.stem] = torch.from_numpy(pixels).float() / 255
+    for file in _mask_files(folder, run):
+        masks[file.stem] = torch.from_numpy(_read(file)).float().mean(-1) > 127
+    return Truth(images, {stem: mask for stem, mask in masks.items() if stem in images})
+
+
+def _mask_files(folder: Path, run: Path) -> list[Path]:
+    for masks in (folder / "masks", run / "masks"):
+        if masks.is_dir():
+            return list_images(masks)
+    return []
+
+
+def _read(file: Path) -> np.ndarray:
+    return read_image(file, file.name, image_size(file, file.name))
+
+
+def evaluate(run: Run, truth: Truth, features: Features | None = None) -> Score:
+    """Render the views whose truth is known and score them. Raises SceneError if no name of the run's views fits."""
+    views = [v for v, name in enumerate(run.names) if view_key(name) in truth.images]
+    if not views:
+        raise SceneError(
+            f"truth: expected images named like the run's views ({view_key(run.names[0])}, ...), "
+            f"got {', '.join(sorted(truth.images)[:3]) or 'none'}; rename them."
+        )
+    stems = [view_key(run.names[v]) for v in views]
+    sample = truth.images[stems[0]]
+    cameras = run.cameras.resized(sample.shape[1], sample.shape[0])
+    images = [render_view(run.field, cameras, v).color for v in views]
+    masks = None
+    if all(stem in truth.masks for stem in stems):
+        masks = [_resized(truth.masks[stem], truth.images[stem]) for stem in stems]
+    return score(images, [truth.images[s] for s in stems], masks, features)
+
+
+def _resized(mask: Tensor, image: Tensor) -> Tensor:
+    """A mask (H W bool) at the size of an image, set wherever any of it is."""
+    return F.adaptive_max_pool2d(mask[None].float(), (image.shape[0], image.shape[1]))[0] > 0

@@ -1,0 +1,78 @@
+"""Inpainting many views alike: ELA and ILA, the two latent alignments of In-N-Out (sections 3.2 and 3.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from unscene.fields.field import RadianceField
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.warped_noise import carry_noise, corresponding_cells
+from unscene.priors.inpainter import LatentInpainter
+from unscene.scenes.scene import Scene
+from unscene.stages.independent_inpainting import InpaintedView
+from unscene.stages.masked_rendering import rendered_inside
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, Picture, StageDone, StageStarted
+
+PREVIEWS = 6
+
+
+def inpaint_aligned(
+    field: RadianceField, scene: Scene, views: Tensor, region: Tensor, base: InpaintedView, prior: LatentInpainter,
+    checkpoints: Checkpoints, *, ela: bool, ila: bool, own_weight: float, views_at_once: int,
+) -> Generator[Event, None, Scene]:  # fmt: skip
+    """Inpaint ``region`` (N H W bool) of ``views`` with the base view in every batch; returns the scene so filled."""
+    stage = "aligned inpainting"
+    filled = scene.with_images(torch.tensor([base.view]), base.image[None])
+    if len(views) == 0:
+        return filled
+    if product := checkpoints.product(stage):
+        return filled.with_images(views, product["images"])
+    yield StageStarted(stage)
+    started, generator = time.monotonic(), checkpoints.generator(stage)
+    images = []
+    for batch in views.split(views_at_once):
+        members = torch.cat([torch.tensor([base.view]), batch])
+        starts, noises = [base.start], [base.noise]
+        for view in batch.tolist():
+            starts.append(rendered_inside(field, scene, view, region[view]))
+            noises.append(
+                aligned_noise(field, scene.cameras, view, base.view, base.noise, prior.downscale, generator)
+                if ela
+                else torch.randn(base.noise.shape, generator=generator)
+            )
+        photos = torch.stack([scene.image(view) for view in members.tolist()])
+        images.append(prior.inpaint_latent(
+            photos, region[members], noise=torch.stack(noises), start=torch.stack(starts), strength=prior.strength,
+            steps=prior.steps, base=0 if ila else None, own_weight=own_weight,
+        )[1:])  # fmt: skip
+        done = sum(len(part) for part in images)
+        yield ItemDone(stage, done, len(views))
+        if done % max(1, len(views) // PREVIEWS) < views_at_once:
+            yield Picture(f"aligned-{scene.names[batch[0]]}", images[-1][0])
+    aligned = torch.cat(images)
+    checkpoints.save(stage, {"images": aligned}, finished=True)
+    yield StageDone(stage, time.monotonic() - started)
+    return filled.with_images(views, aligned)
+
+
+@torch.no_grad()
+def aligned_noise(
+    field: RadianceField, cameras: Cameras, view: int, base_view: int, noise: Tensor, downscale: int,
+    generator: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """ELA (eq. 6): the base view's initial latent (C h w) seen through the field from another view, C h w.
+
+    downscale: pixels per latent cell. Unit variance and independence are kept exactly, see `carry_noise`.
+    """
+    _, height, width = noise.shape
+    latent = cameras.padded(width * downscale, height * downscale).resized(width, height)
+    rays = latent.image_rays(view)
+    render = field.render(rays)
+    points = rays.origins[:, None] + rays.directions[:, None] * render.distances[..., None]
+    correspondence = corresponding_cells(points, render.weights, latent[[base_view]])
+    return carry_noise(noise, correspondence, generator).view_as(noise)

@@ -1,0 +1,87 @@
+"""The base view: a few views are inpainted, votes choose one (In-N-Out, section 3.1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unscene.fields.nerf import Nerf
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.masks import surface_points
+from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.depth.completion import DepthEstimator
+from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.scenes.scene import Scene
+from unscene.stages.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
+from unscene.stages.surface_fill import sample_image
+from unscene.stages.view_choice import most_central, views_nearest_center
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
+
+
+def choose_base_view(
+    nerf: Nerf,
+    scene: Scene,
+    region: Tensor,
+    depths: Tensor,
+    prior: Inpainter,
+    candidates: int,
+    checkpoints: Checkpoints,
+    estimate_depth: DepthEstimator | None = None,
+) -> Generator[Event, None, InpaintedView]:
+    """Inpaint the most central views independently; the one most like the others becomes the base view.
+
+    region: N H W bool, what to inpaint; depths: T h w, depth maps of the training views. Views whose region is empty
+    cannot be candidates. estimate_depth: a depth network that looks at the base view's inpainting.
+    """
+    stage = "base view"
+    if product := checkpoints.product(stage):
+        return InpaintedView(int(product.pop("view")), **product)
+    yield StageStarted(stage)
+    started, generator = time.monotonic(), checkpoints.generator(stage)
+    with_hole = inpaintable_views(prior, scene, scene.train[region[scene.train].flatten(1).any(1)])
+    inpainted, surfaces = [], []
+    for view in views_nearest_center(scene.cameras, with_hole, candidates).tolist():
+        candidate, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+        inpainted.append(candidate)
+        surfaces.append(surface)
+        yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
+        yield Picture(f"candidate-{scene.names[view]}", candidate.image)
+    elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
+    winner, remark = inpainted[elected], surfaces[elected].describe()
+    copies = isinstance(prior, LatentInpainter | ExemplarInpainter)  # so its fill can heed what is expected
+    if copies and surfaces[elected].is_filled_squarely and len(inpainted) > 1:
+        agreed = mean_fill(scene.cameras, winner, inpainted, region)
+        winner, _ = inpaint_alone(
+            nerf, scene, winner.view, region, depths, prior, generator, noise=winner.noise[None], expected=agreed
+        )
+        remark = f"{remark}; filled again towards the mean of {len(inpainted)} candidates"
+        yield Picture(f"base-view-{scene.names[winner.view]}", winner.image)
+    if estimate_depth is not None:
+        completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
+        winner = replace(winner, depth=completed)
+    tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
+    checkpoints.save(stage, {"view": torch.tensor(winner.view)} | tensors, finished=True)
+    yield Note(remark)
+    yield Note(f"base view: {scene.names[winner.view]}, chosen among {len(inpainted)} by perceptual-hash votes")
+    yield StageDone(stage, time.monotonic() - started)
+    return winner
+
+
+def mean_fill(cameras: Cameras, view: InpaintedView, candidates: list[InpaintedView], region: Tensor) -> Tensor:
+    """What the candidates on average invented for the surface behind a view's hole, H W 3; NaN where none did."""
+    points = surface_points(cameras, view.view, view.depth)
+    total, count = torch.zeros_like(view.image), torch.zeros_like(view.depth)[..., None]
+    for candidate in candidates:
+        pixels, depth = cameras.project(torch.full((points[..., 0].numel(),), candidate.view), points.view(-1, 3))
+        pixels = pixels.view(*points.shape[:2], 2)
+        inside = (pixels >= 0).all(-1) & (pixels[..., 0] < cameras.width) & (pixels[..., 1] < cameras.height)
+        inside &= (depth > 0).view(inside.shape)
+        invented = (sample_image(region[candidate.view][..., None].float(), pixels) > 0.5) & inside[..., None]
+        total += invented * sample_image(candidate.image, pixels)
+        count += invented
+    return total / count

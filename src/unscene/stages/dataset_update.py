@@ -1,0 +1,146 @@
+"""Iterative dataset update: inpainted training views that are inpainted again from what the field has learnt by then.
+
+The protocol is that of Instruct-NeRF2NeRF (Haque et al. 2023); the noise that MALD-NeRF adds to a render before it is
+inpainted falls over the run, so that first colours and then details agree across views (MALD-NeRF, section 3.4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unscene.fields.nerf import Nerf
+from unscene.priors.depth.completion import DepthEstimator
+from unscene.priors.inpainter import LatentInpainter
+from unscene.scenes.scene import Scene
+from unscene.stages.independent_inpainting import estimated_depth, inpaint_alone
+from unscene.stages.masked_rendering import rendered_inside
+from unscene.stages.method_error import MethodError
+from unscene.stages.view_choice import spread
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted, ViewUpdated
+
+EXEMPLARY = 3  # views whose updates are worth keeping as pictures
+
+
+@dataclass(frozen=True)
+class UpdateConfig:
+    """When views are inpainted again, and from how much noise. Values: ours, no source gives them."""
+
+    every: int = 10
+    """U, iterations between two updates."""
+    first: float = 0.4
+    """Share of the run before the first update: what a field renders that has hardly seen the first inpaintings spoils
+    them, unless nearly all of it is noised away as a large model can (paper: 0)."""
+    views_at_once: int = 1
+    """Views that one update replaces, in turn."""
+    strongest: float | None = None
+    """t_max, the first updates' timestep as a share of the noise schedule; None: three times the prior's own strength,
+    at most 0.9."""
+    weakest: float | None = None
+    """t_min, the last updates'; None: half the prior's own strength, at most 0.2."""
+
+
+def noise_bounds(prior: LatentInpainter, config: UpdateConfig) -> tuple[float, float]:
+    """t_max and t_min as shares of the schedule. Raises MethodError for noise that does not fall."""
+    strongest = min(0.9, 3 * prior.strength) if config.strongest is None else config.strongest
+    weakest = min(0.2, prior.strength / 2) if config.weakest is None else config.weakest
+    if not 0 < weakest <= strongest <= 1:
+        raise MethodError(
+            f"mald-nerf: expected noise that falls, 0 < weakest <= strongest <= 1, got {weakest:g} and {strongest:g}; "
+            "change --mald-nerf.update.weakest or --mald-nerf.update.strongest."
+        )
+    return strongest, weakest
+
+
+def noise_level(progress: float, strongest: float, weakest: float) -> float:
+    """t = t_max - (t_max - t_min) sqrt(k / K) after k of K iterations."""
+    return strongest - (strongest - weakest) * min(max(progress, 0.0), 1.0) ** 0.5
+
+
+def inpaint_every_view(
+    nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: LatentInpainter,
+    estimate_depth: DepthEstimator | None, checkpoints: Checkpoints,
+) -> Generator[Event, None, tuple[Tensor, Tensor]]:  # fmt: skip
+    """The first inpaintings of views (V), each on its own, since the field knows nothing of what is hidden yet.
+
+    region: N H W bool, what to inpaint; depths: T h w, of the training views. Returns images V H W 3 uint8, and depths
+    V H W, completed behind the object: a network's if there is one, else along the surface.
+    """
+    stage = "inpaint every view"
+    if product := checkpoints.product(stage):
+        return product["images"], product["depths"]
+    yield StageStarted(stage)
+    started, generator = time.monotonic(), checkpoints.generator(stage)
+    images, completed, remark = [], [], ""
+    for index, view in enumerate(views.tolist()):
+        inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+        depth, remark = inpainted.depth, surface.describe()
+        if estimate_depth is not None:
+            depth, remark = estimated_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
+        images.append((inpainted.image * 255).round().to(torch.uint8))
+        completed.append(depth)
+        yield ItemDone(stage, index + 1, len(views))
+        exemplary = index in _exemplary(len(views))
+        yield ViewUpdated(stage, 0, scene.names[view], 0, prior.strength, None, inpainted.image, exemplary)
+    product = {"images": torch.stack(images), "depths": torch.stack(completed)}
+    checkpoints.save(stage, product, finished=True)
+    yield Note(remark)
+    yield StageDone(stage, time.monotonic() - started)
+    return product["images"], product["depths"]
+
+
+class UpdatedDataset(nn.Module):
+    """Inpaintings of views (V) and the depths behind them, which change; a module, so that they are saved with what
+    learns from them. images: V H W 3 uint8 and depths: V H W to begin with; scene: the photos; region: N H W bool."""
+
+    images: Tensor
+    depths: Tensor
+    updates: Tensor
+
+    def __init__(
+        self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, images: Tensor, depths: Tensor,
+        prior: LatentInpainter, estimate_depth: DepthEstimator | None, config: UpdateConfig, *, stage: str,
+    ):  # fmt: skip
+        super().__init__()
+        self._nerf, self.scene, self.views, self.region = (nerf,), scene, views.tolist(), region
+        self.prior, self.estimate_depth, self.config, self.stage = prior, estimate_depth, config, stage
+        self.strongest, self.weakest = noise_bounds(prior, config)
+        self.register_buffer("images", images.clone())
+        self.register_buffer("depths", depths.clone())
+        self.register_buffer("updates", torch.zeros(len(views), dtype=torch.long))
+
+    def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
+        """Every U iterations, inpaint the next views again."""
+        if progress < self.config.first or step == 0 or step % self.config.every:
+            return
+        turn = int(self.updates.sum())
+        timestep = noise_level(progress, self.strongest, self.weakest)
+        for offset in range(min(self.config.views_at_once, len(self.views))):
+            yield self._replace((turn + offset) % len(self.views), step, timestep, generator)
+
+    def _replace(self, index: int, step: int, timestep: float, generator: torch.Generator) -> ViewUpdated:
+        """Partial DDIM: noise the field's render of a view to a timestep and denoise it from there."""
+        view = self.views[index]
+        hole, photo = self.region[view], self.scene.image(view)
+        start = rendered_inside(self._nerf[0], self.scene, view, hole)
+        size = self.prior.latent_size(*hole.shape)
+        noise = torch.randn(1, self.prior.latent_channels, *size, generator=generator)
+        new = self.prior.inpaint_latent(
+            photo[None], hole[None], noise=noise, start=start[None], strength=timestep, steps=self.prior.steps
+        )[0]
+        change = (new - self.images[index].float() / 255)[hole].abs().mean().item()
+        self.images[index] = (new * 255).round().to(torch.uint8)
+        if self.estimate_depth is not None:
+            self.depths[index], _ = estimated_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
+        self.updates[index] += 1
+        name, exemplary = self.scene.names[view], index in _exemplary(len(self.views))
+        return ViewUpdated(self.stage, step, name, int(self.updates[index]), timestep, change, new, exemplary)
+
+
+def _exemplary(count: int) -> set[int]:
+    return set(spread(torch.arange(count), EXEMPLARY).tolist())

@@ -1,0 +1,86 @@
+"""One view inpainted on its own: along the surface behind the object, by its pixels, or by its name where the
+inpaintings were made elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf
+from unscene.priors.classical import ExemplarInpainter
+from unscene.priors.depth.completion import DepthEstimator, complete_with_estimate
+from unscene.priors.files import FilesInpainter
+from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.priors.prior_error import PriorError
+from unscene.scenes.scene import Scene
+from unscene.stages.surface_fill import Surface, continue_surface, fill_surface
+
+
+@dataclass(frozen=True)
+class InpaintedView:
+    """A view p: its index, its inpainted image I~_p (H W 3), the fill that inpainting started from (H W 3), and its
+    initial latent z_p^T (C h w; empty if the prior has none), and its completed depth D~_p (H W)."""
+
+    view: int
+    image: Tensor
+    start: Tensor
+    noise: Tensor
+    depth: Tensor
+
+
+def inpaint_alone(
+    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
+    *, noise: Tensor | None = None, expected: Tensor | None = None,
+) -> tuple[InpaintedView, Surface]:  # fmt: skip
+    """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
+
+    Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
+    expected there (H W 3). noise: initial latent of a prior that has latents, 1 C h w; None: drawn.
+    """
+    image, cameras, hole = scene.image(view), scene.cameras, region[view]
+    surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
+    if not isinstance(prior, LatentInpainter | ExemplarInpainter):
+        filled = inpaint_view(prior, scene, view, hole, generator)
+        return InpaintedView(view, filled, filled, torch.zeros(0), surface.depth), surface
+    exemplar = prior if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide)
+    start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
+    if not isinstance(prior, LatentInpainter):
+        return InpaintedView(view, start, start, torch.zeros(0), surface.depth), surface
+    size = prior.latent_size(cameras.height, cameras.width)
+    if noise is None:
+        noise = torch.randn(1, prior.latent_channels, *size, generator=generator)
+    filled = prior.inpaint_latent(
+        image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
+    )
+    return InpaintedView(view, filled[0], start, noise[0], surface.depth), surface
+
+
+def estimated_depth(
+    nerf: Nerf, scene: Scene, view: int, hole: Tensor, image: Tensor, estimate_depth: DepthEstimator
+) -> tuple[Tensor, str]:
+    """A network's depth of a view's inpainting inside its hole, aligned to the field's outside, H W; and in words."""
+    estimate = estimate_depth(image)
+    depth = complete_with_estimate(render_view(nerf, scene.cameras, view).depth, hole, estimate)
+    return depth, f"depth behind the object: {estimate.name}, aligned"
+
+
+def inpaint_view(prior: Inpainter, scene: Scene, view: int, hole: Tensor, generator: torch.Generator) -> Tensor:
+    """A view's photo with its hole (H W bool) filled, H W 3."""
+    image = scene.image(view)
+    if isinstance(prior, FilesInpainter):
+        return prior.inpaint_named([scene.names[view]], image[None], hole[None])[0]
+    return prior.inpaint(image[None], hole[None], generator=generator)[0]
+
+
+def inpaintable_views(prior: Inpainter, scene: Scene, views: Tensor) -> Tensor:
+    """Those of ``views`` that the prior can inpaint: all, or those whose inpaintings there are."""
+    if not isinstance(prior, FilesInpainter):
+        return views
+    prior.check_names(list(scene.names))
+    known = torch.tensor([prior.has(scene.names[view]) for view in views.tolist()], dtype=torch.bool)
+    if not known.any():
+        raise PriorError(f"{prior.name}: expected images named like the scene's photos ({scene.names[0]}), found none.")
+    return views[known]

@@ -1,0 +1,75 @@
+"""What lies behind the object, and which part of that no view has seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf
+from unscene.geometry.masks import VisibilityConfig, tidy, unseen_by_all
+from unscene.scenes.scene import Scene
+from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
+from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
+
+
+def look_behind(
+    nerf: Nerf, scene: Scene, visibility: VisibilityConfig, fill: Literal["unseen", "mask"]
+) -> Generator[Event, None, tuple[Scene, Tensor, Tensor]]:
+    """What a field fitted to the unmasked rays knows behind the object.
+
+    Returns the scene with renders inside its training masks, depth maps of the training views (T h w), and the region
+    to inpaint (N H W bool): what no view has seen, or the whole masks.
+    """
+    assert scene.masks is not None
+    train, masks = scene.train, scene.masks
+    seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
+    behind = paste_renders(scene, train, seen.color, masks[train])
+    depths = yield from render_depths(nerf, scene)
+    region = masks_only(train, masks)
+    if fill == "unseen":
+        region = yield from find_unseen(scene, depths, seen.depth, visibility)
+        if not region.any():
+            yield Note("other views have seen everything behind the object: nothing needs inpainting")
+    return behind, depths, region
+
+
+def render_depths(nerf: Nerf, scene: Scene) -> Generator[Event, None, Tensor]:
+    """Depth maps of the training views at half their size, enough to tell whether a surface is the one seen: T h w."""
+    stage = "depth maps"
+    yield StageStarted(stage)
+    started, depths = time.monotonic(), []
+    half = scene.cameras[scene.train].resized(scene.cameras.width // 2, scene.cameras.height // 2)
+    for index in range(len(half)):
+        depths.append(render_view(nerf, half, index).depth)
+        yield ItemDone(stage, index + 1, len(half))
+    yield StageDone(stage, time.monotonic() - started)
+    return torch.stack(depths)
+
+
+def find_unseen(
+    scene: Scene, depths: Tensor, behind: Tensor, config: VisibilityConfig
+) -> Generator[Event, None, Tensor]:
+    """The part of each training view's mask that no view has seen, N H W bool.
+
+    depths: T h w, of the training views without the object; behind: T H W, the same inside their masks.
+    """
+    assert scene.masks is not None
+    stage = "find what no view has seen"
+    yield StageStarted(stage)
+    started = time.monotonic()
+    cameras, masks = scene.cameras[scene.train], scene.masks[scene.train]
+    radius = max(1, round(scene.cameras.width / 300))
+    unseen = torch.zeros_like(scene.masks)
+    for index, view in enumerate(scene.train.tolist()):
+        hidden = unseen_by_all(index, behind[index], masks, depths, cameras, config)
+        unseen[view] = tidy(hidden, masks[index], radius)
+        yield ItemDone(stage, index + 1, len(cameras))
+    yield StageDone(stage, time.monotonic() - started)
+    share = unseen[scene.train].sum() / masks.sum().clamp_min(1)
+    yield Note(f"{share:.0%} of the masked pixels were seen by no view and will be inpainted")
+    return unseen

@@ -1,0 +1,162 @@
+"""Completing images with shifted pieces of themselves."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from unscene.priors.exemplar.offset_completion import (
+    OffsetConfig,
+    _expanded,
+    choose_offsets,
+    complete_by_offsets,
+    frequent_offsets,
+)
+from unscene.priors.exemplar.patch_matching import NothingToCopyError
+
+
+def tiles(height: int, width: int, period: int = 10) -> Tensor:
+    """A pattern of dots and bars that repeats every ``period`` pixels, H W 3."""
+    v, u = np.mgrid[0:height, 0:width] % period / period
+    pattern = np.stack([(u > 0.6), np.hypot(u - 0.3, v - 0.5) < 0.25, (v > 0.8)], -1)
+    return torch.from_numpy(0.15 + 0.7 * pattern).float()
+
+
+def cloth_on_wood(height: int = 96, width: int = 120) -> tuple[Tensor, Tensor]:
+    """A checked cloth with a dark hem on streaky wood, H W 3, and where the cloth lies, H W bool."""
+    generator = torch.Generator().manual_seed(0)
+    streaks = torch.rand(height, 1, generator=generator) * 0.15 + torch.rand(height, width, generator=generator) * 0.02
+    wood = torch.stack([0.55 + streaks, 0.35 + streaks, 0.2 + streaks], -1)
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    checks = 0.5 * (row // 4 % 2).float() + 0.5 * (column // 4 % 2).float()
+    cloth = torch.stack([0.9 - 0.1 * checks, 0.9 - 0.7 * checks, 0.9 - 0.7 * checks], -1)
+    inside = (row >= 32) & (column >= 48)
+    hem = inside & ~((row >= 34) & (column >= 50))
+    image = torch.where(inside[..., None], cloth, wood)
+    return torch.where(hem[..., None], torch.tensor([0.1, 0.1, 0.4]), image), inside
+
+
+def box(height: int, width: int, rows: slice, columns: slice) -> Tensor:
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def test_a_repeating_pattern_runs_on_at_its_period():
+    image, hole = tiles(80, 96), box(80, 96, slice(28, 56), slice(36, 66))
+    filled = complete_by_offsets(torch.where(hole[..., None], 0.5, image), hole, ~hole)
+    assert torch.equal(filled[~hole], image[~hole])
+    assert (filled - image)[hole].abs().mean() < 0.01
+    offsets = frequent_offsets(image.permute(2, 0, 1), ~hole, OffsetConfig())
+    assert (offsets[:8] % 10 == 0).all()
+
+
+def test_a_hidden_corner_is_where_its_two_edges_meet():
+    """What completing patch by patch does not find: both hems run on straight until they meet."""
+    image, inside = cloth_on_wood()
+    hole = box(96, 120, slice(20, 56), slice(36, 74))
+    filled = complete_by_offsets(torch.where(hole[..., None], 0.5, image), hole, ~hole)
+    is_wood = (filled[..., 0] - filled[..., 2] > 0.25) & (filled[..., 0] - filled[..., 1] < 0.3)
+    assert (is_wood == ~inside)[hole].float().mean() > 0.95
+    assert (filled - image)[hole].abs().mean() < 0.08
+
+
+def test_large_holes_are_cut_at_a_smaller_size_and_copied_at_full_size():
+    image, hole = tiles(160, 192, 20), box(160, 192, slice(50, 110), slice(60, 126))
+    config = OffsetConfig(most_pixels=1200)  # twice halved
+    filled = complete_by_offsets(torch.where(hole[..., None], 0.5, image), hole, ~hole, config)
+    assert (filled - image)[hole].abs().mean() < 0.02
+    colors = {tuple(color) for color in image[~hole].tolist()}
+    assert all(tuple(color) in colors for color in filled[hole].tolist())  # copied, nothing blended
+
+
+def test_what_is_expected_decides_between_equal_seams():
+    """Red beside the hole on one side, blue on the other: the border falls where it is expected."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(60, 80, 3, generator=generator) * 0.05
+    image[:, :40, 0] += 0.8
+    image[:, 40:, 2] += 0.8
+    hole = box(60, 80, slice(15, 45), slice(25, 55))
+    for border in (30, 50):
+        expected = torch.zeros_like(image)
+        expected[:, :border, 0], expected[:, border:, 2] = 0.8, 0.8
+        expected[:20] = torch.nan  # nothing is expected there
+        filled = complete_by_offsets(image, hole, ~hole, expected=expected)
+        rows = filled[25:40, 25:55]
+        assert ((rows[..., 0] > 0.5) == (torch.arange(25, 55) < border)).float().mean() > 0.9
+        assert filled.isfinite().all()
+
+
+def test_only_the_source_is_copied_and_nothing_else_matters():
+    image, hole = tiles(64, 72), box(64, 72, slice(24, 40), slice(28, 46))
+    ignored = box(64, 72, slice(4, 20), slice(4, 20))
+    source = ~hole & ~ignored
+    filled = complete_by_offsets(image, hole, source)
+    refilled = complete_by_offsets(torch.where(source[..., None], image, torch.tensor([9.0, -9.0, 9.0])), hole, source)
+    assert torch.equal(filled[hole], refilled[hole])
+    assert torch.equal(filled[ignored], image[ignored])
+
+
+def test_moves_are_the_best_of_all():
+    """Against trying every subset of eight nodes."""
+    random = np.random.default_rng(0)
+    first, second = np.array([(a, b) for a in range(8) for b in range(a + 1, 8) if random.random() < 0.5]).T
+    for _ in range(20):
+        keep, move = random.random(8), random.random(8)
+        first_moves, second_moves = random.random((2, len(first)))
+        stay = random.random(len(first)) * (first_moves + second_moves)
+
+        def cost(moved, keep=keep, move=move, stay=stay, first_moves=first_moves, second_moves=second_moves):
+            a, b = moved[first], moved[second]
+            pairs = stay * (~a & ~b) + first_moves * (a & ~b) + second_moves * (~a & b)
+            return np.where(moved, move, keep).sum() + pairs.sum()
+
+        best = min(cost(np.array(choice)) for choice in itertools.product([False, True], repeat=8))
+        moved = _expanded(
+            keep, move, first, second, stay=stay, first_moves=first_moves, second_moves=second_moves
+        )  # fmt: skip
+        assert cost(moved) == pytest.approx(best, abs=0.02)  # capacities are whole thousandths
+
+
+def test_every_choice_leads_to_something_visible():
+    image, hole = tiles(40, 48), box(40, 48, slice(10, 30), slice(14, 34))
+    pixels = image.permute(2, 0, 1)
+    offsets = frequent_offsets(pixels, ~hole, OffsetConfig())
+    chosen = choose_offsets(pixels, hole, ~hole, offsets, OffsetConfig(), None)
+    assert torch.equal(chosen >= 0, hole)
+    there = hole.nonzero() + offsets[chosen[hole]]
+    assert not hole[there[:, 0], there[:, 1]].any()
+
+
+def test_without_a_hole_nothing_changes_and_without_a_source_it_says_so():
+    image = tiles(30, 30)
+    nothing, everything = torch.zeros(30, 30, dtype=torch.bool), torch.ones(30, 30, dtype=torch.bool)
+    assert torch.equal(complete_by_offsets(image, nothing, ~nothing), image)
+    with pytest.raises(NothingToCopyError, match="none"):
+        complete_by_offsets(image, everything, nothing)
+    narrow = box(30, 30, slice(0, 30), slice(0, 4))  # patches there, none of them far enough apart to recur
+    with pytest.raises(NothingToCopyError, match="recur"):
+        complete_by_offsets(
+            image, ~narrow & box(30, 30, slice(0, 8), slice(0, 30)), narrow & box(30, 30, slice(0, 4), slice(0, 30))
+        )
+
+
+def test_low_contrast_moves_are_exact_too() -> None:
+    """One node gains a hundredth, a hundred lose less than a thousandth: only the one moves."""
+    keep, move = np.zeros(101), np.full(101, 4e-4)
+    move[0] = -0.01
+    nothing = np.zeros(0, int)
+    moved = _expanded(
+        keep, move, nothing, nothing, stay=np.zeros(0), first_moves=np.zeros(0), second_moves=np.zeros(0)
+    )  # fmt: skip
+    assert moved.sum() == 1 and moved[0]
+
+
+def test_a_narrow_frame_is_not_halved_away() -> None:
+    """What is visible is five pixels wide: at half the size no patch of it would be left."""
+    image, hole = tiles(100, 100), box(100, 100, slice(5, 95), slice(5, 95))
+    filled = complete_by_offsets(torch.where(hole[..., None], 0.5, image), hole, ~hole, OffsetConfig(most_pixels=2500))
+    colors = {tuple(color) for color in image[~hole].tolist()}
+    assert all(tuple(color) in colors for color in filled[hole].tolist())
