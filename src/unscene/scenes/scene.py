@@ -38,12 +38,25 @@ class Scene:
     def __len__(self) -> int:
         return len(self.cameras)
 
+    def to(self, device: torch.device | str) -> Scene:
+        """The scene for work on ``device``: cameras, photos and masks there; view lists and points stay on the host.
+
+        Photos that would fill more than half of a CUDA device's free memory stay on the host, pinned, with their masks.
+        """
+        device, size = torch.device(device), self.images.numel()
+        if device.type == "cuda" and not self.images.is_cuda and size > torch.cuda.mem_get_info(device)[0] // 2:
+            images, beside = self.images.pin_memory(), torch.device("cpu")
+        else:
+            images, beside = self.images.to(device), device
+        masks = None if self.masks is None else self.masks.to(beside)
+        return dataclasses.replace(self, cameras=self.cameras.to(device), images=images, masks=masks)
+
     def with_images(self, views: Tensor, images: Tensor) -> Scene:
         """The scene with ``images`` (V H W 3, float in [0, 1] or uint8) in place of those of ``views`` (V)."""
         if images.is_floating_point():
             images = (images.clamp(0, 1) * 255).round().to(torch.uint8)
         changed = self.images.clone()
-        changed[views] = images
+        changed[views] = images.to(changed.device)
         return dataclasses.replace(self, images=changed)
 
     def with_masks(self, masks: Tensor | None) -> Scene:
