@@ -13,6 +13,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Literal
 
 import torch
 import warp as wp
@@ -34,16 +35,30 @@ class HashGridConfig:
     coarsest: int = 16
     finest: int = 1024
     log2_table_size: int = 17
+    hashing: Literal["xor", "add"] = "add"
+    """How vertices of levels too large for their table find their rows. "xor": Müller et al., eq. 4. "add", ours:
+    row(x + dx) = ((x + (y P ^ z Q)) & mask) + dx, so that both neighbours along x are one load; such a level stores one
+    row more than its table size, the ghost row, so that the second never wraps."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the grid: cells per axis, first row in the table, rows, and whether rows are hashed."""
+    """One level of the grid: cells per axis, first row in the table, rows, and how vertices find theirs.
+
+    mask: bits of a hash that choose a row. Of a level hashed by "add" the last row, mask + 1, is the ghost of the
+    first: it holds right neighbours that would wrap.
+    """
 
     resolution: int
     offset: int
     rows: int
-    hashed: bool
+    hashing: Literal["dense", "xor", "add"]
+    mask: int
+
+    @property
+    def hashed(self) -> bool:
+        """Whether vertices share rows."""
+        return self.hashing != "dense"
 
 
 def grid_levels(config: HashGridConfig) -> list[Level]:
@@ -53,9 +68,12 @@ def grid_levels(config: HashGridConfig) -> list[Level]:
     for index in range(config.levels):
         resolution = math.floor(config.coarsest * growth**index + 1e-6)
         dense_rows = (resolution + 1) ** 3
-        rows = min(dense_rows, limit)
-        levels.append(Level(resolution, offset, rows, dense_rows > limit))
-        offset += rows
+        if dense_rows <= limit:
+            level = Level(resolution, offset, dense_rows, "dense", 0)
+        else:
+            level = Level(resolution, offset, limit + (config.hashing == "add"), config.hashing, limit - 1)
+        levels.append(level)
+        offset += level.rows
     return levels
 
 
@@ -133,11 +151,11 @@ def _launch(
     if count == 0:
         return
     # looked up here, or the threads would race to compile them
-    kernels = [getattr(_kernels(features, level.hashed), name) for level in levels]
+    kernels = [getattr(_kernels(features, level.hashing), name) for level in levels]
 
     def run(index: int, first: int, last: int, **where) -> None:
         level, kernel = levels[index], kernels[index]
-        described = wp.vec4i(level.resolution, level.offset, level.rows, int(level.hashed))
+        described = wp.vec3i(level.resolution, level.offset, level.mask)
         column, added = (0, int(index > 0)) if summed else (index, 0)
         wp.launch(kernel, dim=last - first, inputs=[first, described, column, added, *arrays], **where)
 
@@ -165,8 +183,8 @@ Rows = wp.types.vector(length=8, dtype=wp.int32)
 
 
 @wp.func
-def _dense_corners(x: int, y: int, z: int, level: wp.vec4i) -> Rows:
-    """Table rows of a cell's corners, x fastest; level = (resolution, offset, rows, hashed)."""
+def _dense_corners(x: int, y: int, z: int, level: wp.vec3i) -> Rows:
+    """Table rows of a cell's corners, x fastest; level = (resolution, offset, mask)."""
     side = level[0] + 1
     square = side * side
     row = level[1] + x + side * y + square * z
@@ -175,7 +193,7 @@ def _dense_corners(x: int, y: int, z: int, level: wp.vec4i) -> Rows:
 
 
 @wp.func
-def _hashed_corners(x: int, y: int, z: int, level: wp.vec4i) -> Rows:
+def _xor_corners(x: int, y: int, z: int, level: wp.vec3i) -> Rows:
     """The same for a level whose rows are hashed (eq. 4)."""
     x0 = wp.uint32(x)
     x1 = x0 + wp.uint32(1)
@@ -183,13 +201,29 @@ def _hashed_corners(x: int, y: int, z: int, level: wp.vec4i) -> Rows:
     y1 = y0 + wp.uint32(PRIME_Y)
     z0 = wp.uint32(z) * wp.uint32(PRIME_Z)
     z1 = z0 + wp.uint32(PRIME_Z)
-    last = wp.uint32(level[2] - 1)
+    last = wp.uint32(level[2])
     return Rows(
         level[1] + int((x0 ^ y0 ^ z0) & last), level[1] + int((x1 ^ y0 ^ z0) & last),
         level[1] + int((x0 ^ y1 ^ z0) & last), level[1] + int((x1 ^ y1 ^ z0) & last),
         level[1] + int((x0 ^ y0 ^ z1) & last), level[1] + int((x1 ^ y0 ^ z1) & last),
         level[1] + int((x0 ^ y1 ^ z1) & last), level[1] + int((x1 ^ y1 ^ z1) & last),
     )  # fmt: skip
+
+
+@wp.func
+def _add_corners(x: int, y: int, z: int, level: wp.vec3i) -> Rows:
+    """The same for a level in which neighbours along x are neighbours in memory."""
+    x0 = wp.uint32(x)
+    y0 = wp.uint32(y) * wp.uint32(PRIME_Y)
+    y1 = y0 + wp.uint32(PRIME_Y)
+    z0 = wp.uint32(z) * wp.uint32(PRIME_Z)
+    z1 = z0 + wp.uint32(PRIME_Z)
+    last = wp.uint32(level[2])
+    r00 = level[1] + int((x0 + (y0 ^ z0)) & last)
+    r10 = level[1] + int((x0 + (y1 ^ z0)) & last)
+    r01 = level[1] + int((x0 + (y0 ^ z1)) & last)
+    r11 = level[1] + int((x0 + (y1 ^ z1)) & last)
+    return Rows(r00, r00 + 1, r10, r10 + 1, r01, r01 + 1, r11, r11 + 1)
 
 
 @wp.func
@@ -205,14 +239,14 @@ def _row_type(features: int):
 
 
 @functools.cache
-def _kernels(features: int, hashed: bool) -> SimpleNamespace:
+def _kernels(features: int, hashing: Literal["dense", "xor", "add"]) -> SimpleNamespace:
     """The three kernels for dense or hashed levels of ``features`` numbers a row, compiled at first use and cached on
     disk."""
-    corners = _hashed_corners if hashed else _dense_corners
+    corners = {"dense": _dense_corners, "xor": _xor_corners, "add": _add_corners}[hashing]
     Feature = _row_type(features)
 
     def encode(
-        first_point: int, level: wp.vec4i, column: int, added: int,
+        first_point: int, level: wp.vec3i, column: int, added: int,
         points: wp.array(dtype=wp.vec3), table: wp.array(dtype=Feature), encoded: wp.array2d(dtype=Feature),
     ):  # fmt: skip
         i = wp.tid() + first_point
@@ -234,7 +268,7 @@ def _kernels(features: int, hashed: bool) -> SimpleNamespace:
         encoded[i, column] = value
 
     def add_table_gradient(
-        first_point: int, level: wp.vec4i, column: int, added: int,
+        first_point: int, level: wp.vec3i, column: int, added: int,
         points: wp.array(dtype=wp.vec3), table_gradient: wp.array(dtype=Feature), gradient: wp.array2d(dtype=Feature),
     ):  # fmt: skip
         i = wp.tid() + first_point
@@ -261,7 +295,7 @@ def _kernels(features: int, hashed: bool) -> SimpleNamespace:
         wp.atomic_add(table_gradient, r[7], g11 * u)
 
     def point_gradient(
-        first_point: int, level: wp.vec4i, column: int, added: int,
+        first_point: int, level: wp.vec3i, column: int, added: int,
         points: wp.array(dtype=wp.vec3), table: wp.array(dtype=Feature), gradient: wp.array2d(dtype=Feature),
         points_gradient: wp.array(dtype=wp.vec3),
     ):  # fmt: skip
