@@ -15,7 +15,9 @@ from unscene.objects import ray_tracer
 from unscene.warp_runtime import start_warp
 
 KERNELS: dict[str, list[Callable[[], wp.Kernel]]] = {  # one of each Warp module, by the file that has it
-    "fields/hash_kernels.py": [lambda f=f: hash_kernels.grid_kernels(f).encode for f in (1, 2)],  # what fields are made of
+    "fields/hash_kernels.py": [
+        lambda f=f: hash_kernels.grid_kernels(f).encode for f in (1, 2)
+    ],  # what fields are made of
     "geometry/epipolar.py": [lambda: epipolar._sweep],
     "objects/ray_tracer.py": [ray_tracer._trace_kernel],
 }
