@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explain(error: Exception) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
+    from unscene.device import DeviceError, explain_failure
     from unscene.objects.object_error import ObjectError
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
@@ -66,15 +67,14 @@ def _explain(error: Exception) -> str | None:
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    if isinstance(error, MethodError | ObjectError | PriorError | SceneError | RunError):
+    if isinstance(error, DeviceError | MethodError | ObjectError | PriorError | SceneError | RunError):
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."
+    if isinstance(error, RuntimeError) and (explained := explain_failure(error, "the command")):
+        return str(explained)
     if isinstance(error, MemoryError) or ("memory" in str(error).lower() and "alloc" in str(error).lower()):
-        return (
-            "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels), or, "
-            "for a model on an accelerator, --device cpu."
-        )
+        return "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels)."
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if full or "os error 28" in str(error).lower() or "no space left" in str(error).lower():  # safetensors has its own
         return "the disk is full: nothing finished was lost; free some space and repeat the command with --resume."

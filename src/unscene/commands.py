@@ -133,35 +133,40 @@ def _demo(
     print(json.dumps(run.metrics, indent=2))
 
 
-def _render(run: Positional[Path], out: Path, cameras: str = "test") -> None:
+def _render(run: Positional[Path], out: Path, cameras: str = "test", device: str = "auto") -> None:
     """Render a finished run.
 
     Args:
         run: run folder.
         out: folder for the PNGs, named like the test views, or in frame order.
         cameras: "test", "path" (an orbit), or a transforms.json whose frames need no images, in the scene's own world.
+        device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
     """
-    opened = open_run(run)
+    opened = open_run(run, device)
     with Screen() as screen:
         chosen = cameras if cameras in ("test", "path") else read_cameras(cameras)
         written = opened.render(chosen, out, screen)  # pyright: ignore[reportArgumentType]
     print(f"{len(written)} images in {out}")
 
 
-def _export(run: Positional[Path], format: Format, out: Out = None) -> None:
+def _export(run: Positional[Path], format: Format, out: Out = None, device: str = "auto") -> None:
     """Write a run's results again, or somewhere else.
 
     Args:
         run: run folder.
         format: dataset: cleaned photos and transforms.json; ply: coloured points; video: an orbit as MP4.
         out: where to; by default dataset/, scene.ply or video.mp4 of the run.
+        device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
     """
     with Screen() as screen:
-        print(export(open_run(run), format, out, watch=screen))
+        print(export(open_run(run, device), format, out, watch=screen))
 
 
 def _evaluate(
-    run: Positional[Path], truth: Path, json_only: Annotated[bool, tyro.conf.arg(name="json")] = False
+    run: Positional[Path],
+    truth: Path,
+    device: str = "auto",
+    json_only: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Score a run against images of what is really there.
 
@@ -169,12 +174,12 @@ def _evaluate(
         run: run folder.
         truth: folder of images named like the run's views, or of a scene with images/; masks/ beside them or in the run
             say where the object was.
+        device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
         json_only: print JSON and nothing else.
     """
-    features = AutoencoderFeatures()
-    result = dataclasses.asdict(evaluate(open_run(run), read_truth(truth, run), features)) | {
-        "perceptual": features.name
-    }
+    opened = open_run(run, device)
+    features = AutoencoderFeatures(opened.cameras.focal.device)
+    result = dataclasses.asdict(evaluate(opened, read_truth(truth, run), features)) | {"perceptual": features.name}
     print(json.dumps(result, indent=None if json_only else 2))
 
 

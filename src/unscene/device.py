@@ -64,3 +64,23 @@ def _failure(name: str) -> str | None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         return str(error).strip().splitlines()[0].rstrip(".") or type(error).__name__
     return None
+
+
+def explain_failure(error: RuntimeError, doing: str) -> DeviceError | None:
+    """Words for a CUDA device that is too small or went away while ``doing`` something; None for any other error."""
+    if isinstance(error, torch.OutOfMemoryError):
+        wanted = str(error).partition("Tried to allocate ")[2].partition(". ")[0]
+        return DeviceError(
+            f"the device's memory is full: {doing} needed {wanted or 'more'} than is left. Nothing finished was lost: "
+            "repeat the command with --resume and --diffusion.offload model, which keeps networks in main memory until "
+            "they are needed, or with --resume --device cpu; or start anew with a larger --scale (2 takes a quarter of "
+            "the pixels) or fewer --in-n-out.views-at-once."
+        )
+    lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
+    if not lost:
+        return None
+    reason = str(error).strip().splitlines()[0]
+    return DeviceError(
+        f"the device was lost: {doing} ended with '{reason}'. Nothing finished was lost: repeat the command with "
+        "--resume, on another device with --device."
+    )

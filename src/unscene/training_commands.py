@@ -45,7 +45,7 @@ def train(arguments: list[str]) -> None:
 
         config = tyro.cli(NovelViewTraining, args=rest, prog=f"unscene train {model}")
         check_settings(config)
-        if not launch(config.processes, ["train", *arguments]):
+        if not launch(config.processes, ["train", *arguments], config.device):
             with Screen() as screen:
                 folder = (train_invs if model == "invs" else train_zero123)(config, screen)
             if os.environ.get("RANK", "0") == "0":

@@ -143,7 +143,7 @@ def test_unseen_is_what_the_pillar_hides_from_all_cameras(views: int) -> None:
     cameras = row_of_cameras([-0.6, -0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6])
     masks = pillar_masks(cameras)
     depths = torch.full(masks.shape, WALL)
-    unseen = unseen_by_all(4, depths[4], masks, depths, cameras, VisibilityConfig(views=views))
+    unseen = unseen_by_all(4, depths[4][masks[4]], masks, depths, cameras, VisibilityConfig(views=views))
     expected = masks[4] & (sightlines_through(cameras, 4) < views)
     assert expected.any() and (masks[4] & ~expected).any()
     # A wall point falls between pixel centres of another view: its mask is right to within one pixel.
@@ -156,17 +156,17 @@ def test_a_surface_the_other_views_disagree_about_counts_as_unseen() -> None:
     masks = pillar_masks(cameras)
     depths = torch.full(masks.shape, WALL)
     config = VisibilityConfig(views=1)
-    some = unseen_by_all(1, depths[1], masks, depths, cameras, config)
-    nearer = unseen_by_all(1, 0.9 * depths[1], masks, depths, cameras, config)
+    some = unseen_by_all(1, depths[1][masks[1]], masks, depths, cameras, config)
+    nearer = unseen_by_all(1, 0.9 * depths[1][masks[1]], masks, depths, cameras, config)
     assert some.sum() < masks[1].sum() and torch.equal(nearer, masks[1])
 
 
 def test_fewer_views_than_asked_for_still_hide_or_show() -> None:
     pair = row_of_cameras([0.0, 1.2])
     masks, depths = pillar_masks(pair), torch.full((2, SIZE, SIZE), WALL)
-    unseen = unseen_by_all(0, depths[0], masks, depths, pair, VisibilityConfig(views=3))
+    unseen = unseen_by_all(0, depths[0][masks[0]], masks, depths, pair, VisibilityConfig(views=3))
     assert 0 < unseen.sum() < masks[0].sum()
-    alone = unseen_by_all(0, depths[0], masks[:1], depths[:1], pair[[0]], VisibilityConfig(views=3))
+    alone = unseen_by_all(0, depths[0][masks[0]], masks[:1], depths[:1], pair[[0]], VisibilityConfig(views=3))
     assert torch.equal(alone, masks[0])  # nobody else could have seen it
 
 
@@ -174,7 +174,7 @@ def test_a_view_without_mask_has_nothing_unseen() -> None:
     cameras = row_of_cameras([0.0, 0.5])
     masks, depths = pillar_masks(cameras), torch.full((2, SIZE, SIZE), WALL)
     masks[0] = False
-    assert not unseen_by_all(0, depths[0], masks, depths, cameras, VisibilityConfig()).any()
+    assert not unseen_by_all(0, depths[0][masks[0]], masks, depths, cameras, VisibilityConfig()).any()
 
 
 def test_surface_points_lie_at_their_depth() -> None:

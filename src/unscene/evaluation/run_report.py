@@ -66,7 +66,7 @@ def _gallery(run: Path, scene: Scene, removal: Removal) -> list[tuple[str, Tenso
 
 def _tinted(scene: Scene, removal: Removal, view: int) -> Tensor:
     image = scene.image(view)
-    tints = torch.tensor([[0.9, 0.15, 0.1], [0.1, 0.35, 1.0]])
+    tints = torch.tensor([[0.9, 0.15, 0.1], [0.1, 0.35, 1.0]], device=image.device)
     if scene.masks is not None:
         image = torch.where(scene.masks[view][..., None], image * 0.5 + tints[0] * 0.5, image)
     return torch.where(removal.filled[view][..., None], scene.image(view) * 0.4 + tints[1] * 0.6, image)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unscene.device import choose_device, field_device
 from unscene.jobs.running import check_customizable, customized, drain, start, with_grown_masks
 from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.config import DiffusionConfig
@@ -28,15 +29,18 @@ class CustomizeOptions:
     """Pixels by which masks grow first, as in `remove`."""
     seed: int = 0
     """Of all random numbers."""
+    device: str = "auto"
+    """Where to compute: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
 
 
 def customize(scene: Scene, out: Path | str, options: CustomizeOptions = CustomizeOptions(), *, resume: bool = False,
               watch: Watch = ignore, source: dict[str, Any] | None = None) -> Path:  # fmt: skip
     """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
-    model = load_prior(options.prior, options.diffusion)
+    device = choose_device(options.device)
+    model = load_prior(options.prior, options.diffusion.on(str(device)))
     check_customizable(model, options.diffusion)
     record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
-    folder, watch = start(Path(out), record, scene, resume=resume, watch=watch)
-    masked = with_grown_masks(scene, options.mask_margin)
+    folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
+    masked = with_grown_masks(scene.to(field_device(device)), options.mask_margin)
     drain(customized(model, masked, options.customization, folder.checkpoints(options.seed), folder), watch)
     return folder.path / "customization"

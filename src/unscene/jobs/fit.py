@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from unscene.device import choose_device, field_device
 from unscene.evaluation.metrics import score
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.files import write_json
-from unscene.jobs.running import drain, start
+from unscene.jobs.running import device_facts, drain, start
 from unscene.results.run import Run, keep_run, view_key
 from unscene.scenes.scene import Scene
 from unscene.training.events import Event, Note, StepDone, Watch, ignore
@@ -40,17 +41,21 @@ class FitOptions:
     """Correct the camera poses while fitting."""
     seed: int = 0
     """Of all random numbers."""
+    device: str = "auto"
+    """Where to compute: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
 
 
 def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, resume: bool = False,
         watch: Watch = ignore, source: dict[str, Any] | None = None) -> Run:  # fmt: skip
     """Fit a radiance field to a scene as it is, masks or not, and measure it on the held-out views."""
     record = {"job": "fit", "scene": scene.name, "source": source or {}, "options": options}
-    folder, watch = start(Path(out), record, scene, resume=resume, watch=watch)
+    device = choose_device(options.device)
+    folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
+    scene = scene.to(field_device(device))
     checkpoints = folder.checkpoints(options.seed)
     nerf = Nerf.around(scene.cameras[scene.train], options.nerf, checkpoints.generator("field"))
     pixels = PixelSampler(scene, training_pixels(scene))
-    poses = PoseRefinement(len(scene), float(nerf.radius)) if options.refine_poses else None
+    poses = PoseRefinement(len(scene), float(nerf.radius)).to(scene.device) if options.refine_poses else None
     objective = PixelReconstruction(nerf, scene.cameras, pixels, options.regularizer, rays=options.rays, poses=poses)
     learnt = torch.nn.ModuleList([nerf, *([poses] if poses else [])])
     meter = _RayMeter(watch)
@@ -60,7 +65,9 @@ def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, re
     metrics: dict[str, Any] = {"rays_per_second": speed}
     if len(scene.test):
         metrics |= _measure_held_out(run, scene, watch)
-    write_json(folder.path / "metrics.json", metrics | {"peak_memory_gb": round(peak_memory_gb(), 3)})
+    write_json(
+        folder.path / "metrics.json", metrics | {"peak_memory_gb": round(peak_memory_gb(), 3)} | device_facts(device)
+    )
     return run
 
 
@@ -82,11 +89,11 @@ class _RayMeter:
 def _measure_held_out(run: Run, scene: Scene, watch: Watch) -> dict[str, Any]:
     """Render the held-out views to ``renders/``; their quality and the speed of rendering."""
     started = time.monotonic()
-    images = [render_view(run.field, scene.cameras, view).color for view in scene.test.tolist()]
+    images = [render_view(run.field, scene.cameras, view).color.cpu() for view in scene.test.tolist()]
     seconds = time.monotonic() - started
     for view, image in zip(scene.test.tolist(), images, strict=True):
         RunFolder(run.folder).write_image(Path("renders") / f"{view_key(scene.names[view])}.png", image)
-    result = score(images, [scene.image(view) for view in scene.test.tolist()], None, None)
+    result = score(images, [scene.image(view).cpu() for view in scene.test.tolist()], None, None)
     rays = len(images) * scene.cameras.width * scene.cameras.height
     watch(Note(f"held-out views: PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.3f}"))
     return {

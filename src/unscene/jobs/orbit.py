@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unscene.device import choose_device, device_name
 from unscene.evaluation.orbit_report import report_orbit
 from unscene.files import write_json
 from unscene.geometry.turntable import RelativePose, turntable
@@ -48,12 +49,14 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
     """
     photo, options = with_example(photo, options)
     check_options(options)
+    device = choose_device(options.device)
+    asked, options = options, dataclasses.replace(options, device=str(device))
     poses = [read_pose(text, options.known_elevation) for text in options.pose] or turntable(options.frames)
     started = time.monotonic()
     RunFolder.check_free(Path(out), resume=resume)
     prepared = prepare(photo, options)
     facts = {"model": prepared.model, **prepared.facts}
-    record = {"job": "orbit", "photo": photo.resolve(), **facts, "options": options}
+    record = {"job": "orbit", "photo": photo.resolve(), **facts, "options": asked, "device": device_name(device)}
     folder = RunFolder.create(Path(out), record, resume=resume)
     watch = folder.logging(watch)
     for note in prepared.notes:

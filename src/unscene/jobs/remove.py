@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import torch
 
+from unscene.device import choose_device, field_device
 from unscene.evaluation.run_report import report_run
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
-from unscene.jobs.running import check_customizable, customized, drain, start, with_grown_masks
+from unscene.jobs.running import check_customizable, customized, device_facts, drain, start, with_grown_masks
 from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
@@ -58,6 +59,8 @@ class RemoveOptions:
     """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
     seed: int = 0
     """Of all random numbers."""
+    device: str = "auto"
+    """Where to compute: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
     effort: float = 1.0
     """Multiplies the steps of every fit: 0.1 for a first look, 3 for patience or a fast machine."""
     video_frames: int = 48
@@ -98,14 +101,17 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
             "into masks/, or name their folder with --masks."
         )
     started = time.monotonic()
-    prior, features = load_prior(options.chosen_prior, options.diffusion), AutoencoderFeatures()
+    device = choose_device(options.device)
+    diffusion = options.diffusion.on(str(device))
+    prior, features = load_prior(options.chosen_prior, diffusion), AutoencoderFeatures(field_device(device))
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)
     if options.customizes:
         check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
-    estimate_depth = _depth_estimator(options)
-    folder, watch = start(Path(out), record, scene, resume=resume, watch=watch)
+    estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
+    folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
+    scene = scene.to(field_device(device))
     masked = with_grown_masks(scene, options.mask_margin)
     checkpoints = folder.checkpoints(options.seed)
     if options.customizes:
@@ -121,19 +127,21 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
         metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": features.name}
     write_json(
         folder.path / "metrics.json",
-        metrics | {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)},
+        metrics
+        | {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)}
+        | device_facts(device),
     )
     report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
 
 
-def _depth_estimator(options: RemoveOptions) -> DepthEstimator | None:
-    if options.depth == "field":
+def _depth_estimator(source: str, device: str) -> DepthEstimator | None:
+    if source == "field":
         return None
     from unscene.priors.depth.network import DepthNetwork  # loads transformers: seconds
 
-    return DepthNetwork.load(options.depth, device=options.diffusion.device).estimate
+    return DepthNetwork.load(source, device=device).estimate
 
 
 def _with_effort(config: Any, effort: float) -> Any:
@@ -153,8 +161,12 @@ def _write_results(
     cleaned = removal.scene
     if len(scene.test):  # test photos may show the object too: inside their masks the field speaks
         size = (scene.cameras.width, scene.cameras.height)
-        renders = torch.stack([torch.from_numpy(read_image(file, file.name, size)) for file in files])
-        cleaned = cleaned.with_images(views, torch.where(scene.masks[views][..., None], renders, scene.images[views]))
+        renders = (torch.from_numpy(read_image(file, file.name, size)) for file in files)
+        inside = zip(views.tolist(), renders, strict=True)
+        shown = (
+            torch.where(scene.masks[view][..., None].cpu(), render, scene.images[view].cpu()) for view, render in inside
+        )
+        cleaned = cleaned.with_images(views, shown)
     write_transforms(run.folder / "dataset", cleaned.with_masks(None))
     for name, mask in zip(scene.names, scene.masks, strict=True):
         folder.write_image(Path("masks") / f"{view_key(name)}.png", mask)

@@ -6,6 +6,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from unscene.device import device_name, explain_failure, field_device, peak_device_memory_gb
 from unscene.geometry.masks import dilate
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, LatentInpainter
@@ -13,26 +16,46 @@ from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig, customize_prior
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, Note, Watch
+from unscene.training.events import Event, Note, StageStarted, Watch
 from unscene.training.run import RunFolder
 
 
-def start(out: Path, record: dict[str, Any], scene: Scene, *, resume: bool, watch: Watch) -> tuple[RunFolder, Watch]:
+def start(
+    out: Path, record: dict[str, Any], scene: Scene, device: torch.device, *, resume: bool, watch: Watch
+) -> tuple[RunFolder, Watch]:
     """The run folder of a job, and ``watch`` that logs there too; what the scene's reader had to say comes first."""
-    folder = RunFolder.create(out, record, resume=resume)
+    folder = RunFolder.create(out, record | {"device": device_name(device)}, resume=resume)
     watch = folder.logging(watch)
     for note in scene.notes:
         watch(Note(note))
+    watch(Note(f"computing on {device_name(device)}"))
+    if field_device(device) != device:
+        watch(Note(f"the field's kernels know no {device.type}: it computes on the processor, models on {device}"))
     return folder, watch
 
 
 def drain(events: Generator[Event, None, Any], watch: Watch) -> Any:
-    """Pass all events on; returns what the generator returned."""
+    """Pass all events on; returns what the generator returned. Raises DeviceError for a device that is too small or
+    went away, naming the stage."""
+    doing = "the first stage"
     while True:
         try:
-            watch(next(events))
+            event = next(events)
         except StopIteration as finished:
             return finished.value
+        except RuntimeError as error:
+            if (explained := explain_failure(error, doing)) is None:
+                raise
+            raise explained from error
+        if isinstance(event, StageStarted):
+            doing = f"'{event.stage}'"
+        watch(event)
+
+
+def device_facts(device: torch.device) -> dict[str, float]:
+    """What a finished job has taken of its device, for its metrics."""
+    peak = peak_device_memory_gb(device)
+    return {} if peak is None else {"peak_device_memory_gb": round(peak, 3)}
 
 
 def with_grown_masks(scene: Scene, margin: int) -> Scene:

@@ -26,7 +26,7 @@ def perceptual_distance(features: Features, image: Tensor, reference: Tensor, ma
         if mask is None:
             distances.append(difference.mean())
             continue
-        weight = F.adaptive_max_pool2d(mask.float(), difference.shape[-2:])
+        weight = F.adaptive_max_pool2d(mask.to(difference), difference.shape[-2:])
         distances.append((difference * weight).sum() / weight.sum().clamp_min(1))
     return torch.stack(distances).mean()
 

@@ -29,7 +29,7 @@ from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.stages.removal import Removal
 from unscene.stages.single_view_prior import SingleViewPrior
-from unscene.stages.view_choice import hash_similarity, perceptual_hash, similar_views, spread
+from unscene.stages.view_choice import hash_similarity, perceptual_hash, similar_views, spread, views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
@@ -124,7 +124,7 @@ def in_n_out(
     # Stage 2: the other views, aligned with the base view.
     filled, subset = behind.with_images(torch.tensor([base.view]), base.image[None]), torch.tensor([base.view])
     if isinstance(prior, LatentInpainter):
-        views = spread(train[region[train].flatten(1).any(1) & (train != base.view)], config.most_views)
+        views = spread(views_with_holes(region, train[train != base.view]), config.most_views)
         filled = yield from inpaint_aligned(
             nerf, behind, views, region, base, prior, checkpoints,
             ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
@@ -132,10 +132,10 @@ def in_n_out(
         subset = torch.cat([subset, _agreeing_views(filled, views, base, region, config)])
         yield Note(f"stage 3 learns from {len(subset)} of {len(views) + 1} inpainted views")
     elif isinstance(prior, FilesInpainter):
-        views = spread(inpaintable_views(prior, scene, train[region[train].flatten(1).any(1)]), config.most_views)
-        for view in views.tolist():
-            image = inpaint_view(prior, behind, view, region[view], checkpoints.generator("files"))
-            filled = filled.with_images(torch.tensor([view]), image[None])
+        views = spread(inpaintable_views(prior, scene, views_with_holes(region, train)), config.most_views)
+        generator = checkpoints.generator("files")
+        made = (inpaint_view(prior, behind, view, region[view], generator) for view in views.tolist())
+        filled = filled.with_images(views, made)
         subset = torch.cat([subset, views[views != base.view]])
         yield Note(f"stage 3 learns from {len(subset)} inpaintings as they are in '{prior.name}'")
     else:

@@ -29,7 +29,7 @@ from unscene.stages.method_error import MethodError
 from unscene.stages.patches import Patch, PatchSampler
 from unscene.stages.reconstruction import UnmaskedReconstruction, compactness
 from unscene.stages.removal import Removal
-from unscene.stages.view_choice import spread
+from unscene.stages.view_choice import spread, views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.adversary import Adversary, AdversaryConfig, Health
 from unscene.training.checkpoints import Checkpoints
@@ -140,12 +140,12 @@ def mald_nerf(
         return Removal(nerf, behind, region)
 
     # Reconstruction, inpainting, discriminator; and new inpaintings every U iterations.
-    views = spread(train[region[train].flatten(1).any(1)], config.most_views)
-    images, completed = yield from inpaint_every_view(
+    views = spread(views_with_holes(region, train), config.most_views)
+    colors, completed = yield from inpaint_every_view(
         nerf, behind, views, region, depths, prior, estimate_depth, checkpoints
     )
     dataset = UpdatedDataset(
-        nerf, behind, views, region, images, completed, prior, estimate_depth, config.update, stage=STAGE
+        nerf, behind, views, region, colors, completed, prior, estimate_depth, config.update, stage=STAGE
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
     yield Note(training.remark)
@@ -207,7 +207,7 @@ class MaskedAdversarialTraining(Companion):
         terms, (render,) = self.known.terms_and_renders(step, generator, [rays])  # reconstruction: L_r
 
         visible = sent(shown, device)
-        real = (self.dataset.images[index][patch.window].float() / 255 * visible[..., None]).permute(2, 0, 1)[None]
+        real = (self.dataset.image(index)[patch.window].float() / 255 * visible[..., None]).permute(2, 0, 1)[None]
         fake = torch.zeros_like(real).view(3, -1).index_copy(1, where, render.color.T).view(1, 3, size, size)
         if self.config.adversarial:
             self._watch(step, self.adversary.train_on(real, fake))  # discriminator: L_D
@@ -219,7 +219,7 @@ class MaskedAdversarialTraining(Companion):
         elif self.config.pixel_loss == "perceptual":
             terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
         share = len(rays) / self.known.rays
-        depth = self.dataset.depths[index][patch.window].flatten()[where]
+        depth = self.dataset.depth(index)[patch.window].flatten()[where]
         errors = relative_depth(render.distance, rays.depth_per_distance, depth)[inside]
         terms["depth"] = self.config.depth_weight * errors.mean()
         terms["patch compactness"] = share * compactness(render, self.known.regularizer)

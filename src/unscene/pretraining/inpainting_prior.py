@@ -44,6 +44,8 @@ class PriorTraining:
     """Folders of training photos, searched recursively."""
     out: Path = Path("runs/prior")
     """Run folder: checkpoints, losses.jsonl, sample sheets and the finished pipeline in `model/`."""
+    device: str = "auto"
+    """Where to train: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
     initial: Path | None = None
     """Pipeline folder to start from instead of random weights; with `autoencoder_steps` 0 its autoencoder stays."""
     vgg_weights: Path | None = None

@@ -21,15 +21,15 @@ POLL_SECONDS = 0.2
 END_SECONDS = 20.0  # to end by itself, once told to
 
 
-def launch(processes: int | None, arguments: list[str]) -> bool:
+def launch(processes: int | None, arguments: list[str], device: str = "auto") -> bool:
     """Run `unscene ARGUMENTS` in several processes of this machine; False if this process should do it itself.
 
-    processes: None is one per accelerator. Inside a launcher's process (`accelerate launch -m unscene ...`, also over
+    processes: None is one per accelerator, or a single one if ``device`` is one device. Inside a launcher's process (`accelerate launch -m unscene ...`, also over
     several machines) nothing is started. Raises RunError if a process fails, after ending the others.
     """
     if processes is not None and processes < 1:
         raise RunError(f"--processes: expected at least 1, got {processes}; leave it out for one per accelerator.")
-    count = processes or max(1, torch.cuda.device_count())
+    count = processes or (max(1, torch.cuda.device_count()) if device in ("auto", "cuda") else 1)
     if count == 1 or "WORLD_SIZE" in os.environ:
         return False
     with tempfile.TemporaryDirectory() as folder:
@@ -57,11 +57,11 @@ def start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen
     return subprocess.Popen([sys.executable, "-m", "unscene", *arguments], env=environment)
 
 
-def join_processes() -> None:
-    """In a process that `launch` started: meet the others."""
+def join_processes(device: str) -> None:
+    """In a process that `launch` started: meet the others, to compute on this type of device."""
     if RENDEZVOUS in os.environ and not torch.distributed.is_initialized():
         torch.distributed.init_process_group(
-            "nccl" if torch.cuda.is_available() else "gloo",
+            "nccl" if device == "cuda" else "gloo",
             init_method=f"file://{os.environ[RENDEZVOUS]}",
             rank=int(os.environ["RANK"]),
             world_size=int(os.environ["WORLD_SIZE"]),

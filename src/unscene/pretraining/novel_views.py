@@ -75,6 +75,8 @@ class NovelViewTraining:
     """Stop after this many minutes, leaving a checkpoint to resume from."""
     mixed_precision: str = "no"
     """`bf16` on accelerators and recent processors, or `no`."""
+    device: str = "auto"
+    """Where to train: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
     processes: int | None = None
     """Processes on this machine, each with a batch of its own; by default one per accelerator. Over several machines:
     `accelerate launch -m unscene train ...`."""

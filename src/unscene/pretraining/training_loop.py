@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim.swa_utils import AveragedModel
 
+from unscene.device import choose_device
 from unscene.pretraining.launch import join_processes
 from unscene.pretraining.training_checkpoint import is_kept, load_checkpoint, mark_kept, save_checkpoint
 from unscene.pretraining.training_schedule import learning_rate_factor, moving_average
@@ -43,10 +44,14 @@ Batches = Callable[[int], Iterable[dict[str, Tensor]]]
 """From a step on, the objective's inputs of every step: bytes and truth values become floats on the device."""
 
 
-def accelerator_for(mixed_precision: str) -> Accelerator:
-    """This process's share of the machine, the launcher's choice: a CPU where there is no accelerator."""
-    join_processes()
-    return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
+def accelerator_for(mixed_precision: str, device: str = "auto") -> Accelerator:
+    """This process's share of the machine: the device asked for, among several the launcher's choice. Raises
+    DeviceError."""
+    chosen = choose_device(device)
+    if chosen.type == "cuda" and device.startswith("cuda:"):
+        torch.cuda.set_device(chosen)
+    join_processes(chosen.type)
+    return Accelerator(mixed_precision=mixed_precision, cpu=chosen.type == "cpu")
 
 
 def train_network(

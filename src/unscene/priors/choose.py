@@ -24,7 +24,7 @@ def load_prior(name: str, diffusion: DiffusionConfig | None = None) -> Inpainter
     """The prior a user asked for: a name that `unscene priors` lists, `lama:FILE`, `files:DIR`, a diffusers folder, a
     .safetensors file or a hub id. Raises PriorError."""
     diffusion = diffusion or DiffusionConfig()
-    plain = _load_without_diffusion(*name.partition(":")[::2])
+    plain = _load_without_diffusion(*name.partition(":")[::2], diffusion)
     if plain is None:
         return _load_diffusion(name, diffusion)
     if diffusion.customization is not None:
@@ -32,14 +32,15 @@ def load_prior(name: str, diffusion: DiffusionConfig | None = None) -> Inpainter
     return plain
 
 
-def _load_without_diffusion(kind: str, where: str) -> Inpainter | None:
+def _load_without_diffusion(kind: str, where: str, diffusion: DiffusionConfig) -> Inpainter | None:
     match kind:
         case "exemplar":
             return ExemplarInpainter()
         case "guided-exemplar":
             from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter  # loads diffusers: seconds
 
-            return ExemplarInpainter(guide=LatentDiffusionInpainter.load())
+            placed = DiffusionConfig(device=diffusion.device, precision=diffusion.precision)
+            return ExemplarInpainter(guide=LatentDiffusionInpainter.load(config=placed))
         case "shift-map":
             return ShiftMapInpainter()
         case "telea":

@@ -30,7 +30,7 @@ def video_writer(path: Path, *, frames_per_second: int = FRAMES_PER_SECOND) -> I
 
         def append(frame: Tensor) -> None:
             even = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 wants even sides
-            writer.append_data((even.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+            writer.append_data((even.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
         with contextlib.closing(writer):
             yield append
@@ -56,17 +56,18 @@ def write_points(
     stage = "points"
     yield StageStarted(stage)
     positions, colors = [], []
-    per_view = max(1, points // len(cameras))
+    per_view, device = max(1, points // len(cameras)), cameras.focal.device
+    size = torch.tensor([cameras.width, cameras.height], device=device)
     for view in range(len(cameras)):
-        xy = torch.rand(per_view, 2, generator=generator) * torch.tensor([cameras.width, cameras.height])
+        xy = torch.rand(per_view, 2, generator=generator).to(device) * size
         render = render_pixels(field, cameras, view, xy)
         near = render.depth < 10 * render.depth.median()
-        rays = cameras.rays(torch.full((per_view,), view), xy)
+        rays = cameras.rays(torch.full((per_view,), view, device=device), xy)
         distance = render.depth / rays.depth_per_distance
         positions.append((rays.origins + rays.directions * distance[:, None])[near])
         colors.append(render.color[near])
         yield ItemDone(stage, view + 1, len(cameras))
-    rgb = (torch.cat(colors).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    cloud = trimesh.PointCloud(torch.cat(positions).double().numpy(), np.ascontiguousarray(rgb))
+    rgb = (torch.cat(colors).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    cloud = trimesh.PointCloud(torch.cat(positions).double().cpu().numpy(), np.ascontiguousarray(rgb))
     with atomic_write(path) as temporary:
         cloud.export(temporary, file_type="ply")

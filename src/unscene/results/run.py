@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unscene.device import choose_device, field_device
 from unscene.fields.field import render_view
 from unscene.fields.hash_grid import HashGridConfig
 from unscene.fields.nerf import Nerf, NerfConfig
@@ -52,6 +53,7 @@ class Run:
         """Render PNGs into ``out``: the test views, an orbit, or any cameras in the input scene's world."""
         out, stage = Path(out), "render"
         if isinstance(cameras, Cameras):
+            cameras = cameras.to(self.cameras.focal.device)
             names = [f"{i:05d}" for i in range(len(cameras))]
         elif cameras == "path":
             cameras = orbit_path(self.cameras[self.train], PATH_FRAMES)
@@ -72,14 +74,16 @@ class Run:
 def keep_run(folder: RunFolder, nerf: Nerf, scene: Scene) -> Run:
     """Write the field and the scene's cameras into the run: what `open_run` needs."""
     with atomic_write(folder.path / "field.safetensors") as temporary:
-        save_file({k: v.contiguous() for k, v in nerf.state_dict().items()}, temporary)
+        save_file({k: v.cpu().contiguous() for k, v in nerf.state_dict().items()}, temporary)
     write_json(folder.path / "field.json", dataclasses.asdict(nerf.config))
     write_frames(folder.path / "cameras.json", scene, list(scene.names))
     return Run(folder.path, nerf, scene.cameras, scene.names, scene.train, scene.test)
 
 
-def open_run(folder: Path | str) -> Run:
-    """Open a finished run. Raises RunError if the folder is not one, or not finished."""
+def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
+    """Open a finished run on a device, by default CUDA where it works, else the processor. Raises RunError if the
+    folder is not one, or not finished, and DeviceError for a device that is not there."""
+    device = field_device(choose_device(str(device)))
     run = RunFolder.open(Path(folder))
     weights, frames = run.path / "field.safetensors", run.path / "cameras.json"
     if not weights.is_file() or not frames.is_file():
@@ -96,7 +100,7 @@ def open_run(folder: Path | str) -> Run:
         center=tensors["center"], radius=tensors["radius"], generator=torch.Generator(),
     )  # fmt: skip
     nerf.load_state_dict(tensors)
-    return Run(run.path, nerf, read_cameras(frames), names, train, test)
+    return Run(run.path, nerf.to(device), read_cameras(frames).to(device), names, train, test)
 
 
 def _nerf_config(values: dict[str, Any]) -> NerfConfig:

@@ -29,8 +29,8 @@ class Truth:
 def scene_truth(scene: Scene) -> Truth:
     """The test images of a scene whose test views were taken without the object (the SPIn-NeRF protocol)."""
     stems = {view: view_key(scene.names[view]) for view in scene.test.tolist()}
-    masks = {} if scene.masks is None else {stem: scene.masks[view] for view, stem in stems.items()}
-    return Truth({stem: scene.image(view) for view, stem in stems.items()}, masks)
+    masks = {} if scene.masks is None else {stem: scene.masks[view].cpu() for view, stem in stems.items()}
+    return Truth({stem: scene.image(view).cpu() for view, stem in stems.items()}, masks)
 
 
 def read_truth(folder: Path, run: Path) -> Truth:
@@ -70,7 +70,7 @@ def evaluate(run: Run, truth: Truth, features: Features | None = None) -> Score:
     stems = [view_key(run.names[v]) for v in views]
     sample = truth.images[stems[0]]
     cameras = run.cameras.resized(sample.shape[1], sample.shape[0])
-    images = [render_view(run.field, cameras, v).color for v in views]
+    images = [render_view(run.field, cameras, v).color.cpu() for v in views]
     masks = None
     if all(stem in truth.masks for stem in stems):
         masks = [_resized(truth.masks[stem], truth.images[stem]) for stem in stems]

@@ -72,9 +72,9 @@ def write_transforms(folder: Path | str, scene: Scene) -> Path:
     masks = [f"keep_masks/{name}" for name in _png_names(scene.names)] if scene.masks is not None else None
 
     def write_view(view: int) -> None:
-        write_png(folder / files[view], scene.images[view].numpy())
+        write_png(folder / files[view], scene.images[view].cpu().numpy())
         if masks and scene.masks is not None:
-            write_png(folder / masks[view], np.where(scene.masks[view].numpy(), 0, 255).astype(np.uint8))
+            write_png(folder / masks[view], np.where(scene.masks[view].cpu().numpy(), 0, 255).astype(np.uint8))
 
     with ThreadPoolExecutor(DECODING_THREADS) as threads:
         list(threads.map(write_view, range(len(scene))))
@@ -224,7 +224,9 @@ def _camera_entries(cameras: Cameras) -> tuple[Entry, list[Entry]]:
     rows = torch.cat([cameras.focal, cameras.principal, cameras.distortion], 1).tolist()
     lenses = [dict(zip(keys, row, strict=True)) for row in rows]
     shared: Entry = {"camera_model": "OPENCV", "w": cameras.width, "h": cameras.height}
-    poses = [np.concatenate([T, [[0, 0, 0, 1]]]) @ OPENCV_FROM_OPENGL for T in cameras.T_world_camera.double().numpy()]
+    poses = [
+        np.concatenate([T, [[0, 0, 0, 1]]]) @ OPENCV_FROM_OPENGL for T in cameras.T_world_camera.double().cpu().numpy()
+    ]
     matrices = [{"transform_matrix": pose.tolist()} for pose in poses]
     if all(lens == lenses[0] for lens in lenses):
         return shared | lenses[0], matrices

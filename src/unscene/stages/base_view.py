@@ -18,7 +18,7 @@ from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
 from unscene.stages.surface_fill import sample_image
-from unscene.stages.view_choice import most_central, views_nearest_center
+from unscene.stages.view_choice import most_central, views_nearest_center, views_with_holes
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
 
@@ -39,12 +39,11 @@ def choose_base_view(
     cannot be candidates. estimate_depth: a depth network that looks at the base view's inpainting.
     """
     stage = "base view"
-    if product := checkpoints.product(stage):
-        view = int(product.pop("view"))
-        return InpaintedView(view, **{name: tensor.to(scene.device) for name, tensor in product.items()})
+    if product := checkpoints.product(stage, scene.device):
+        return InpaintedView(int(product.pop("view")), **product)
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
-    with_hole = inpaintable_views(prior, scene, scene.train[region[scene.train].flatten(1).any(1)])
+    with_hole = inpaintable_views(prior, scene, views_with_holes(region, scene.train))
     inpainted, surfaces = [], []
     for view in views_nearest_center(scene.cameras, with_hole, candidates).tolist():
         candidate, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)

@@ -62,4 +62,5 @@ def customize_prior(
 def photo_and_object(scene: Scene, view: int) -> tuple[Tensor, Tensor]:
     """A view's photo, H W 3 in [0, 1], and the mask of the object in it, H W bool."""
     image = scene.image(view)
-    return image, torch.zeros(image.shape[:2], dtype=torch.bool) if scene.masks is None else scene.masks[view]
+    nothing = torch.zeros(image.shape[:2], dtype=torch.bool, device=image.device)
+    return image, nothing if scene.masks is None else scene.masks[view]

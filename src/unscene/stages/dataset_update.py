@@ -6,6 +6,7 @@ inpainted falls over the run, so that first colours and then details agree acros
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from unscene.fields.nerf import Nerf
+from unscene.files import to_uint8
+from unscene.geometry.randomness import sent
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
@@ -68,51 +71,69 @@ def inpaint_every_view(
 ) -> Generator[Event, None, tuple[Tensor, Tensor]]:  # fmt: skip
     """The first inpaintings of views (V), each on its own, since the field knows nothing of what is hidden yet.
 
-    region: N H W bool, what to inpaint; depths: T h w, of the training views. Returns images V H W 3 uint8, and depths
-    V H W, completed behind the object: a network's if there is one, else along the surface.
+    region: N H W bool, what to inpaint, P pixels in all views; depths: T h w, of the training views. Returns the
+    pixels' colours, P 3 uint8, view by view, and depths behind the object, P: a network's if there is one, else along
+    the surface.
     """
     stage = "inpaint every view"
-    if product := checkpoints.product(stage):
-        return product["images"], product["depths"]
+    if product := checkpoints.product(stage, scene.device):
+        return product["colors"], product["depths"]
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
-    images, completed, remark = [], [], ""
+    colors, completed, remark = [], [], ""
     for index, view in enumerate(views.tolist()):
         inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
         depth, remark = inpainted.depth, surface.describe()
         if estimate_depth is not None:
             depth, remark = estimated_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
-        images.append((inpainted.image * 255).round().to(torch.uint8))
-        completed.append(depth)
+        colors.append(to_uint8(inpainted.image[region[view]]))
+        completed.append(depth[region[view]])
         yield ItemDone(stage, index + 1, len(views))
         exemplary = index in _exemplary(len(views))
         yield ViewUpdated(stage, 0, scene.names[view], 0, prior.strength, None, inpainted.image, exemplary)
-    product = {"images": torch.stack(images), "depths": torch.stack(completed)}
+    product = {"colors": torch.cat(colors), "depths": torch.cat(completed)}
     checkpoints.save(stage, product, finished=True)
     yield Note(remark)
     yield StageDone(stage, time.monotonic() - started)
-    return product["images"], product["depths"]
+    return product["colors"], product["depths"]
 
 
 class UpdatedDataset(nn.Module):
     """Inpaintings of views (V) and the depths behind them, which change; a module, so that they are saved with what
-    learns from them. images: V H W 3 uint8 and depths: V H W to begin with; scene: the photos; region: N H W bool."""
+    learns from them. Only what is inpainted is kept, P pixels, view by view and row by row, so that a checkpoint does
+    not hold the photos.
 
-    images: Tensor
+    colors: P 3 uint8 and depths: P to begin with; scene: the photos; region: N H W bool.
+    """
+
+    colors: Tensor
     depths: Tensor
     updates: Tensor
 
     def __init__(
-        self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, images: Tensor, depths: Tensor,
+        self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, colors: Tensor, depths: Tensor,
         prior: LatentInpainter, estimate_depth: DepthEstimator | None, config: UpdateConfig, *, stage: str,
     ):  # fmt: skip
         super().__init__()
         self._nerf, self.scene, self.views, self.region = (nerf,), scene, views.tolist(), region
         self.prior, self.estimate_depth, self.config, self.stage = prior, estimate_depth, config, stage
         self.strongest, self.weakest = noise_bounds(prior, config)
-        self.register_buffer("images", images.clone())
+        ends = [0, *region[views].flatten(1).sum(1).cumsum(0).tolist()]
+        self._parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
+        self._holes = [tuple(sent(at, colors.device) for at in hole.nonzero(as_tuple=True)) for hole in region[views]]
+        self.register_buffer("colors", colors.clone())
         self.register_buffer("depths", depths.clone())
         self.register_buffer("updates", torch.zeros(len(views), dtype=torch.long))
+
+    def image(self, index: int) -> Tensor:
+        """The photo of a view with its present inpainting, H W 3 uint8."""
+        image = sent(self.scene.images[self.views[index]], self.colors.device).clone()
+        return image.index_put_(self._holes[index], self.colors[self._parts[index]])
+
+    def depth(self, index: int) -> Tensor:
+        """The depth behind a view's inpainting, H W; nought elsewhere."""
+        depth = self.depths.new_zeros(self.region.shape[1:])
+        return depth.index_put_(self._holes[index], self.depths[self._parts[index]])
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
         """Every U iterations, inpaint the next views again."""
@@ -129,14 +150,16 @@ class UpdatedDataset(nn.Module):
         hole, photo = self.region[view], self.scene.image(view)
         start = rendered_inside(self._nerf[0], self.scene, view, hole)
         size = self.prior.latent_size(*hole.shape)
-        noise = torch.randn(1, self.prior.latent_channels, *size, generator=generator)
+        noise = torch.randn(1, self.prior.latent_channels, *size, generator=generator).to(photo)
         new = self.prior.inpaint_latent(
             photo[None], hole[None], noise=noise, start=start[None], strength=timestep, steps=self.prior.steps
         )[0]
-        change = (new - self.images[index].float() / 255)[hole].abs().mean().item()
-        self.images[index] = (new * 255).round().to(torch.uint8)
+        part = self._parts[index]
+        change = (new[hole] - self.colors[part].float() / 255).abs().mean().item()
+        self.colors[part] = to_uint8(new[hole])
         if self.estimate_depth is not None:
-            self.depths[index], _ = estimated_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
+            depth, _ = estimated_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
+            self.depths[part] = depth[hole]
         self.updates[index] += 1
         name, exemplary = self.scene.names[view], index in _exemplary(len(self.views))
         return ViewUpdated(self.stage, step, name, int(self.updates[index]), timestep, change, new, exemplary)

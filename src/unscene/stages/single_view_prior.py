@@ -7,13 +7,14 @@ from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
+from unscene.geometry.randomness import integers, uniform
 from unscene.losses.rays import charbonnier, relative_depth
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.reconstruction import UnmaskedReconstruction, compactness
-from unscene.training.pixels import PixelBatch, PixelSampler
+from unscene.training.captured_steps import CapturableObjective, Kind
 
 
-class SingleViewPrior:
+class SingleViewPrior(CapturableObjective):
     """L_rec + L_prior: the unmasked rays, and the base view's inpainted pixels with their colour and depth.
 
     With ``share_elsewhere`` above zero, that share of the inpainted pixels is looked at from other views (ours): a
@@ -25,36 +26,37 @@ class SingleViewPrior:
         self, reconstruction: UnmaskedReconstruction, base: InpaintedView, region: Tensor, *, rays: int,
         depth_weight: float, share_elsewhere: float,
     ):  # fmt: skip
-        scene = reconstruction.scene
-        inside = torch.zeros_like(region)
-        inside[base.view] = region[base.view]
         self.reconstruction, self.depth_weight, self.share_elsewhere = reconstruction, depth_weight, share_elsewhere
         self.region, self.views = region, region.flatten(1).any(1).nonzero()[:, 0]
-        self.points = surface_points(scene.cameras, base.view, base.depth)
-        self.inpainted = PixelSampler(scene.with_images(torch.tensor([base.view]), base.image[None]), inside)
+        hole = region[base.view]
+        self.base, self.colors = base.view, base.image[hole]
+        self.points = surface_points(reconstruction.scene.cameras, base.view, base.depth)[hole]
         self.prior_rays = rays
         self.rays = reconstruction.rays + rays
 
+    def kind(self, step: int) -> Kind | None:
+        return self.reconstruction.kind(step)
+
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         known, share = self.reconstruction, self.prior_rays / self.reconstruction.rays
-        batch = self.inpainted.sample(self.prior_rays, generator)
-        view, xy, depth = self._looked_at(batch, generator)
+        chosen = integers(len(self.points), self.prior_rays, generator, self.points.device)
+        view, xy, depth = self._looked_at(chosen, generator)
         rays = known.scene.cameras.rays(view, xy)
         terms, (render,) = known.terms_and_renders(step, generator, [rays])
-        terms["prior colour"] = share * charbonnier(render.color, batch.color)
+        terms["prior colour"] = share * charbonnier(render.color, self.colors[chosen])
         terms["prior depth"] = (
             share * self.depth_weight * relative_depth(render.distance, rays.depth_per_distance, depth).mean()
         )
         terms["prior compactness"] = share * compactness(render, known.regularizer)
         return terms
 
-    def _looked_at(self, batch: PixelBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """From where to look at the base view's pixels: view R, position in it R 2, z-depth there R."""
-        column, row = batch.xy.long().unbind(-1)
-        elsewhere = torch.rand(len(batch.view), generator=generator) < self.share_elsewhere
-        other = self.views[torch.randint(len(self.views), (len(batch.view),), generator=generator)]
-        view = torch.where(elsewhere, other, batch.view)
-        return look_from(self.reconstruction.scene.cameras, self.points[row, column], view, batch.view, self.region)
+    def _looked_at(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """From where to look at inpainted pixels (R): view R, position in it R 2, z-depth there R."""
+        elsewhere = uniform(len(chosen), generator, chosen.device) < self.share_elsewhere
+        other = self.views[integers(len(self.views), len(chosen), generator, chosen.device)]
+        own = torch.full_like(chosen, self.base)
+        view = torch.where(elsewhere, other, own)
+        return look_from(self.reconstruction.scene.cameras, self.points[chosen], view, own, self.region)
 
 
 def look_from(

@@ -64,6 +64,11 @@ def similar_views(
     return views[torch.cat(kept).sort().values]
 
 
+def views_with_holes(region: Tensor, views: Tensor) -> Tensor:
+    """Those of ``views`` in which something is to be filled (region: N H W bool)."""
+    return views[region.flatten(1).any(1).cpu()[views]]
+
+
 def spread(views: Tensor, most: int | None) -> Tensor:
     """At most so many of the views, evenly chosen; None: all."""
     if most is None or len(views) <= most:

@@ -21,6 +21,9 @@ from unscene.training.events import Event, ItemDone, Picture, ViewUpdated, Watch
 RECORDED_PACKAGES = ("unscene", "torch", "warp-lang", "diffusers", "transformers", "opencv-contrib-python-headless")
 
 
+WHERE_NOT_WHAT = ("device", "offload", "attention_slicing")  # settings that may change when a run goes on
+
+
 class RunError(ValueError):
     """A run folder that cannot be used; the text says what was expected, what came and what to do."""
 
@@ -102,8 +105,15 @@ class RunFolder:
         return write_png(self.path / name, to_uint8(image).cpu().numpy())
 
     def _differences(self, config: dict[str, Any]) -> list[str]:
-        recorded = self.config
-        return sorted(key for key in config if recorded.get(key) != config[key])
+        recorded = _comparable(self.config)
+        return sorted(key for key, value in _comparable(config).items() if recorded.get(key) != value)
+
+
+def _comparable(settings: Any) -> Any:
+    """Settings without those that say where things are computed, not what: a run may go on elsewhere."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _comparable(value) for key, value in settings.items() if key not in WHERE_NOT_WHAT}
 
 
 def _stem(name: str) -> str:

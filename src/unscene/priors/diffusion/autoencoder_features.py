@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -13,11 +14,12 @@ class AutoencoderFeatures:
 
     name = "distance in bundled-autoencoder features"
 
-    def __init__(self):
-        self.encoder = _bundled_encoder()
+    def __init__(self, device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.encoder = _bundled_encoder(self.device)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        return encoder_features(self.encoder, images)
+        return encoder_features(self.encoder, images.to(self.device))
 
 
 def encoder_features(encoder: Any, images: Tensor) -> list[Tensor]:
@@ -30,7 +32,7 @@ def encoder_features(encoder: Any, images: Tensor) -> list[Tensor]:
 
 
 @functools.cache
-def _bundled_encoder() -> Any:
+def _bundled_encoder(device: torch.device) -> Any:
     from unscene.priors.diffusion.checkpoints import load_autoencoder  # loads diffusers: seconds
 
-    return load_autoencoder().encoder
+    return load_autoencoder().encoder.to(device)

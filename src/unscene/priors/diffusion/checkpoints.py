@@ -211,10 +211,13 @@ def _set_up(pipeline: Any, config: DiffusionConfig) -> Any:
         raise PriorError(f"scheduler: expected the name of a scheduler class of diffusers, got '{config.scheduler}'.")
     changes = {"clip_sample": False} if scheduler_class is DDIMScheduler else {}  # latents are not bounded by 1
     pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config, **changes)
-    dtype = PRECISIONS[config.precision]
+    config = config.on("cpu")
+    dtype = PRECISIONS[config.precision or "float32"]
+    large = isinstance(pipeline, StableDiffusionXLInpaintPipeline)  # the one whose autoencoder overflows in float16
     for part in _networks(pipeline):
-        overflows = part is pipeline.vae and dtype == torch.float16 and part.config.get("force_upcast")
+        overflows = large and part is pipeline.vae and dtype == torch.float16 and part.config.get("force_upcast")
         part.requires_grad_(False).eval().to(torch.float32 if overflows else dtype)
+    pipeline.vae.enable_slicing()  # image by image: decoding is where a batch of photos would take most memory
     if config.attention_slicing:
         pipeline.enable_attention_slicing("max")
     if config.offload == "none":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+Precision = Literal["float32", "float16", "bfloat16"]
 
 FAMILIES: dict[str, tuple[str, ...]] = {  # hub ids in the order in which they are tried: some have been withdrawn
     "sd-1.5": (
@@ -34,10 +37,11 @@ class DiffusionConfig:
     """Sampler steps of the whole schedule."""
     scheduler: str = "DDIMScheduler"
     """Any scheduler class of diffusers; it takes over the checkpoint's noise schedule."""
-    device: str = "cpu"
-    """Where the model runs: cpu, cuda, mps."""
-    precision: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Of the weights and the network's arithmetic. The sampler always computes in float32."""
+    device: str | None = None
+    """Where the model runs: cpu, cuda, cuda:N, mps. None: where everything else does, --device."""
+    precision: Precision | None = None
+    """Of the weights and the network's arithmetic; the sampler always computes in float32. None: float16 on CUDA, else
+    float32."""
     attention_slicing: bool = False
     """One attention head at a time: less memory where the fused attention kernel is missing."""
     offload: Literal["none", "model", "sequential"] = "none"
@@ -46,6 +50,12 @@ class DiffusionConfig:
     """Diffusers folder with the configuration of a single-file checkpoint; by default the family's is fetched."""
     customization: Path | None = None
     """Folder of a per-scene customisation (`unscene customize`) to put on top."""
+
+    def on(self, device: str) -> DiffusionConfig:
+        """The same with device and precision settled, ``device`` if no other was asked for."""
+        device = self.device or device
+        fitting: Precision = "float16" if device.startswith("cuda") else "float32"
+        return dataclasses.replace(self, device=device, precision=self.precision or fitting)
 
 
 @dataclass(frozen=True)
