@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_scenes import TinyScene
+
+from tests.scenes.tiny_scenes import TinyScene
 
 SHARED_DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 

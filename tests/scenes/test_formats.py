@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_scenes import DISTORTION, FOCAL, PRINCIPAL, SIZE, TinyScene, project
 
+from tests.scenes.tiny_scenes import DISTORTION, FOCAL, PRINCIPAL, SIZE, TinyScene, project
 from unscene.scenes.load import load_scene
 from unscene.scenes.transforms import read_cameras
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_scenes import TinyScene
 
+from tests.scenes.tiny_scenes import TinyScene
 from unscene.scenes.load import load_scene
 
 OBJECT = torch.zeros(24, 32, dtype=torch.bool)

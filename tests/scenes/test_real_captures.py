@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny_scenes import project
 
+from tests.scenes.tiny_scenes import project
 from unscene.scenes.load import load_scene
 
 

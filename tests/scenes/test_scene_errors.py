@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_scenes import FOCAL, PRINCIPAL, TinyScene
 
+from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, TinyScene
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import SceneError
 from unscene.scenes.transforms import read_cameras

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_scenes import TinyScene
 
+from tests.scenes.tiny_scenes import TinyScene
 from unscene.scenes import still_life as package_scene
 from unscene.scenes.still_life import still_life, true_depth, true_images
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_scenes import TinyScene
 
+from tests.scenes.tiny_scenes import TinyScene
 from unscene.files import write_bytes
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene

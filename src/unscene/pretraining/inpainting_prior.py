@@ -126,7 +126,7 @@ def train_prior(config: PriorTraining, watch: Watch = ignore) -> Path:
     """Train, or go on training, both stages. Returns the diffusers folder of the pipeline, `out/model`."""
     run = Run(
         config=config,
-        accelerator=accelerator_for(config.mixed_precision),
+        accelerator=accelerator_for(config.mixed_precision, config.device),
         watch=watch,
         photos=PhotoFolder(config.photos),
         parts=load_parts(config.initial) if config.initial else build_parts(width=config.width, seed=config.seed),

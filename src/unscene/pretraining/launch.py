@@ -24,8 +24,9 @@ END_SECONDS = 20.0  # to end by itself, once told to
 def launch(processes: int | None, arguments: list[str], device: str = "auto") -> bool:
     """Run `unscene ARGUMENTS` in several processes of this machine; False if this process should do it itself.
 
-    processes: None is one per accelerator, or a single one if ``device`` is one device. Inside a launcher's process (`accelerate launch -m unscene ...`, also over
-    several machines) nothing is started. Raises RunError if a process fails, after ending the others.
+    processes: None is one per accelerator, or a single one if ``device`` names one. Inside a launcher's process
+    (`accelerate launch -m unscene ...`, also over several machines) nothing is started. Raises RunError if a process
+    fails, after ending the others.
     """
     if processes is not None and processes < 1:
         raise RunError(f"--processes: expected at least 1, got {processes}; leave it out for one per accelerator.")

@@ -153,7 +153,7 @@ def _train(
     config: NovelViewTraining,
     watch: Watch,
 ) -> Path:
-    accelerator = accelerator_for(config.mixed_precision)
+    accelerator = accelerator_for(config.mixed_precision, config.device)
     timesteps = model.scheduler.config.num_train_timesteps
     noise = NoiseDraw(model.latent_shape, config.noise_centre, config.noise_spread, config.untold, timesteps)
     share = {"process": accelerator.process_index, "processes": accelerator.num_processes}

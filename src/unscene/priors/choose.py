@@ -24,7 +24,8 @@ def load_prior(name: str, diffusion: DiffusionConfig | None = None) -> Inpainter
     """The prior a user asked for: a name that `unscene priors` lists, `lama:FILE`, `files:DIR`, a diffusers folder, a
     .safetensors file or a hub id. Raises PriorError."""
     diffusion = diffusion or DiffusionConfig()
-    plain = _load_without_diffusion(*name.partition(":")[::2], diffusion)
+    kind, _, where = name.partition(":")
+    plain = _load_without_diffusion(kind, where, diffusion)
     if plain is None:
         return _load_diffusion(name, diffusion)
     if diffusion.customization is not None:
