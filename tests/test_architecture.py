@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "unscene"
 
 LEVELS = [
-    {"files", "geometry", "ranges", "warp_runtime"},
+    {"device", "files", "geometry", "ranges", "warp_runtime"},
     {"scenes", "fields", "objects", "priors", "losses", "evaluation.metrics"},
     {"training"},
     {"pretraining", "stages"},

@@ -12,6 +12,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -58,6 +60,13 @@ def write_png(path: Path, pixels: np.ndarray) -> Path:
     encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1]
     write_bytes(path, encoded.tobytes())
     return path
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Colours, float in [0, 1], or a mask, bool, as uint8; uint8 stays."""
+    if image.dtype == torch.bool:
+        return image.to(torch.uint8) * 255
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8) if image.is_floating_point() else image
 
 
 def _delete(path: Path) -> None:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from tests.box_scene import BoxScene
 
+from tests.box_scene import BoxScene
 from unscene.evaluation.consistency import view_consistency
 
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 import trimesh
 from safetensors.torch import load_file
-from tests.box_scene import BoxScene, box_scene, moved, write_capture
-from tests.conftest import TINY_NERF
 from torch import Tensor
 
 import unscene
+from tests.box_scene import BoxScene, box_scene, moved, write_capture
+from tests.conftest import TINY_NERF
 from unscene.fields.field import render_view
 from unscene.geometry.masks import dilate
 from unscene.jobs.customize import CustomizeOptions, customize

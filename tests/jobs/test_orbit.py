@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from tests.priors.tiny_checkpoints import tiny_checkpoint
 from tests.sphere_views import cameras, sphere_view
-
 from unscene.cli import main
 from unscene.geometry.turntable import RelativePose
 from unscene.jobs.orbit import grid, orbit, read_pose

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.box_scene import BoxScene
-from tests.conftest import TINY_NERF
 from torch import Tensor
 
+from tests.box_scene import BoxScene
+from tests.conftest import TINY_NERF
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.sphere_views import RADIUS, cameras, sphere_view
 
+from tests.sphere_views import RADIUS, cameras, sphere_view
 from unscene.geometry.masks import dilate
 from unscene.geometry.splatting import PartialView, unproject
 from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.box_scene import BoxScene
-from tests.conftest import TINY_NERF
 from torch import Tensor
 
+from tests.box_scene import BoxScene
+from tests.conftest import TINY_NERF
 from unscene.geometry.cameras import Cameras, Rays
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining, mald_nerf

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from tests.objects.object_cameras import camera_at, halves, holed
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
+from tests.objects.object_cameras import camera_at, halves, holed
 from unscene.objects.mesh import TexturedMesh
 from unscene.objects.mesh_files import find_meshes, load_mesh
 from unscene.objects.object_error import ObjectError

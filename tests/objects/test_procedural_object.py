@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.objects.object_cameras import camera_at
 
+from tests.objects.object_cameras import camera_at
 from unscene.objects.lettering import lettering
 from unscene.objects.mesh import face_normals
 from unscene.objects.parts import LETTERING_SHARE, Paint

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.objects.object_cameras import camera_at, halves, holed, plain
 
+from tests.objects.object_cameras import camera_at, halves, holed, plain
 from unscene.objects.mesh import TexturedMesh, joined, normalized, rotation, transformed, translation
 from unscene.objects.object_error import ObjectError
 from unscene.objects.ray_tracer import Lighting, RayTracer

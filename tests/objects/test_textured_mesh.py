@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.objects.object_cameras import plain
 
+from tests.objects.object_cameras import plain
 from unscene.objects.mesh import TexturedMesh, face_normals, joined, normalized, rotation, transformed, translation
 from unscene.objects.shapes import box, extruded, superellipsoid, torus, turned
 

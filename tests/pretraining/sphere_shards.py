@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tests.sphere_views import sphere_view
 
+from tests.sphere_views import sphere_view
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.turntable import object_cameras
 from unscene.pretraining.object_shards import ObjectSample, write_index, write_shard

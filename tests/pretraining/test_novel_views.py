@@ -14,10 +14,10 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from tests.pretraining.sphere_shards import SIZE, write_sphere_shards
-from tests.priors.tiny_checkpoints import tiny_checkpoint
 from torch import Tensor
 
+from tests.pretraining.sphere_shards import SIZE, write_sphere_shards
+from tests.priors.tiny_checkpoints import tiny_checkpoint
 from unscene.cli import main
 from unscene.pretraining import launch as launch_module
 from unscene.pretraining import novel_views, training_loop

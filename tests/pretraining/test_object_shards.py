@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.pretraining.sphere_shards import SIZE, sphere_samples, write_sphere_shards
 
+from tests.pretraining.sphere_shards import SIZE, sphere_samples, write_sphere_shards
 from unscene.pretraining import object_shards
 from unscene.pretraining.object_shards import (
     DEPTH_UNIT,

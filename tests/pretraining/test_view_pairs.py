@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.pretraining.sphere_shards import SIZE, cameras_at, sphere_sample, write_sphere_shards
-from tests.sphere_views import sphere_view
 from torch import Tensor
 
+from tests.pretraining.sphere_shards import SIZE, cameras_at, sphere_sample, write_sphere_shards
+from tests.sphere_views import sphere_view
 from unscene.geometry.turntable import rotation_angle
 from unscene.pretraining.object_shards import ShardError, stream_views, write_index, write_shard
 from unscene.pretraining.view_pairs import NoiseDraw, Pair, PairBatches, _draw_noise, draw_pair, loaded, model_inputs

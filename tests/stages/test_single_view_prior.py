@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.box_scene import BoxScene, box_scene
 
+from tests.box_scene import BoxScene, box_scene
 from unscene.geometry.masks import surface_points
 from unscene.stages.base_view import mean_fill
 from unscene.stages.independent_inpainting import InpaintedView

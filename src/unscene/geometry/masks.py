@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unscene.geometry.cameras import Cameras
+from unscene.geometry.cameras import Cameras, pixel_centers
 
 
 def dilate(masks: Tensor, radius: int) -> Tensor:
@@ -61,17 +61,17 @@ def unseen_by_all(
 ) -> Tensor:
     """The part of a view's mask whose surface (as ``depth`` has it) too few views see, H W bool.
 
-    view: index; depth: H W z-depth of the view without the object; masks: N H W and depths: N h w, of any resolution,
-    of all views.
+    view: index; depth: P, z-depth without the object of the view's masked pixels, row by row; masks: N H W and depths:
+    N h w, of any resolution, of all views.
     """
     rows, columns = masks[view].nonzero(as_tuple=True)
     unseen = torch.zeros_like(masks[view])
     if len(rows) == 0:
         return unseen
-    points = surface_points(cameras, view, depth)[rows, columns]
+    points = pixel_points(cameras, view, torch.stack([columns, rows], -1) + 0.5, depth)
     others = torch.tensor([i for i in range(len(cameras)) if i != view])
     picked = torch.linspace(0, len(others) - 1, min(config.observers, len(others))).round().long()
-    seen_by = torch.zeros(len(points), dtype=torch.long)
+    seen_by = torch.zeros(len(points), dtype=torch.long, device=points.device)
     for other in others[picked].tolist():
         seen_by += sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
     unseen[rows, columns] = seen_by < max(min(config.views, len(others)), 1)
@@ -87,14 +87,19 @@ def tidy(mask: Tensor, within: Tensor, radius: int) -> Tensor:
 
 def surface_points(cameras: Cameras, view: int, depth: Tensor) -> Tensor:
     """World points of a view's pixels at their z-depths (H W), H W 3."""
-    rays = cameras.image_rays(view)
-    distance = depth.flatten() / rays.depth_per_distance
-    return (rays.origins + rays.directions * distance[:, None]).view(*depth.shape, 3)
+    xy = pixel_centers(cameras.width, cameras.height, depth.device).view(-1, 2)
+    return pixel_points(cameras, view, xy, depth.flatten()).view(*depth.shape, 3)
+
+
+def pixel_points(cameras: Cameras, view: int, xy: Tensor, depth: Tensor) -> Tensor:
+    """World points at the z-depths (P) of a view's pixel positions (P 2), P 3."""
+    rays = cameras.rays(torch.full((len(xy),), view, device=xy.device), xy)
+    return rays.origins + rays.directions * (depth / rays.depth_per_distance)[:, None]
 
 
 def sees(cameras: Cameras, view: int, points: Tensor, mask: Tensor, depth: Tensor, tolerance: float) -> Tensor:
     """Whether a view sees world points (P 3) outside its mask (H W bool), at its own z-depth (h w), P bool."""
-    xy, z = cameras.project(torch.full((len(points),), view), points)
+    xy, z = cameras.project(torch.full((len(points),), view, device=points.device), points)
     inside = (z > 0) & (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height)
     agrees = (_at(depth, xy, cameras) - z).abs() < tolerance * z
     return inside & ~_at(mask, xy, cameras) & agrees

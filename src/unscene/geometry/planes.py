@@ -34,8 +34,9 @@ def fit_plane(
     """
     if len(disparity) < 3:
         raise ValueError(f"fit_plane needs at least three points, got {len(disparity)}")
-    rows = torch.cat([image_plane, torch.ones_like(image_plane[:, :1])], 1).double()
-    disparity = disparity.double()
+    device = image_plane.device
+    rows = torch.cat([image_plane, torch.ones_like(image_plane[:, :1])], 1).cpu().double()
+    disparity = disparity.cpu().double()  # small systems in float64: not an accelerator's work
     sample = torch.randint(len(rows), (HYPOTHESES, 3), generator=generator)
     regular = torch.linalg.det(rows[sample]).abs() > 1e-9
     normals = torch.linalg.solve(rows[sample[regular]], disparity[sample[regular]][..., None])[..., 0]
@@ -49,7 +50,7 @@ def fit_plane(
         inliers = (rows @ normal - disparity).abs() / disparity < tolerance
         if inliers.sum() < 3:
             break
-    return Plane(normal.float()), inliers
+    return Plane(normal.float().to(device)), inliers.to(device)
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ def look_squarely(cameras: Cameras, view: int, plane: Plane, chosen: Tensor, *, 
     side; the longer side is limited to ``side`` texels.
     """
     height, width = chosen.shape
-    xy = pixel_centers(width, height)[chosen]
-    rays = cameras.image_plane(torch.full((len(xy),), view), xy)
+    device = chosen.device
+    xy = pixel_centers(width, height, device)[chosen]
+    rays = cameras.image_plane(torch.full((len(xy),), view, device=device), xy)
     points = torch.cat([rays, torch.ones_like(rays[:, :1])], 1) / plane.disparity(rays)[:, None]
     origin, normal = points.mean(0), torch.nn.functional.normalize(plane.normal, dim=0)
-    right = torch.tensor([1.0, 0.0, 0.0])
+    right = torch.tensor([1.0, 0.0, 0.0], device=device)
     across = torch.nn.functional.normalize(right - normal * (right @ normal), dim=0)
     axes = torch.stack([across, torch.linalg.cross(normal, across)])  # 2 3
     local = (points - origin) @ axes.T
@@ -86,11 +88,11 @@ def look_squarely(cameras: Cameras, view: int, plane: Plane, chosen: Tensor, *, 
     low, high = low - margin, high + margin
     texel = torch.maximum(origin[2] / cameras.focal[view].mean(), (high - low).amax() / side)
     columns, rows = ((high - low) / texel).ceil().int().tolist()
-    grid = low + pixel_centers(columns, rows) * texel
+    grid = low + pixel_centers(columns, rows, device) * texel
     surface = origin + grid @ axes
     T = cameras.T_world_camera[view]
     world = surface.reshape(-1, 3) @ T[:, :3].T + T[:, 3]
-    pixels, depth = cameras.project(torch.full((len(world),), view), world)
+    pixels, depth = cameras.project(torch.full((len(world),), view, device=device), world)
     inside = (depth > 0) & (pixels > 0).all(-1) & (pixels[:, 0] < width) & (pixels[:, 1] < height)
     return PlaneView(
         world.view(rows, columns, 3), pixels.view(rows, columns, 2), inside.view(rows, columns), (local - low) / texel

@@ -32,7 +32,7 @@ def corresponding_cells(points: Tensor, weights: Tensor, base: Cameras) -> Noise
     wins; coverage is the share of the weight that falls into the base view at all.
     """
     rays, samples = weights.shape
-    xy, depth = base.project(torch.zeros(rays * samples, dtype=torch.long), points.reshape(-1, 3))
+    xy, depth = base.project(torch.zeros(rays * samples, dtype=torch.long, device=points.device), points.reshape(-1, 3))
     inside = (depth > 0) & (xy >= 0).all(-1) & (xy[:, 0] < base.width) & (xy[:, 1] < base.height)
     x = xy[:, 0].nan_to_num().clamp(0, base.width - 1).long()
     y = xy[:, 1].nan_to_num().clamp(0, base.height - 1).long()
@@ -47,15 +47,16 @@ def carry_noise(noise: Tensor, correspondence: NoiseCorrespondence, generator: t
     """Values for R rays from the base noise (C h w), C R: exactly independent unit normals if the base is.
 
     Rays that share a cell get value / sqrt(n) plus fresh noise with its mean removed; the part of a ray that the base
-    view does not cover is fresh noise too.
+    view does not cover is fresh noise too. What is fresh is drawn where the generator is, so that every device gets the
+    same numbers.
     """
     channels, cells = noise.shape[0], noise.shape[1] * noise.shape[2]
     cell, coverage = correspondence.cell, correspondence.coverage
     rays = len(cell)
     covered = (coverage > 0).float()  # the others' cell means nothing
-    count = torch.zeros(cells).index_add_(0, cell, covered)[cell].clamp_min(1)
-    fresh = torch.randn(channels, rays, generator=generator)
-    sums = torch.zeros(channels, cells).index_add_(1, cell, fresh * covered)
+    count = noise.new_zeros(cells).index_add_(0, cell, covered)[cell].clamp_min(1)
+    fresh = torch.randn(channels, rays, generator=generator).to(noise)
+    sums = noise.new_zeros(channels, cells).index_add_(1, cell, fresh * covered)
     carried = noise.reshape(channels, -1)[:, cell] / count.sqrt() + (fresh - sums[:, cell] / count)
-    uncovered = torch.randn(channels, rays, generator=generator)
+    uncovered = torch.randn(channels, rays, generator=generator).to(noise)
     return coverage.sqrt() * carried + (1 - coverage).sqrt() * uncovered

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from unscene.device import has_room
+from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 
 
@@ -22,6 +25,9 @@ class Scene:
     images: N H W 3 uint8. masks: N H W bool, True = remove, or None. names: the image file names, in view order.
     train, test: view indices. points: P 3 and point_colors: P 3 uint8, sparse structure if the input has any.
     notes: what the reader had to skip or assume, in words for the user.
+
+    A scene is on the device of its cameras and masks. Its photos are there too if they fit, else in pinned main memory,
+    from where `image` and samplers send what is asked for. train and test stay in main memory: they are loop counters.
     """
 
     name: str
@@ -38,12 +44,23 @@ class Scene:
     def __len__(self) -> int:
         return len(self.cameras)
 
-    def with_images(self, views: Tensor, images: Tensor) -> Scene:
-        """The scene with ``images`` (V H W 3, float in [0, 1] or uint8) in place of those of ``views`` (V)."""
-        if images.is_floating_point():
-            images = (images.clamp(0, 1) * 255).round().to(torch.uint8)
+    @property
+    def device(self) -> torch.device:
+        """Where photos are wanted and rays are made."""
+        return self.cameras.focal.device
+
+    def to(self, device: torch.device) -> Scene:
+        """The scene on another device; photos that do not fit there stay in main memory, pinned."""
+        fits = has_room(device, self.images.numel())
+        images = self.images.to(device) if fits else self.images.cpu().pin_memory()
+        masks = None if self.masks is None else self.masks.to(device)
+        return dataclasses.replace(self, cameras=self.cameras.to(device), images=images, masks=masks)
+
+    def with_images(self, views: Tensor, images: Iterable[Tensor]) -> Scene:
+        """The scene with ``images`` (V of H W 3, float in [0, 1] or uint8) in place of those of ``views`` (V)."""
         changed = self.images.clone()
-        changed[views] = images
+        for view, image in zip(views.tolist(), images, strict=True):
+            changed[view] = to_uint8(image)
         return dataclasses.replace(self, images=changed)
 
     def with_masks(self, masks: Tensor | None) -> Scene:
@@ -69,5 +86,5 @@ class Scene:
         )
 
     def image(self, view: int) -> Tensor:
-        """One photo as H W 3 float in [0, 1]."""
-        return self.images[view].float() / 255
+        """One photo as H W 3 float in [0, 1], on the scene's device."""
+        return self.images[view].to(self.device, non_blocking=True).float() / 255

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unscene.fields.field import RadianceField
+from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.warped_noise import carry_noise, corresponding_cells
 from unscene.priors.inpainter import LatentInpainter
@@ -43,13 +44,14 @@ def inpaint_aligned(
             noises.append(
                 aligned_noise(field, scene.cameras, view, base.view, base.noise, prior.downscale, generator)
                 if ela
-                else torch.randn(base.noise.shape, generator=generator)
+                else torch.randn(base.noise.shape, generator=generator).to(base.noise)
             )
         photos = torch.stack([scene.image(view) for view in members.tolist()])
-        images.append(prior.inpaint_latent(
+        inpainted = prior.inpaint_latent(
             photos, region[members], noise=torch.stack(noises), start=torch.stack(starts), strength=prior.strength,
             steps=prior.steps, base=0 if ila else None, own_weight=own_weight,
-        )[1:])  # fmt: skip
+        )  # fmt: skip
+        images.append(to_uint8(inpainted[1:]))
         done = sum(len(part) for part in images)
         yield ItemDone(stage, done, len(views))
         if done % max(1, len(views) // PREVIEWS) < views_at_once:

@@ -40,7 +40,8 @@ def choose_base_view(
     """
     stage = "base view"
     if product := checkpoints.product(stage):
-        return InpaintedView(int(product.pop("view")), **product)
+        view = int(product.pop("view"))
+        return InpaintedView(view, **{name: tensor.to(scene.device) for name, tensor in product.items()})
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
     with_hole = inpaintable_views(prior, scene, scene.train[region[scene.train].flatten(1).any(1)])
@@ -77,7 +78,9 @@ def mean_fill(cameras: Cameras, view: InpaintedView, candidates: list[InpaintedV
     points = surface_points(cameras, view.view, view.depth)
     total, count = torch.zeros_like(view.image), torch.zeros_like(view.depth)[..., None]
     for candidate in candidates:
-        pixels, depth = cameras.project(torch.full((points[..., 0].numel(),), candidate.view), points.view(-1, 3))
+        pixels, depth = cameras.project(
+            torch.full((points[..., 0].numel(),), candidate.view, device=points.device), points.view(-1, 3)
+        )
         pixels = pixels.view(*points.shape[:2], 2)
         inside = (pixels >= 0).all(-1) & (pixels[..., 0] < cameras.width) & (pixels[..., 1] < cameras.height)
         inside &= (depth > 0).view(inside.shape)

@@ -44,14 +44,14 @@ def inpaint_alone(
     surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
     if not isinstance(prior, LatentInpainter | ExemplarInpainter):
         filled = inpaint_view(prior, scene, view, hole, generator)
-        return InpaintedView(view, filled, filled, torch.zeros(0), surface.depth), surface
+        return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth), surface
     exemplar = prior if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide)
     start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
     if not isinstance(prior, LatentInpainter):
-        return InpaintedView(view, start, start, torch.zeros(0), surface.depth), surface
+        return InpaintedView(view, start, start, image.new_zeros(0), surface.depth), surface
     size = prior.latent_size(cameras.height, cameras.width)
     if noise is None:
-        noise = torch.randn(1, prior.latent_channels, *size, generator=generator)
+        noise = torch.randn(1, prior.latent_channels, *size, generator=generator).to(image)
     filled = prior.inpaint_latent(
         image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,39 +17,47 @@ from unscene.training.events import Event, ItemDone, StageDone, StageStarted
 FEATHER = 2  # pixels over which a render blends into the photo inside a mask
 
 
+@dataclass(frozen=True)
+class MaskedRenders:
+    """The masked pixels of V views, row by row: color V of P 3, depth V of P; whole images would take ten times that."""
+
+    color: list[Tensor]
+    depth: list[Tensor]
+
+
 def render_masked(
     stage: str, field: RadianceField, scene: Scene, views: Tensor, masks: Tensor
-) -> Generator[Event, None, PixelRender]:
-    """Render the masked pixels (V H W bool) of views: V H W, zero outside the masks."""
+) -> Generator[Event, None, MaskedRenders]:
+    """Render the masked pixels (V H W bool) of views."""
     started = time.monotonic()
     yield StageStarted(stage)
-    color, depth, opacity = torch.zeros(*masks.shape, 3), torch.zeros(masks.shape), torch.zeros(masks.shape)
+    renders = MaskedRenders([], [])
     for index, view in enumerate(views.tolist()):
-        rows, columns = masks[index].nonzero(as_tuple=True)
-        render = render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5)
-        color[index, rows, columns] = render.color
-        depth[index, rows, columns] = render.depth
-        opacity[index, rows, columns] = render.opacity
+        render = _render_hole(field, scene, view, masks[index])
+        renders.color.append(render.color)
+        renders.depth.append(render.depth)
         yield ItemDone(stage, index + 1, len(views))
     yield StageDone(stage, time.monotonic() - started)
-    return PixelRender(color, depth, opacity)
+    return renders
 
 
 def rendered_inside(field: RadianceField, scene: Scene, view: int, hole: Tensor) -> Tensor:
     """A view's photo with the field's render inside the hole (H W bool), H W 3."""
-    rows, columns = hole.nonzero(as_tuple=True)
     image = scene.image(view)
-    image[rows, columns] = render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5).color
+    image[hole] = _render_hole(field, scene, view, hole).color
     return image
 
 
-def paste_renders(scene: Scene, views: Tensor, renders: Tensor, masks: Tensor) -> Scene:
-    """The scene with renders (V H W 3) inside the masks (V H W) of ``views`` and its photos outside."""
-    pasted = [
-        feathered_composite(scene.image(view), render, mask, FEATHER)
-        for view, render, mask in zip(views.tolist(), renders, masks, strict=True)
-    ]
-    return scene.with_images(views, torch.stack(pasted))
+def paste_renders(scene: Scene, views: Tensor, colors: list[Tensor], masks: Tensor) -> Scene:
+    """The scene with ``colors`` (V of P 3) inside the masks (V H W) of ``views`` and its photos outside."""
+
+    def pasted(view: int, color: Tensor, mask: Tensor) -> Tensor:
+        photo = scene.image(view)
+        render = photo.clone()
+        render[mask] = color
+        return feathered_composite(photo, render, mask, FEATHER)
+
+    return scene.with_images(views, map(pasted, views.tolist(), colors, masks))
 
 
 def masks_only(views: Tensor, masks: Tensor) -> Tensor:
@@ -56,3 +65,8 @@ def masks_only(views: Tensor, masks: Tensor) -> Tensor:
     chosen = torch.zeros_like(masks)
     chosen[views] = masks[views]
     return chosen
+
+
+def _render_hole(field: RadianceField, scene: Scene, view: int, hole: Tensor) -> PixelRender:
+    rows, columns = hole.nonzero(as_tuple=True)
+    return render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5)

@@ -67,8 +67,8 @@ def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, g
     harmonic = complete_disparity(depth, unreliable)
     if ring.sum() < 50:
         return Surface(harmonic, None, nothing, nothing)
-    grid = pixel_centers(cameras.width, cameras.height).reshape(-1, 2)
-    plane_xy = cameras.image_plane(torch.full((len(grid),), view), grid).view(*hole.shape, 2)
+    grid = pixel_centers(cameras.width, cameras.height, hole.device).reshape(-1, 2)
+    plane_xy = cameras.image_plane(torch.full((len(grid),), view, device=hole.device), grid).view(*hole.shape, 2)
     plane, inliers = fit_plane(plane_xy[ring], 1 / depth[ring].clamp_min(1e-6), TOLERANCE, generator)
     if inliers.float().mean() < FEWEST:
         return Surface(harmonic, None, nothing, nothing)
@@ -101,7 +101,7 @@ def fill_surface(
         hole = dilate(hole[None], rim)[0] & ~known
         expected_texture = None if expected is None else _sample_where_known(expected, square.pixels)
         try:
-            filled = complete_by_offsets(texture, hole, known, expected=expected_texture)
+            filled = _completed_by_offsets(texture, hole, known, expected_texture)
             image[surface.on_plane] = sample_image(filled, square.texels[None])[0]
             left = left & ~surface.on_plane
         except NothingToCopyError:
@@ -127,7 +127,7 @@ def _texture_of_all_views(
         shown = sees(cameras, other, points, invented, depths[index], TOLERANCE).view(known.shape)
         shown = erode(shown[None], 1)[0] & ~known
         if shown.any():
-            pixels, _ = cameras.project(torch.full((len(points),), other), points)
+            pixels, _ = cameras.project(torch.full((len(points),), other, device=points.device), points)
             colors = sample_image(scene.image(other), pixels.view(*known.shape, 2))
             texture, known = torch.where(shown[..., None], colors, texture), known | shown
     return texture, known
@@ -135,12 +135,18 @@ def _texture_of_all_views(
 
 def sample_image(image: Tensor, xy: Tensor) -> Tensor:
     """Bicubic values of an image (H W C) at positions (h w 2, pixel centres at .5), h w C, in [0, 1]."""
-    positions = (xy.nan_to_num(-1) - 0.5).clamp(-2, 32000).numpy().astype(np.float32)
+    positions = (xy.nan_to_num(-1) - 0.5).clamp(-2, 32000).cpu().numpy().astype(np.float32)
     values = cv2.remap(
-        np.ascontiguousarray(image.numpy()), positions[..., 0], positions[..., 1], cv2.INTER_CUBIC,
+        np.ascontiguousarray(image.cpu().numpy()), positions[..., 0], positions[..., 1], cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    return torch.from_numpy(values.reshape(*positions.shape[:2], image.shape[-1])).clamp(0, 1)
+    return torch.from_numpy(values.reshape(*positions.shape[:2], image.shape[-1])).clamp(0, 1).to(image.device)
+
+
+def _completed_by_offsets(texture: Tensor, hole: Tensor, known: Tensor, expected: Tensor | None) -> Tensor:
+    """`complete_by_offsets`, which cuts graphs on the processor, for tensors of any device."""
+    on_host = (texture.cpu(), hole.cpu(), known.cpu())
+    return complete_by_offsets(*on_host, expected=None if expected is None else expected.cpu()).to(texture.device)
 
 
 def _sample_where_known(image: Tensor, xy: Tensor) -> Tensor:

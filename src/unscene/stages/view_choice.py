@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import bounding_box
 
@@ -16,7 +17,7 @@ HASH_BITS = 64
 def perceptual_hash(image: Tensor, mask: Tensor) -> np.ndarray:
     """64-bit DCT hash of the mask's bounding box in an image (H W 3), as 8 bytes."""
     top, left, bottom, right = bounding_box(mask)
-    crop = (image[top:bottom, left:right].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    crop = to_uint8(image[top:bottom, left:right]).cpu().numpy()
     return cv2.img_hash.pHash(np.ascontiguousarray(crop))  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -28,7 +29,7 @@ def hash_similarity(a: np.ndarray, b: np.ndarray) -> float:
 def views_nearest_center(cameras: Cameras, views: Tensor, count: int) -> Tensor:
     """The ``count`` of ``views`` nearest the centroid of the views' positions (In-N-Out, section 3.1)."""
     positions = cameras.positions[views]
-    order = (positions - positions.mean(0)).norm(dim=-1).argsort()
+    order = (positions - positions.mean(0)).norm(dim=-1).argsort().cpu()
     return views[order[:count]]
 
 
@@ -50,7 +51,7 @@ def similar_views(
     if len(views) == 0:
         return views
     T = cameras.T_world_camera[base]
-    local = (cameras.positions[views] - T[:, 3]) @ T[:, :3]
+    local = ((cameras.positions[views] - T[:, 3]) @ T[:, :3]).cpu()
     cell = torch.zeros(len(views), dtype=torch.long)
     for axis, parts in enumerate(groups):
         rank = local[:, axis].argsort().argsort()

@@ -52,11 +52,11 @@ def render_depths(nerf: Nerf, scene: Scene) -> Generator[Event, None, Tensor]:
 
 
 def find_unseen(
-    scene: Scene, depths: Tensor, behind: Tensor, config: VisibilityConfig
+    scene: Scene, depths: Tensor, behind: list[Tensor], config: VisibilityConfig
 ) -> Generator[Event, None, Tensor]:
     """The part of each training view's mask that no view has seen, N H W bool.
 
-    depths: T h w, of the training views without the object; behind: T H W, the same inside their masks.
+    depths: T h w, of the training views without the object; behind: T of P, the same of their masked pixels.
     """
     assert scene.masks is not None
     stage = "find what no view has seen"

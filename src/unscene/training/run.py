@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from unscene.files import write_json, write_png
+from unscene.files import to_uint8, write_json, write_png
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Picture, ViewUpdated, Watch
 
@@ -110,13 +109,6 @@ class RunFolder:
 def _stem(name: str) -> str:
     """A file name without folders or extension, so that views of two folders stay apart."""
     return Path(name).with_suffix("").as_posix().replace("/", "-")
-
-
-def to_uint8(image: Tensor) -> Tensor:
-    """H W 3 float in [0, 1] or a mask H W bool as uint8; uint8 stays."""
-    if image.dtype == torch.bool:
-        return image.to(torch.uint8) * 255
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8) if image.is_floating_point() else image
 
 
 def peak_memory_gb() -> float:

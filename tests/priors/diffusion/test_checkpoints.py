@@ -8,8 +8,8 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.priors.tiny_checkpoints import tiny_checkpoint, tiny_pipeline, write_single_file
 
+from tests.priors.tiny_checkpoints import tiny_checkpoint, tiny_pipeline, write_single_file
 from unscene.geometry.warped_noise import NoiseCorrespondence, carry_noise
 from unscene.priors.classical import TeleaInpainter
 from unscene.priors.diffusion import checkpoints as diffusion_checkpoints

@@ -6,8 +6,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
 from safetensors.torch import load_file
-from tests.priors.tiny_checkpoints import tiny_checkpoint
 
+from tests.priors.tiny_checkpoints import tiny_checkpoint
 from unscene.priors.diffusion.config import CustomizeConfig
 from unscene.priors.diffusion.customize import (
     SCENE_PROMPT,

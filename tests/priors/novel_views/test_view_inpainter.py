@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.priors.tiny_checkpoints import tiny_checkpoint
 
+from tests.priors.tiny_checkpoints import tiny_checkpoint
 from unscene.priors.diffusion.checkpoints import BUNDLED, load_checkpoint
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.novel_views.photo_token import pose_numbers

@@ -10,9 +10,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
-from tests.priors.tiny_checkpoints import NOISE, tiny_checkpoint, tiny_pipeline
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from tests.priors.tiny_checkpoints import NOISE, tiny_checkpoint, tiny_pipeline
 from unscene.geometry.turntable import object_cameras
 from unscene.priors.diffusion import hub_parts
 from unscene.priors.novel_views import photo_token, zero123

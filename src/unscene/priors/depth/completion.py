@@ -36,6 +36,11 @@ def complete_with_estimate(depth: Tensor, hole: Tensor, estimate: Estimate) -> T
     taken away smoothly, so that surfaces go on and the estimate's own edges stay. An estimate that cannot be aligned
     (constant, or of nothing known) leaves the harmonic completion.
     """
+    device, hole = depth.device, hole.cpu()  # float64 and small systems: not an accelerator's work
+    return _completed(depth.cpu(), hole, estimate).to(device)
+
+
+def _completed(depth: Tensor, hole: Tensor, estimate: Estimate) -> Tensor:
     harmonic = complete_disparity(depth, hole)
     if not hole.any():
         return harmonic
@@ -81,8 +86,8 @@ def complete_disparity(depth: Tensor, hole: Tensor) -> Tensor:
         raise ValueError("complete_disparity needs known depth around the hole; the hole covers the whole view")
     if not hole.any():
         return depth.clone()
-    disparity = (1 / depth.double().clamp_min(torch.finfo(torch.float32).tiny)).numpy()
-    inside = hole.numpy()
+    disparity = (1 / depth.cpu().double().clamp_min(torch.finfo(torch.float32).tiny)).numpy()
+    inside = hole.cpu().numpy()
     index = np.full(inside.shape, -1)
     index[inside] = np.arange(inside.sum())
     rows, columns = np.nonzero(inside)
@@ -102,7 +107,7 @@ def complete_disparity(depth: Tensor, hole: Tensor) -> Tensor:
     values = np.concatenate([degree, -np.ones(sum(len(a) for a, _ in neighbours))])
     filled = np.maximum(np.asarray(spsolve(sparse.csc_matrix((values, (i, j))), known)), np.finfo(np.float32).tiny)
     completed = depth.clone()
-    completed[hole] = torch.from_numpy(1 / filled).to(depth.dtype)
+    completed[hole] = torch.from_numpy(1 / filled).to(depth)
     return completed
 
 
@@ -122,7 +127,9 @@ def align_depth(estimate: Tensor, reference: Tensor, weight: Tensor, *, steps: i
     robust = w
     for _ in range(steps):
         normal = A.T @ (A * robust[:, None])
-        solution = torch.linalg.solve(normal + 1e-12 * normal.diagonal().mean() * torch.eye(2), A.T @ (robust * r))
+        solution = torch.linalg.solve(
+            normal + 1e-12 * normal.diagonal().mean() * torch.eye(2, dtype=A.dtype, device=A.device), A.T @ (robust * r)
+        )
         residual = (A @ solution - r).abs()
         threshold = 1.345 * 1.4826 * residual.median().clamp_min(1e-12)
         robust = w * (threshold / residual.clamp_min(1e-300)).clamp_max(1)

@@ -1,0 +1,66 @@
+"""Where things are computed: the device a user asked for, what it is called, and how much room it has."""
+
+from __future__ import annotations
+
+import torch
+
+HELP = "auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps"
+ROOM_SHARE = 0.4  # of a device's free memory that photos and masks may take, so that fields and models fit beside them
+
+
+class DeviceError(RuntimeError):
+    """A device that is not there, is too small, or went away; the text says what was expected, what came, what to do."""
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device of a name, with its index; `auto` takes CUDA where it works. Raises DeviceError."""
+    if asked == "auto":
+        return torch.device("cuda", torch.cuda.current_device()) if _failure("cuda") is None else torch.device("cpu")
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"--device: expected {HELP}, got '{asked}'.")
+    if (reason := _failure(asked)) is not None:
+        raise DeviceError(
+            f"--device: expected one that this machine has, got '{asked}' ({reason}); leave --device out, or see "
+            "`unscene doctor`."
+        )
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu") if device.type == "cpu" else device
+
+
+def field_device(device: torch.device) -> torch.device:
+    """Where a radiance field computes if everything else does so on ``device``: its kernels know no Metal."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def device_name(device: torch.device) -> str:
+    """In words, for the run's record: cpu, or cuda:0 and the card's name."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def has_room(device: torch.device, size: int) -> bool:
+    """Whether ``size`` bytes fit on the device beside what computes there; main memory is taken for large enough."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= ROOM_SHARE * free
+
+
+def peak_device_memory_gb(device: torch.device) -> float | None:
+    """The most that tensors have taken of a CUDA device in this process, in 10^9 bytes; None elsewhere."""
+    return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
+
+
+def _failure(name: str) -> str | None:
+    """Why a device cannot be used, None if it can."""
+    try:
+        if torch.device(name).type == "cuda" and not torch.cuda.is_available():
+            return "no CUDA device, or a build of torch without CUDA"
+        (torch.ones(2, device=name) + 1).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return str(error).strip().splitlines()[0].rstrip(".") or type(error).__name__
+    return None
