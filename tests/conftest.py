@@ -42,4 +42,4 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unscene.training.fit.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("unscene.training.meter.REPORT_SECONDS", 0.0)

@@ -44,7 +44,13 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
     "transformers": {"priors.diffusion", "priors.depth.network", "priors.novel_views"},
     "trimesh": {"results.export", "objects.mesh_files"},
     "tyro": {"commands", "jobs.orbit_options", "pretraining.prior_evaluation", "training_commands"},
-    "warp": {"fields.hash_grid", "geometry.epipolar", "objects.ray_tracer", "warp_runtime"},
+    "warp": {
+        "fields.hash_encoding",
+        "fields.hash_kernels",
+        "geometry.epipolar",
+        "objects.ray_tracer",
+        "warp_runtime",
+    },
 }
 ONE_IMPORTER = {
     "gsplat",

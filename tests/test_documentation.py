@@ -67,7 +67,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     progress: Callable[[FitConfig, int, float], float] = lambda config, step, seconds: step / STEPS  # noqa: E731
     monkeypatch.setattr("unscene.training.fit._progress", progress)
-    monkeypatch.setattr("unscene.training.fit.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("unscene.training.meter.REPORT_SECONDS", 0.0)
     return tmp_path
 
 

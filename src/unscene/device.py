@@ -9,7 +9,7 @@ ROOM_SHARE = 0.4  # of a device's free memory that photos and masks may take, so
 
 
 class DeviceError(RuntimeError):
-    """A device that is not there, is too small, or went away; the text says what was expected, what came, what to do."""
+    """A device that is not there, too small, or gone; the text says what was expected, what came, what to do."""
 
 
 def choose_device(asked: str) -> torch.device:

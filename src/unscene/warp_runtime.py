@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import torch
 import warp as wp
 
 wp.config.log_level = wp.LOG_ERROR
@@ -25,6 +26,18 @@ def start_warp() -> None:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(silence)
+
+
+def torch_stream(device: torch.device) -> wp.Stream:
+    """Torch's current stream on a CUDA device, for launches in order with torch's own and into graphs it captures."""
+    start_warp()
+    return _wrapped(device, torch.cuda.current_stream(device))
+
+
+@functools.cache
+def _wrapped(device: torch.device, stream: torch.cuda.Stream) -> wp.Stream:
+    """Kept: to wrap a stream makes an event, and a wrapper that goes takes the stream's registration along."""
+    return wp.stream_from_torch(stream)
 
 
 def kernel_cache() -> Path:

@@ -37,15 +37,22 @@ def encode_level(points: Tensor, table: Tensor, level: Level) -> Tensor:
     for corner in [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]:
         offset = torch.tensor(corner, device=points.device)
         weight = torch.where(offset.bool(), fraction, 1 - fraction).prod(-1, keepdim=True)
-        encoded = encoded + weight * table[row(cell.long() + offset, level)]
+        encoded = encoded + weight * table[row(cell.long(), offset, level)]
     return encoded
 
 
-def row(vertex: Tensor, level: Level) -> Tensor:
-    """Table rows of grid vertices (P 3, integers), P."""
-    x, y, z = vertex.unbind(-1)
-    if not level.hashed:
+def row(cell: Tensor, corner: Tensor, level: Level) -> Tensor:
+    """Table rows of one corner (3, zeros and ones) of grid cells (P 3, integers), P."""
+    x, y, z = (cell + corner).unbind(-1)
+    if level.hashing == "dense":
         side = level.resolution + 1
         return level.offset + x + side * (y + side * z)
-    hashed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
-    return level.offset + hashed % level.rows
+    if level.hashing == "xor":
+        return level.offset + ((x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])) % 2 ** log2(level)
+    left = (cell[:, 0] + ((y * PRIMES[1]) ^ (z * PRIMES[2]))) % 2 ** log2(level)
+    return level.offset + left + corner[0]
+
+
+def log2(level: Level) -> int:
+    """Bits of a hashed level's table size: its rows without the ghost."""
+    return level.rows.bit_length() - 1

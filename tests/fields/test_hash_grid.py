@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import torch
@@ -12,11 +13,14 @@ from torch import Tensor
 from tests.fields.reference_hash_grid import ReferenceHashGrid
 from unscene.fields.hash_grid import HashGrid, HashGridConfig, grid_levels
 
+HASHINGS: tuple[Literal["xor", "add"], ...] = ("xor", "add")
 
-def small_grid(features: int, **changes: int) -> HashGrid:
+
+def small_grid(features: int, hashing: Literal["xor", "add"] = "add", **changes: int) -> HashGrid:
     """Five levels, the finest of them hashed, with table values of the size they have after fitting."""
     sizes = {"levels": 5, "coarsest": 4, "finest": 64, "log2_table_size": 12} | changes
-    grid = HashGrid(HashGridConfig(features=features, **sizes), torch.Generator().manual_seed(0))
+    config = HashGridConfig(features=features, hashing=hashing, **sizes)
+    grid = HashGrid(config, torch.Generator().manual_seed(0))
     with torch.no_grad():
         grid.table.mul_(1e4)
     return grid
@@ -61,17 +65,21 @@ def test_the_small_grid_has_dense_and_hashed_levels() -> None:
 
 
 @pytest.mark.parametrize("features", [1, 2, 4])
+@pytest.mark.parametrize("hashing", HASHINGS)
 @pytest.mark.parametrize("points", [random_points(2000), border_points()], ids=["random", "borders"])
-def test_encoding_and_gradients_match_the_reference(features: int, points: Tensor) -> None:
-    grid = small_grid(features)
+def test_encoding_and_gradients_match_the_reference(
+    features: int, hashing: Literal["xor", "add"], points: Tensor
+) -> None:
+    grid = small_grid(features, hashing)
     actual = encoding_and_gradients(grid, points)
     expected = encoding_and_gradients(ReferenceHashGrid(grid).double(), points.double())
     for ours, theirs in zip(actual, expected, strict=True):
         assert_relatively_close(ours, theirs.float())
 
 
-def test_the_default_grid_matches_the_reference() -> None:
-    grid = HashGrid(HashGridConfig(), torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("hashing", HASHINGS)
+def test_the_default_grid_matches_the_reference(hashing: Literal["xor", "add"]) -> None:
+    grid = HashGrid(HashGridConfig(hashing=hashing), torch.Generator().manual_seed(0))
     points = random_points(1000)
     actual = encoding_and_gradients(grid, points)
     for ours, theirs in zip(actual, encoding_and_gradients(ReferenceHashGrid(grid), points), strict=True):
@@ -124,7 +132,21 @@ def test_levels_grow_geometrically_and_share_the_table_without_gaps() -> None:
     )
     for level, following in itertools.pairwise(levels):
         assert level.offset + level.rows == following.offset
-    assert all(level.rows <= 2**17 and level.hashed == ((level.resolution + 1) ** 3 > 2**17) for level in levels)
+    for level in levels:
+        vertices = (level.resolution + 1) ** 3
+        assert level.hashed == (vertices > 2**17)
+        assert level.rows == (2**17 + 1 if level.hashed else vertices)
+
+
+def test_a_cell_whose_hash_is_the_last_row_reaches_into_the_ghost_row() -> None:
+    grid = small_grid(1, levels=1, coarsest=8, finest=8, log2_table_size=3)
+    [level] = grid.levels
+    assert level.rows == 9 and len(grid.table) == 9
+    cell = torch.tensor([7, 0, 0])  # 7 + (0 ^ 0) is the last hash of eight
+    with torch.no_grad():
+        grid.table.zero_()[8] = 1
+        middle_of_the_edge = (cell + torch.tensor([0.5, 0, 0])) / 8
+        assert grid(middle_of_the_edge[None]).item() == 0.5
 
 
 def test_hash_decay_is_the_sum_of_the_levels_mean_squares() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -141,3 +143,23 @@ def test_an_orbit_of_cameras_that_diverge_looks_ahead() -> None:
     assert (path.forward[:, 1] > 0.9).all()
     xy, depth = path.project(torch.arange(12), torch.tensor([0.0, 8.0, 0.0]).expand(12, 3))
     assert (depth > 0).all() and ((xy > 0) & (xy < 64)).all()
+
+
+def test_whether_lenses_bend_rays_is_carried_to_a_device_that_cannot_be_asked() -> None:
+    """Tensors of the device "meta" have no values: to look into one raises."""
+    for lens in (None, LENS):
+        bends, cameras = lens is not None, ring(distortion=lens)
+        moved = cameras.to("meta")
+        everything = [cameras, moved, moved[[1, 2]], moved.resized(32, 24), moved.padded(72, 56), moved[:2].to("meta")]
+        assert [copy.bends_rays for copy in everything] == [bends] * 6
+        moved.rays(torch.zeros(3, dtype=torch.long, device="meta"), torch.ones(3, 2, device="meta"))
+    unknown = Cameras(moved.T_world_camera, moved.focal, moved.principal, moved.distortion, 64, 48)
+    assert unknown.bends_rays  # undistortion of a pinhole's rays changes nothing
+    straight = ring()
+    assert torch.equal(undistort(torch.ones(8, 2), straight.distortion), torch.ones(8, 2))
+
+
+def test_new_lenses_are_looked_at() -> None:
+    cameras = ring()
+    assert replace(cameras, distortion=cameras.distortion + 0.1).bends_rays
+    assert not replace(ring(distortion=LENS), distortion=cameras.distortion).bends_rays

@@ -21,6 +21,7 @@ import unscene
 from tests.box_scene import BoxScene, box_scene, moved, write_capture
 from tests.conftest import TINY_NERF
 from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf
 from unscene.geometry.masks import dilate
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
@@ -29,7 +30,7 @@ from unscene.priors.depth.completion import Estimate
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
 from unscene.priors.prior_error import PriorError
 from unscene.results.export import write_points
-from unscene.results.run import Run
+from unscene.results.run import Run, keep_run
 from unscene.results.truth import Truth
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import read_cameras, write_frames
@@ -37,7 +38,7 @@ from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig
 from unscene.stages.patches import PatchConfig
 from unscene.training.events import Event, Note, StepDone
-from unscene.training.run import RunError
+from unscene.training.run import RunError, RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -397,6 +398,18 @@ def test_a_path_is_rendered_in_frame_order(removed: Run, tmp_path: Path, monkeyp
     written = removed.render("path", tmp_path / "path")
     assert [path.name for path in written] == ["00000.png", "00001.png", "00002.png"]
     assert not torch.equal(read_png(written[0]), read_png(written[1]))
+
+
+def test_fields_saved_before_hashing_was_a_choice_open_as_they_were(scene: Scene, tmp_path: Path) -> None:
+    xor = {key: replace(getattr(TINY_NERF, key), hashing="xor") for key in ("grid", "proposal_grid")}
+    nerf = Nerf.around(scene.cameras, replace(TINY_NERF, **xor), torch.Generator().manual_seed(0))
+    folder = RunFolder.create(tmp_path / "run", {"job": "fit"}, resume=False)
+    keep_run(folder, nerf, scene)
+    saved = json.loads((folder.path / "field.json").read_text())
+    for grid in ("grid", "proposal_grid"):
+        assert saved[grid].pop("hashing") == "xor"
+    (folder.path / "field.json").write_text(json.dumps(saved))
+    assert unscene.open_run(folder.path).field.config == nerf.config
 
 
 def test_cameras_of_a_file_are_in_the_world_of_the_input(

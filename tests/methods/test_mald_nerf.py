@@ -239,7 +239,7 @@ def test_health_is_reported(room: BoxScene) -> None:
 
 
 def test_a_discriminator_that_always_wins_sends_the_run_back(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Adversary, "train_on", lambda self, real, fake: Health(1.0, 1.0, 1.0))
+    monkeypatch.setattr(Adversary, "train_on", lambda self, real, fake: Health(*torch.ones(3)))
     monkeypatch.setattr(module, "MEMORY", 0.0)
     _, log = run(room.scene, DarkeningInpainter(), replace(CONFIG, patience=5))
     notes = [event.text for event in log if isinstance(event, Note)]

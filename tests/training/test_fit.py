@@ -54,7 +54,7 @@ def test_the_loss_goes_down_to_the_solution() -> None:
 
 
 def test_events_frame_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unscene.training.fit.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("unscene.training.meter.REPORT_SECONDS", 0.0)
     model = Line()
     first, *reports, last = run(model, noisy_line(model), Checkpoints(None, 0))
     assert first == StageStarted("line") and isinstance(last, StageDone) and last.stage == "line"

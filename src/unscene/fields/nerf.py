@@ -70,7 +70,7 @@ class Nerf(nn.Module):
         """A field whose unit ball is centred where the cameras look and reaches the farthest of them."""
         center = focus_point(cameras)
         radius = (cameras.positions - center).norm(dim=-1).max()
-        return Nerf(config, center=center, radius=radius, generator=generator)
+        return Nerf(config, center=center, radius=radius, generator=generator).to(center.device)
 
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         """Render R rays. jitter: R in [0, 1) shifts the samples while fitting; None: deterministic."""

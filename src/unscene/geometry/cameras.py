@@ -8,7 +8,8 @@ ray, ``depth`` along the camera's z axis.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,13 +57,25 @@ class Cameras:
     distortion: Tensor
     width: int
     height: int
+    bends_rays: bool = field(init=False, repr=False, compare=False)
+    """Whether any lens distorts, known without waiting for an accelerator. Looked up where the lenses are in the host's
+    memory, carried along by `to`, indexing and resizing, else taken for granted: right in any case, only slower."""
+
+    def __post_init__(self):
+        bends = bool(self.distortion.any()) if self.distortion.device.type == "cpu" else True
+        object.__setattr__(self, "bends_rays", bends)
+
+    def _with_known_lenses(self, **changes: Any) -> Cameras:
+        """A copy whose lenses are these or some of these."""
+        copy = dataclasses.replace(self, **changes)
+        object.__setattr__(copy, "bends_rays", self.bends_rays)
+        return copy
 
     def __len__(self) -> int:
         return self.T_world_camera.shape[0]
 
     def __getitem__(self, index: Tensor | slice | list[int]) -> Cameras:
-        return dataclasses.replace(
-            self,
+        return self._with_known_lenses(
             T_world_camera=self.T_world_camera[index],
             focal=self.focal[index],
             principal=self.principal[index],
@@ -80,8 +93,7 @@ class Cameras:
         return self.T_world_camera[:, :, 2]
 
     def to(self, device: torch.device | str) -> Cameras:
-        return dataclasses.replace(
-            self,
+        return self._with_known_lenses(
             T_world_camera=self.T_world_camera.to(device),
             focal=self.focal.to(device),
             principal=self.principal.to(device),
@@ -91,13 +103,13 @@ class Cameras:
     def resized(self, width: int, height: int) -> Cameras:
         """The same cameras with images of another resolution."""
         scale = self.focal.new_tensor([width / self.width, height / self.height])
-        return dataclasses.replace(
-            self, focal=self.focal * scale, principal=self.principal * scale, width=width, height=height
+        return self._with_known_lenses(
+            focal=self.focal * scale, principal=self.principal * scale, width=width, height=height
         )
 
     def padded(self, width: int, height: int) -> Cameras:
         """The same cameras with pixels appended at the right and the bottom."""
-        return dataclasses.replace(self, width=width, height=height)
+        return self._with_known_lenses(width=width, height=height)
 
     def rays(self, view: Tensor, xy: Tensor) -> Rays:
         """Rays through pixel positions ``xy`` (R 2, in pixels) of cameras ``view`` (R)."""
@@ -121,14 +133,14 @@ class Cameras:
         local = torch.einsum("pij,pi->pj", T[:, :, :3], points - T[:, :, 3])
         depth = local[:, 2]
         plane = local[:, :2] / torch.where(depth.abs() < 1e-9, torch.full_like(depth, 1e-9), depth)[:, None]
-        if self.distortion.any():
+        if self.bends_rays:
             plane = distort(plane, self.distortion[view])
         return plane * self.focal[view] + self.principal[view], depth
 
     def image_plane(self, view: Tensor, xy: Tensor) -> Tensor:
         """Undistorted positions (x, y) at z = 1 in the camera frame of pixels xy (P 2) of cameras ``view`` (P), P 2."""
         plane = (xy - self.principal[view]) / self.focal[view]
-        return undistort(plane, self.distortion[view]) if self.distortion.any() else plane
+        return undistort(plane, self.distortion[view]) if self.bends_rays else plane
 
     @staticmethod
     def _to_world(plane: Tensor, T_world_camera: Tensor) -> Rays:
@@ -174,11 +186,12 @@ def look_at(positions: Tensor, target: Tensor, up: Tensor) -> Tensor:
 def focus_point(cameras: Cameras) -> Tensor:
     """The point nearest to all optical axes in the least-squares sense, 3; behind the cameras if their axes diverge."""
     forward, position = cameras.forward.double(), cameras.positions.double()
-    projector = torch.eye(3, dtype=torch.float64) - forward[:, :, None] * forward[:, None, :]
+    identity = torch.eye(3, dtype=torch.float64, device=forward.device)
+    projector = identity - forward[:, :, None] * forward[:, None, :]
     # A weak pull towards "one camera spread ahead of the centre" keeps parallel axes solvable.
     spread = (position - position.mean(0)).norm(dim=-1).mean().clamp_min(1e-6)
     prior = position.mean(0) + forward.mean(0) * 4 * spread
-    A = projector.sum(0) + 1e-3 * len(cameras) * torch.eye(3, dtype=torch.float64)
+    A = projector.sum(0) + 1e-3 * len(cameras) * identity
     b = (projector @ position[:, :, None]).sum(0)[:, 0] + 1e-3 * len(cameras) * prior
     return torch.linalg.solve(A, b).float()
 
@@ -197,7 +210,7 @@ def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
     true_up = torch.linalg.cross(right, forward)
     extent = torch.stack([(positions - center) @ right, (positions - center) @ true_up]).std(1)
-    phase = torch.arange(frames, dtype=torch.float32) * (2 * torch.pi / frames)
+    phase = torch.arange(frames, dtype=torch.float32, device=center.device) * (2 * torch.pi / frames)
     path = center + 1.2 * extent[0] * phase.cos()[:, None] * right + 1.2 * extent[1] * phase.sin()[:, None] * true_up
     first = cameras[torch.zeros(frames, dtype=torch.long)]
     return dataclasses.replace(

@@ -8,7 +8,7 @@ import warp as wp
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
-from unscene.warp_runtime import start_warp
+from unscene.warp_runtime import start_warp, torch_stream
 
 
 def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
@@ -27,7 +27,7 @@ def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
             dim=len(start),
             inputs=[wp.from_torch(start, dtype=wp.vec2), wp.from_torch(direction, dtype=wp.vec2)],
             outputs=[wp.from_torch(swept, dtype=wp.uint8)],
-            stream=wp.stream_from_torch(torch.cuda.current_stream(points.device)) if points.is_cuda else None,
+            stream=torch_stream(points.device) if points.is_cuda else None,
             device=None if points.is_cuda else "cpu",
         )
     return swept.bool()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
+from unscene.geometry.randomness import sent
 from unscene.losses.perceptual import Features, perceptual_distance
 from unscene.losses.rays import relative_depth
 from unscene.priors.depth.completion import DepthEstimator
@@ -171,13 +172,14 @@ class MaskedAdversarialTraining(Companion):
     ):  # fmt: skip
         super().__init__()
         self.known, self.dataset, self.features, self.config = known, dataset, features, config
-        self.patches = PatchSampler(torch.tensor(dataset.views), dataset.region, config.patch)
+        self.region = dataset.region.cpu()
+        self.patches = PatchSampler(torch.tensor(dataset.views), self.region, config.patch)
         self.adversary = Adversary(self.patches.size, config.adversary, generator)
         self.index = {view: index for index, view in enumerate(dataset.views)}
         self.register_buffer("running_accuracy", torch.tensor(0.5))
         self.register_buffer("pinned_steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("unreported", torch.zeros(3))  # sums of accuracy, gradient norm and penalty
-        self.tolerant = False  # of a pinned discriminator
+        self.tolerant = self.told = False  # of a pinned discriminator
         self.remark = (
             f"{len(dataset.views)} views are inpainted again in turn, one update every {config.update.every} steps, "
             f"from noise of {dataset.strongest:g} down to {dataset.weakest:g} of the schedule"
@@ -188,40 +190,46 @@ class MaskedAdversarialTraining(Companion):
         if self.config.adversarial and step > 0 and step % REPORT_STEPS == 0:
             yield GameHealth(STAGE, step, *(self.unreported / REPORT_STEPS).tolist())
             self.unreported.zero_()
-        if self.tolerant and int(self.pinned_steps) == self.config.patience:
-            yield Note(f"{self._pinned()}; nothing tried has changed that, the run goes on")
+            if self.tolerant and not self.told and int(self.pinned_steps) >= self.config.patience:
+                self.told = True
+                yield Note(f"{self._pinned()}; nothing tried has changed that, the run goes on")
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         patch, hole = self._draw(generator)
-        index = self.index[patch.view]
+        index, cameras = self.index[patch.view], self.known.scene.cameras
+        device, size = cameras.focal.device, patch.size
+        # What the patch shows is known on the host, and with it how many rays there are.
         shown = hole if self.config.masked else torch.ones_like(hole)
-        rays = self.known.scene.cameras.rays(torch.full((int(shown.sum()),), patch.view), patch.pixels[shown])
+        where, inside = shown.flatten().nonzero()[:, 0], hole[shown].nonzero()[:, 0]
+        count, where, inside = len(where), sent(where, device), sent(inside, device)
+        view = torch.full((count,), patch.view, device=device)
+        rays = cameras.rays(view, patch.pixels(device).view(-1, 2)[where])
         terms, (render,) = self.known.terms_and_renders(step, generator, [rays])  # reconstruction: L_r
 
-        real = (self.dataset.images[index][patch.window].float() / 255 * shown[..., None]).permute(2, 0, 1)[None]
-        fake = torch.zeros_like(real)
-        fake[0, :, shown] = render.color.T
+        visible = sent(shown, device)
+        real = (self.dataset.images[index][patch.window].float() / 255 * visible[..., None]).permute(2, 0, 1)[None]
+        fake = torch.zeros_like(real).view(3, -1).index_copy(1, where, render.color.T).view(1, 3, size, size)
         if self.config.adversarial:
             self._watch(step, self.adversary.train_on(real, fake))  # discriminator: L_D
             adversarial, matching = self.adversary.judge_with_features(fake, real)
             terms["adversarial"] = self.config.adversarial_weight * adversarial  # inpainting: L_m
             terms["feature matching"] = self.config.feature_weight * matching
         if self.config.pixel_loss == "l1":
-            terms["patch L1"] = self.config.pixel_weight * (fake - real).abs().sum() / (3 * shown.sum())
+            terms["patch L1"] = self.config.pixel_weight * (fake - real).abs().sum() / (3 * count)
         elif self.config.pixel_loss == "perceptual":
             terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
         share = len(rays) / self.known.rays
-        depth = self.dataset.depths[index][patch.window][shown]
-        errors = relative_depth(render.distance, rays.depth_per_distance, depth)[hole[shown]]
+        depth = self.dataset.depths[index][patch.window].flatten()[where]
+        errors = relative_depth(render.distance, rays.depth_per_distance, depth)[inside]
         terms["depth"] = self.config.depth_weight * errors.mean()
         terms["patch compactness"] = share * compactness(render, self.known.regularizer)
         return terms
 
     def _draw(self, generator: torch.Generator) -> tuple[Patch, Tensor]:
-        """A patch that shows some of what was inpainted, and where (p p bool)."""
+        """A patch that shows some of what was inpainted, and where (p p bool, on the host)."""
         while True:
             patch = self.patches.draw(generator)
-            hole = self.dataset.region[patch.view][patch.window]
+            hole = self.region[patch.view][patch.window]
             if hole.any():  # the box around what was inpainted also has corners without any
                 return patch, hole
 
@@ -234,10 +242,12 @@ class MaskedAdversarialTraining(Companion):
         self.tolerant = rollbacks >= MOST_ROLLBACKS
 
     def _watch(self, step: int, health: Health) -> None:
-        self.unreported += torch.tensor([health.accuracy, health.gradient_norm, health.gradient_penalty])
-        self.running_accuracy.mul_(MEMORY).add_((1 - MEMORY) * health.accuracy)
-        pinned = not 1 - PINNED < float(self.running_accuracy) < PINNED
+        self.unreported += torch.stack([health.accuracy, health.gradient_norm, health.gradient_penalty])
+        self.running_accuracy.mul_(MEMORY).add_(health.accuracy, alpha=1 - MEMORY)
+        pinned = (self.running_accuracy <= 1 - PINNED) | (self.running_accuracy >= PINNED)
         self.pinned_steps.copy_((self.pinned_steps + 1) * pinned)
+        if self.pinned_steps.device.type != "cpu" and step % REPORT_STEPS:
+            return  # to look would be to wait
         if int(self.pinned_steps) >= self.config.patience and not self.tolerant:
             raise DivergedError(f"{self._pinned()} (step {step})")
 

@@ -100,5 +100,6 @@ def open_run(folder: Path | str) -> Run:
 
 
 def _nerf_config(values: dict[str, Any]) -> NerfConfig:
-    grids: dict[str, Any] = {key: HashGridConfig(**values[key]) for key in ("grid", "proposal_grid")}
+    saved_before = {"hashing": "xor"}  # fields fitted before there was a choice do not tell
+    grids: dict[str, Any] = {key: HashGridConfig(**saved_before | values[key]) for key in ("grid", "proposal_grid")}
     return NerfConfig(**(values | grids))

@@ -19,7 +19,7 @@ FEATHER = 2  # pixels over which a render blends into the photo inside a mask
 
 @dataclass(frozen=True)
 class MaskedRenders:
-    """The masked pixels of V views, row by row: color V of P 3, depth V of P; whole images would take ten times that."""
+    """The masked pixels of V views, row by row: color V of P 3, depth V of P. Whole images would be ten times that."""
 
     color: list[Tensor]
     depth: list[Tensor]

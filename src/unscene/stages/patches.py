@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from unscene.fields.nerf import Nerf
+from unscene.geometry.cameras import pixel_centers
 from unscene.geometry.masks import bounding_box
+from unscene.geometry.randomness import sent, uniform
 from unscene.losses.perceptual import Features, perceptual_distance
 from unscene.scenes.scene import Scene
 from unscene.training.adversary import Adversary, AdversaryConfig
@@ -17,20 +19,26 @@ from unscene.training.fit import Companion
 
 @dataclass(frozen=True)
 class Patch:
-    """A square of a view. view: its index; pixels: positions of its pixels' centres (p p 2)."""
+    """A square of a view: the view's index, the square's first row and column, its pixels along a side."""
 
     view: int
-    pixels: Tensor
+    top: int
+    left: int
+    size: int
 
     @property
     def window(self) -> tuple[slice, slice]:
         """Rows and columns of the view's image."""
-        (left, top), size = self.pixels[0, 0].long().tolist(), len(self.pixels)
-        return slice(top, top + size), slice(left, left + size)
+        return slice(self.top, self.top + self.size), slice(self.left, self.left + self.size)
+
+    def pixels(self, device: torch.device | str = "cpu") -> Tensor:
+        """Positions of its pixels' centres, size size 2."""
+        corner = pixel_centers(self.size, self.size, device)
+        return torch.stack([corner[..., 0] + self.left, corner[..., 1] + self.top], -1)
 
 
 class PatchSampler:
-    """Draws patches whose centres lie in the box around what was inpainted.
+    """Draws, on the host, patches whose centres lie in the box around what was inpainted.
 
     views: which to draw from; region: N H W bool, what was inpainted; size: pixels along a side, at most the image's.
     """
@@ -46,8 +54,7 @@ class PatchSampler:
         top, left, bottom, right = self.boxes[view]
         row = self._corner(top, bottom, self.height, generator)
         column = self._corner(left, right, self.width, generator)
-        y, x = torch.meshgrid(torch.arange(self.size) + row, torch.arange(self.size) + column, indexing="ij")
-        return Patch(view, torch.stack([x, y], -1) + 0.5)
+        return Patch(view, row, column, self.size)
 
     def _corner(self, start: int, end: int, extent: int, generator: torch.Generator) -> int:
         """First row or column of a patch that overlaps the box [start, end) with its centre."""
@@ -103,9 +110,10 @@ class PatchGame(Companion):
 
     def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """An inpainted patch and its render, 1 3 p p each."""
-        patch, size = self.sampler.draw(generator), self.sampler.size
-        rays = self.scene.cameras.rays(torch.full((size**2,), patch.view), patch.pixels.view(-1, 2))
-        render = self._nerf[0].render(rays, jitter=torch.rand(len(rays), generator=generator))
+        patch, cameras = self.sampler.draw(generator), self.scene.cameras
+        pixels, size = patch.pixels(cameras.focal.device).view(-1, 2), patch.size
+        rays = cameras.rays(torch.full((size**2,), patch.view, device=pixels.device), pixels)
+        render = self._nerf[0].render(rays, jitter=uniform(len(rays), generator, pixels.device))
         fake = render.color.view(1, size, size, 3).permute(0, 3, 1, 2)
-        real = self.scene.images[patch.view][patch.window].float() / 255
+        real = sent(self.scene.images[patch.view][patch.window], pixels.device).float() / 255
         return real.permute(2, 0, 1)[None], fake

@@ -22,42 +22,68 @@ class AdversaryConfig:
 
     gradient_penalty: float = 0.2
     """Weight of R1 (In-N-Out's release)."""
+    penalty_every: int = 4
+    """Steps of the discriminator between two that have R1, with that many times its weight (StyleGAN2's lazy
+    regularisation, every 16th there; the interval is ours): R1 is half the work of a step that has it."""
     learning_rate: float = 1e-3
     """RMSprop's step size (In-N-Out's release)."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """One step of the game. accuracy: share of patches told apart rightly, real and rendered; gradient_norm: of the
-    discriminator's weights; gradient_penalty: R1, unweighted."""
+    """One step of the game, as scalars on the discriminator's device. accuracy: share of patches told apart rightly,
+    real and rendered; gradient_norm: of the discriminator's weights; gradient_penalty: R1, unweighted, as of the last
+    step that had it."""
 
-    accuracy: float
-    gradient_norm: float
-    gradient_penalty: float
+    accuracy: Tensor
+    gradient_norm: Tensor
+    gradient_penalty: Tensor
 
 
 class Adversary(nn.Module):
     """Tells patches of images (real) from rendered ones (fake), N 3 p p each in [0, 1]."""
 
+    penalty: Tensor
+
     def __init__(self, patch: int, config: AdversaryConfig, generator: torch.Generator):
         super().__init__()
-        self.config, self.rate = config, 1.0
+        self.config, self.rate, self.turn = config, 1.0, 0
         self.discriminator = PatchDiscriminator(patch, generator)
-        self.optimizer = torch.optim.RMSprop(self.discriminator.parameters(), lr=config.learning_rate)
         for index, parameter in enumerate(self.discriminator.parameters()):
             # As a buffer, the optimiser's memory is part of this module's state: a resumed game goes on exactly.
             self.register_buffer(f"square_average_{index}", torch.zeros_like(parameter))
+        self.register_buffer("penalty", torch.zeros(()))
+        self._optimize_what_is_here()
+
+    def _optimize_what_is_here(self) -> None:
+        self.optimizer = torch.optim.RMSprop(self.discriminator.parameters(), lr=self.config.learning_rate)
+        for index, parameter in enumerate(self.discriminator.parameters()):
             memory = self.get_buffer(f"square_average_{index}")
             self.optimizer.state[parameter] = {"step": torch.zeros(()), "square_avg": memory}
 
+    def _apply(self, *arguments, **options) -> Adversary:
+        """Any move to another device replaces buffers, and perhaps weights: the optimiser has to hear of it."""
+        super()._apply(*arguments, **options)
+        self._optimize_what_is_here()
+        return self
+
+    def get_extra_state(self) -> Tensor:
+        """The number of steps taken, on the host: which step comes next must not be asked of a device."""
+        return torch.tensor(self.turn)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.turn = int(state)
+
     def train_on(self, real: Tensor, fake: Tensor) -> Health:
-        """One step of the discriminator: L_adv + lambda_GP L_GP."""
+        """One step of the discriminator: L_adv + lambda_GP L_GP, the latter now and then."""
         fake = fake.detach()
         real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
-        loss, penalty = discriminator_loss(real_logits, fake_logits), torch.zeros(())
-        if self.config.gradient_penalty:
+        loss, every = discriminator_loss(real_logits, fake_logits), self.config.penalty_every
+        if self.config.gradient_penalty and self.turn % every == 0:
             penalty = gradient_penalty(self.discriminator, real)
-            loss = loss + self.config.gradient_penalty * penalty
+            loss = loss + every * self.config.gradient_penalty * penalty
+            self.penalty.copy_(penalty.detach())
+        self.turn += 1
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradients = [p.grad for p in self.discriminator.parameters() if p.grad is not None]
@@ -66,7 +92,7 @@ class Adversary(nn.Module):
             group["lr"] = self.rate * self.config.learning_rate
         self.optimizer.step()
         right = torch.cat([real_logits > 0, fake_logits < 0]).float().mean()
-        return Health(right.item(), norm.item(), penalty.item())
+        return Health(right, norm, self.penalty.clone())
 
     def judge(self, fake: Tensor) -> Tensor:
         """How badly rendered patches pass for real, scalar; its gradient reaches the patches only."""

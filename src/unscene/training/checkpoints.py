@@ -26,9 +26,12 @@ class Checkpoints:
         self.seed = seed
         self._unfinished: dict[str, tuple[dict[str, Tensor], dict[str, Any], bool]] = {}  # without a folder
 
-    def generator(self, stage: str) -> torch.Generator:
-        """The random numbers of a stage: depends on the run's seed and the stage's name only."""
-        return torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {stage}".encode()))
+    def generator(self, stage: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """The random numbers of a stage: depends on the run's seed, the stage's name and the kind of device only.
+
+        Ask for another device's than the processor's only where `unscene.geometry.randomness` says so.
+        """
+        return torch.Generator(device).manual_seed(zlib.crc32(f"{self.seed} {stage}".encode()))
 
     def save(
         self, stage: str, tensors: dict[str, Tensor], *, finished: bool, values: dict[str, Any] | None = None
@@ -59,11 +62,39 @@ class Checkpoints:
         except (SafetensorError, ValueError, KeyError, TypeError, OSError):
             return None  # a damaged checkpoint is as good as none: the stage runs again
 
-    def product(self, stage: str) -> dict[str, Tensor] | None:
-        """What a finished stage left, or None if it has to run."""
+    def product(self, stage: str, device: torch.device | str = "cpu") -> dict[str, Tensor] | None:
+        """What a finished stage left, on ``device``, or None if it has to run."""
         saved = self.load(stage)
-        return saved[0] if saved and saved[2] else None
+        return {name: tensor.to(device) for name, tensor in saved[0].items()} if saved and saved[2] else None
 
     def _path(self, stage: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{stage.replace(' ', '-')}.safetensors"
+
+
+class StageRandomness:
+    """The generators of an unfinished stage, whose states are saved with it.
+
+    host: the processor's. device: one of the given device besides, None if none is given. A stage saved where there was
+    no such generator gets a fresh one when it goes on, so it may go on anywhere, with other numbers.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, stage: str, device: torch.device | None):
+        self._checkpoints, self._stage = checkpoints, stage
+        self.host = checkpoints.generator(stage)
+        self.device = None if device is None else checkpoints.generator(stage, device)
+
+    def state(self) -> dict[str, Tensor]:
+        """The generators' states by name, in the host's memory."""
+        state = {"generator": self.host.get_state()}
+        return state if self.device is None else state | {"device generator": self.device.get_state()}
+
+    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Go on from what `state` gave at ``step``, on whatever device that was."""
+        self.host.set_state(tensors["generator"])
+        if self.device is None:
+            return
+        if (state := tensors.get("device generator")) is None:
+            fresh = self._checkpoints.generator(f"{self._stage} from step {step}", self.device.device)
+            state = fresh.get_state()
+        self.device.set_state(state)

@@ -11,20 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, Note, StageDone, StageStarted, StepDone
+from unscene.training.captured_steps import CapturableObjective, CapturedSteps, CudaGraphs, StepByStep
+from unscene.training.checkpoints import Checkpoints, StageRandomness
+from unscene.training.events import Event, Note, StageDone, StageStarted
+from unscene.training.meter import DivergedError, Meter, diverged
+from unscene.training.optimizer import Optimizer
+
+__all__ = ["Companion", "DivergedError", "FitConfig", "Objective", "fit"]
 
 Objective = Callable[[int, float, torch.Generator], dict[str, Tensor]]
 """(step, progress in [0, 1], random numbers) -> the weighted terms of the loss, by name."""
 
-REPORT_SECONDS = 0.25
-
-
 MOST_ROLLBACKS = 3
-
-
-class DivergedError(RuntimeError):
-    """A fit that leads nowhere: the loss is no longer a number, or a game that nobody can lose any more."""
 
 
 class Companion(nn.Module):
@@ -85,27 +83,44 @@ def fit(
 
     A finished stage is restored from its checkpoint instead of run; an unfinished one goes on where it was. A fit with
     a companion that diverges goes back to its last good checkpoint with half the step size, MOST_ROLLBACKS times; then,
-    and without a companion at once, DivergedError is raised when a loss is not finite, naming the term.
+    and without a companion at once, DivergedError is raised when a loss is not finite, naming the term. On a processor
+    that is at once; elsewhere no step is taken on such a loss, and it is found when the next report is due.
+
+    On CUDA a `CapturableObjective` without a companion is run as CUDA graphs.
     """
     if config.steps is None and config.seconds is None:
         raise ValueError("FitConfig needs `steps`, `seconds` or both")
     saved_modules = nn.ModuleDict({"model": model} | ({"companion": companion} if companion else {}))
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
-    generator = checkpoints.generator(stage)
+    captured = companion is None and isinstance(objective, CapturableObjective) and _device(model).type == "cuda"
+    optimizer = Optimizer(model.parameters(), config.learning_rate, captured=captured)
+    random = StageRandomness(checkpoints, stage, optimizer.device if captured else None)
     step, spent, rollbacks = 0, 0.0, 0
+
+    def take(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        terms = objective(step, progress, generator)
+        loss = torch.stack(list(terms.values())).sum()
+        if loss.device.type == "cpu" and not torch.isfinite(loss):  # elsewhere to look would be to wait
+            raise diverged(stage, step, {name: value.item() for name, value in terms.items()})
+        optimizer.step_down(loss)
+        return {name: value.detach() for name, value in terms.items()}
+
+    steps: StepByStep | CapturedSteps = StepByStep(take, random.host)
+    if captured and isinstance(objective, CapturableObjective) and random.device is not None:
+        graphs = CudaGraphs(optimizer.device, random.device)
+        steps = CapturedSteps(take, objective.kind, graphs, random.device, random.host)
 
     def restore(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         nonlocal step, spent, rollbacks
         step, spent, rollbacks = values["step"], values["seconds"], values.get("rollbacks", 0)
         _load_modules(saved_modules, tensors)
-        optimizer.state.clear()
-        _load_adam(optimizer, tensors)
-        generator.set_state(tensors["generator"])
+        optimizer.restore(tensors)
+        random.restore(tensors, step)
+        steps.forget()
         if companion and rollbacks:
             companion.calm(rollbacks)
 
     def save() -> None:
-        tensors = saved_modules.state_dict() | _adam_state(optimizer) | {"generator": generator.get_state()}
+        tensors = saved_modules.state_dict() | optimizer.state() | random.state()
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             return  # the next loss will tell; this is nothing to go back to
         values = {"step": step, "seconds": time.monotonic() - started, "rollbacks": rollbacks}
@@ -119,64 +134,44 @@ def fit(
         restore(tensors, values)
 
     yield StageStarted(stage)
-    meter = _Meter(stage, rays_per_step)
+    meter = Meter(stage, rays_per_step)
     started = time.monotonic() - spent
     last_saved = time.monotonic()
     if companion and not saved:
         save()  # something to go back to
-    while (progress := _progress(config, step, time.monotonic() - started)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = 0.5**rollbacks * _learning_rate(config, step, progress)
+    while True:
+        progress = _progress(config, step, time.monotonic() - started)
+        due = time.monotonic() - last_saved > config.checkpoint_seconds
         try:
+            if due or progress >= 1:
+                meter.look(step - 1)  # before anything is kept
+            if due and (companion is None or companion.is_healthy()):
+                save()
+                last_saved = time.monotonic()
+            if progress >= 1:
+                break
+            optimizer.set_rate(0.5**rollbacks * _learning_rate(config, step, progress))
             if companion:
-                yield from companion.before_step(step, progress, generator)
-            terms = objective(step, progress, generator)
-            loss = torch.stack(list(terms.values())).sum()
-            if not torch.isfinite(loss):
-                bad = ", ".join(f"{name} = {value.item():g}" for name, value in terms.items())
-                raise DivergedError(f"the loss of stage '{stage}' is not finite at step {step}: {bad}")
+                yield from companion.before_step(step, progress, random.host)
+            meter.add(steps(step, progress))
+            report = meter.report(step + 1, progress)
         except DivergedError as error:
             good = checkpoints.load(stage) if companion and rollbacks < MOST_ROLLBACKS else None
             if good is None:
                 raise
             again = rollbacks + 1
             restore(good[0], good[1] | {"rollbacks": again})
+            meter.forget()
             save()
             yield Note(f"{error}; back to step {step} with half the step size ({again} of {MOST_ROLLBACKS} times)")
             continue
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
         step += 1
-        if report := meter.update(step, progress, terms):
+        if note := steps.take_note():
+            yield Note(f"'{stage}': {note}")
+        if report:
             yield report
-        due = time.monotonic() - last_saved > config.checkpoint_seconds
-        if due and (companion is None or companion.is_healthy()):
-            save()
-            last_saved = time.monotonic()
     checkpoints.save(stage, saved_modules.state_dict(), finished=True)
     yield StageDone(stage, time.monotonic() - started)
-
-
-class _Meter:
-    """Averages losses between reports and counts rays."""
-
-    def __init__(self, stage: str, rays_per_step: int):
-        self.stage, self.rays_per_step = stage, rays_per_step
-        self.sums: dict[str, Tensor] = {}
-        self.steps, self.since = 0, time.monotonic()
-
-    def update(self, step: int, progress: float, terms: dict[str, Tensor]) -> StepDone | None:
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, torch.zeros(())) + value.detach().cpu()
-        self.steps += 1
-        elapsed = time.monotonic() - self.since
-        if elapsed < REPORT_SECONDS:
-            return None
-        losses = {name: value.item() / self.steps for name, value in self.sums.items()}
-        report = StepDone(self.stage, step, progress, losses, self.steps * self.rays_per_step / elapsed)
-        self.sums, self.steps, self.since = {}, 0, time.monotonic()
-        return report
 
 
 def _progress(config: FitConfig, step: int, seconds: float) -> float:
@@ -190,20 +185,10 @@ def _learning_rate(config: FitConfig, step: int, progress: float) -> float:
     return warmup * config.learning_rate * (config.final_learning_rate / config.learning_rate) ** min(progress, 1)
 
 
-def _adam_state(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"adam.{index}.{name}": value for index, entry in state.items() for name, value in entry.items()}
-
-
-def _load_adam(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("adam."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
 def _load_modules(modules: nn.Module, tensors: dict[str, Tensor]) -> None:
     own = modules.state_dict()
     modules.load_state_dict({name: tensors[name] for name in own})
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

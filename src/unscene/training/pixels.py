@@ -11,8 +11,10 @@ from unscene.fields.field import Render
 from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.randomness import integers, sent, uniform
 from unscene.losses.rays import charbonnier, distortion, interlevel
 from unscene.scenes.scene import Scene
+from unscene.training.captured_steps import CapturableObjective, Kind
 
 HASH_DECAY_INTERVAL = 8
 PROPOSAL_WARMUP, PROPOSAL_INTERVAL = 200, 3
@@ -30,31 +32,39 @@ class PixelBatch:
 class PixelSampler:
     """Draws pixels uniformly from those of ``scene`` where ``usable`` (N H W bool) is true.
 
-    Keeps one integer per usable pixel, not a ray: 4 bytes where origins, directions and colours would take 36.
+    Keeps one integer per usable pixel, not a ray: 4 bytes where origins, directions and colours would take 36. It lies
+    beside the photos; batches are on the cameras' device, sent there if the photos are in the host's memory.
     """
 
     def __init__(self, scene: Scene, usable: Tensor):
-        self.images = scene.images
+        _, self.height, self.width, _ = scene.images.shape
+        self.colors = scene.images.flatten(0, 2)
+        self.device = scene.cameras.focal.device
         index = usable.flatten().nonzero()[:, 0]
-        self.index = index.int() if usable.numel() < 2**31 else index
+        self.index = (index.int() if usable.numel() < 2**31 else index).to(self.colors.device)
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def is_on_device(self) -> bool:
+        """Whether batches are drawn without the host."""
+        return self.colors.device.type == self.device.type
+
     def sample(self, count: int, generator: torch.Generator) -> PixelBatch:
         if len(self) == 0 and count > 0:
             raise ValueError("expected pixels to draw from, but no pixel is usable; check masks and training views")
-        _, height, width, _ = self.images.shape
-        flat = self.index[torch.randint(len(self.index), (count,), generator=generator)].long()
-        row = flat // width
-        view, y, x = row // height, row % height, flat % width
-        color = self.images[view, y, x].float() / 255
-        return PixelBatch(view, torch.stack([x, y], -1) + 0.5, color)
+        chosen = self.index[integers(len(self.index), count, generator, self.index.device)].long()
+        color = sent(self.colors[chosen], self.device).float() / 255
+        flat = sent(chosen, self.device)
+        row = flat // self.width
+        xy = torch.stack([flat % self.width, row % self.height], -1) + 0.5
+        return PixelBatch(row // self.height, xy, color)
 
 
 def training_pixels(scene: Scene) -> Tensor:
     """N H W bool: all pixels of the training views."""
-    usable = torch.zeros(scene.images.shape[:3], dtype=torch.bool)
+    usable = torch.zeros(scene.images.shape[:3], dtype=torch.bool, device=scene.images.device)
     usable[scene.train] = True
     return usable
 
@@ -84,7 +94,7 @@ def reconstruction_terms(render: Render, color: Tensor, step: int, config: Regul
     """
     t, w = render.histogram.edges, render.histogram.weights
     terms = {"reconstruction": charbonnier(render.color, color), "distortion": config.distortion * distortion(t, w)}
-    if step < PROPOSAL_WARMUP or step % PROPOSAL_INTERVAL == 0:
+    if _teaches_proposal(step):
         cover = torch.stack([interlevel(t, w, p.edges, p.weights) for p in render.proposals]).sum()
         terms["interlevel"] = config.interlevel * cover
     return terms
@@ -92,12 +102,25 @@ def reconstruction_terms(render: Render, color: Tensor, step: int, config: Regul
 
 def hash_decay_term(nerf: Nerf, step: int, config: RegularizerConfig) -> dict[str, Tensor]:
     """Hash decay on every eighth step with eight times the weight: it reads the whole table, which costs a tenth."""
-    if config.hash_decay == 0 or step % HASH_DECAY_INTERVAL:
+    if not _decays(step, config):
         return {}
     return {"hash decay": HASH_DECAY_INTERVAL * config.hash_decay * nerf.hash_decay()}
 
 
-class PixelReconstruction:
+def reconstruction_kind(step: int, config: RegularizerConfig) -> Kind:
+    """Which of the terms above a step has."""
+    return _teaches_proposal(step), _decays(step, config)
+
+
+def _teaches_proposal(step: int) -> bool:
+    return step < PROPOSAL_WARMUP or step % PROPOSAL_INTERVAL == 0
+
+
+def _decays(step: int, config: RegularizerConfig) -> bool:
+    return config.hash_decay != 0 and step % HASH_DECAY_INTERVAL == 0
+
+
+class PixelReconstruction(CapturableObjective):
     """The objective of a plain fit: colours of random pixels, with optional pose refinement.
 
     nerf: the field; cameras: of all views; pixels: what to learn from; poses: corrections of the views' poses.
@@ -116,6 +139,9 @@ class PixelReconstruction:
         self.nerf, self.cameras, self.pixels, self.regularizer = nerf, cameras, pixels, regularizer
         self.rays, self.poses = rays, poses
 
+    def kind(self, step: int) -> Kind | None:
+        return reconstruction_kind(step, self.regularizer) if self.pixels.is_on_device else None
+
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         batch = self.pixels.sample(self.rays, generator)
         if self.poses is None:
@@ -123,6 +149,6 @@ class PixelReconstruction:
         else:
             poses = self.poses(self.cameras.T_world_camera[batch.view], batch.view)
             rays = self.cameras.posed_rays(batch.view, batch.xy, poses)
-        render = self.nerf.render(rays, jitter=torch.rand(len(rays), generator=generator))
+        render = self.nerf.render(rays, jitter=uniform(len(rays), generator, batch.xy.device))
         terms = reconstruction_terms(render, batch.color, step, self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer)
