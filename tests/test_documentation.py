@@ -1,4 +1,4 @@
-"""The examples of the README and of docs/ run as they stand.
+"""The examples of the README and of docs/ run as they stand, and what all pages name is there.
 
 A fence right after the line ``<!-- run in tests -->`` runs in an empty folder that holds a capture with masks,
 ``captures/statue``: Python as it is, of bash the lines that begin with ``unscene``. Every fit ends after three steps.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import documented
 from tests.box_scene import box_scene, write_capture
 from unscene.cli import main
 from unscene.training.fit import FitConfig
@@ -22,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"^<!-- run in tests -->\n```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_OURS = ("make", "git", "pip", "python", "cd", "#")
 STEPS = 3
+MOST_LINES = 200  # of the README
+NOT_YET = {"benchmarks/accelerator.py"}  # named where their figures will stand
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,92 @@ def test_only_marked_fences_run_and_are_named_by_their_line() -> None:
         Example("README.md:12", "bash", "make demo\nunscene fit captures/statue \\\n    --out 'my run'  # a minute\n"),
     ]
     assert commands(examples(text, "README.md")[1].code) == [["fit", "captures/statue", "--out", "my run"]]
+
+
+every_page = pytest.mark.parametrize(
+    "page", documented.pages(), ids=lambda page: page.relative_to(ROOT).as_posix()
+)  # fmt: skip
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    assert documented.broken_links(page.read_text(), page.parent) == []
+
+
+@every_page
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    assert [name for name in documented.missing_files(page.read_text()) if name not in NOT_YET] == []
+
+
+@every_page
+def test_commands_and_options_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text()
+    wanted = [words for words in documented.commands_of(text) if not NOT_YET & set(words)]
+    assert [fault for words in wanted if (fault := documented.fault(words))] == []
+    known = documented.all_options()
+    unknown = [
+        option for option in documented.options_of(text)
+        if option not in known and not (option.endswith(".*") and any(name.startswith(option[:-1]) for name in known))
+    ]  # fmt: skip
+    assert unknown == []
+
+
+def test_what_is_still_to_come_is_not_there() -> None:
+    assert not [name for name in NOT_YET if (ROOT / name).exists()], "there now: take it out of NOT_YET"
+
+
+def test_the_code_is_laid_out_as_the_readme_draws_it() -> None:
+    source = ROOT / "src" / "unscene"
+    drawn = documented.drawn_tree((ROOT / "README.md").read_text())
+    assert [path for path in drawn if not (source / path).exists()] == []
+    code = {f"{path.name}/" for path in source.iterdir() if (path / "__init__.py").is_file()}
+    code |= {path.name for path in source.glob("[!_]*.py")}
+    assert code - set(drawn) == set(), "not in the README's picture of the code"
+
+
+PAGE = """# A page: `what` it's about
+
+[to](#a-page-what-its-about) [gone](#nowhere) [away](https://example.org) ![none](docs/none.jpg) [to](README.md#results)
+
+`tests/none.py` is not there, `docs/` is, `runs/none.py` is the reader's; `--prior` and `--no-such-option`,
+`--diffusion.*` and `unscene fit`, and `unscene train invs ... --no-told-photo`.
+
+```bash
+make demo   # not `make tea`
+unscene remove captures/statue \\
+    --out RUN --metod naive
+```
+"""
+
+
+def test_a_page_is_taken_apart() -> None:
+    assert documented.broken_links(PAGE, ROOT) == ["#nowhere", "docs/none.jpg"]
+    assert documented.missing_files(PAGE) == ["tests/none.py"]
+    assert documented.options_of(PAGE) == ["--prior", "--no-such-option", "--diffusion.*"]
+    assert documented.commands_of(PAGE) == [
+        ["unscene", "fit"], ["unscene", "train", "invs", "...", "--no-told-photo"], ["make", "demo"],
+        ["unscene", "remove", "captures/statue", "--out", "RUN", "--metod", "naive"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "wrong"), [
+    ("unscene remove captures/statue --out RUN --metod naive", "--metod"),
+    ("unscene remove captures/statue --out RUN --method lama", "lama"),
+    ("unscene remove captures/statue", "--out"),
+    ("unscene remove ... --costumize", "no option --costumize"),
+    ("unscene train prior ... --told-photo", "no option --told-photo"),
+    ("unscene paint RUN", "no command paint"),
+    ("python benchmarks/none.py", "no file benchmarks/none.py"),
+    ("python benchmarks/orbit_speed.py --turn 3", "no option --turn"),
+    ("python -m unscene.pretraining.prior_evaluation --photo DIR", "no option --photo"),
+    ("pytest tests/none.py", "no file tests/none.py"),
+    ("pytest tests/test_documentation.py -k seam", "no test of the name seam"),
+    ("make tea", "no target tea"),
+    ("pip install '.[tea]'", "no tea"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_command_is_found(command: str, wrong: str) -> None:
+    assert wrong in (documented.fault(shlex.split(command)) or "")

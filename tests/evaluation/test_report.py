@@ -86,7 +86,6 @@ def test_the_page_shows_every_part(tmp_path):
     assert len(page.having("button", "aria-pressed", "true")) == 1
     assert len(page.having("video")) == len(page.having("svg")) == len(page.having("details")) == 1
     assert "PSNR masked" in page.text and "dB" in page.text and "1 min 01 s" in page.text
-    assert len(page.having("td", "class", "best")) == 1
 
 
 def test_sections_without_content_are_left_out(tmp_path):
@@ -146,15 +145,16 @@ def test_six_comparisons_of_noise_stay_below_five_megabytes(tmp_path):
     assert len(written(tmp_path, dataclasses.replace(EMPTY, comparisons=[comparison] * 6))) < 5_000_000
 
 
-def test_the_best_value_follows_the_direction_of_the_metric(tmp_path):
+def test_the_table_names_columns_with_unit_and_direction(tmp_path):
     rows = {
-        "a": {"psnr": 20.0, "lpips": 0.5, "sharpness_ratio": 1.8, "views": 8},
-        "b": {"psnr": 30.0, "lpips": 0.2, "sharpness_ratio": 0.7, "views": 9},
-        "c": {"psnr": math.nan},
+        "a": {"psnr_masked": 20.0, "ssim": 0.5, "perceptual": "VGG", "sharpness_ratio": 1.8, "views": 8},
+        "b": {"psnr_masked": math.nan},
     }
     text = written(tmp_path, dataclasses.replace(EMPTY, metrics=rows))
-    assert re.findall(r'<td class="best">([^<]*)', text) == ["30.00", "0.2000", "0.7000"]
-    assert re.findall(r"<td>([^<]*)", text) == ["20.00", "0.5000", "1.8000", "8", "9", "nan", "–", "–", "–"]
+    assert re.findall(r'<th scope="col">(.*?) <small>(.*?)</small>', text) == [
+        ("PSNR masked", "↑ dB"), ("SSIM", "↑ "), ("perceptual", "↓ "), ("sharpness ratio", "→ 1 "), ("views", " "),
+    ]  # fmt: skip
+    assert re.findall(r"<td>([^<]*)", text) == ["20.00", "0.5000", "VGG", "1.8000", "8", "nan", "–", "–", "–", "–"]
 
 
 def coordinates(path: str) -> list[tuple[float, float]]:
@@ -200,10 +200,11 @@ def test_terms_may_come_and_go():
     assert [(line.name, line.last) for line in chart.lines] == [("color", "0.5000"), ("patch", "1.5000")]
 
 
-def test_the_unit_of_the_horizontal_axis_follows_the_type():
-    steps, seconds = loss_charts({"a": [(10, {"color": 1.0})], "b": [(2.5, {"color": 1.0})], "c": []})
-    assert (steps.unit, seconds.unit) == ("steps", "seconds")
-    assert [tick.label for tick in seconds.x_ticks] == ["0", "1", "2"]
+def test_the_horizontal_axis_counts_steps_and_a_stage_without_any_has_no_chart(tmp_path):
+    losses = {"fit": [(250, {"color": 1.0}), (1000, {"color": 0.5})], "never begun": []}
+    (chart,) = loss_charts(losses)
+    assert [tick.label for tick in chart.x_ticks] == ["0", "250", "500", "750", "1,000"]
+    assert "0 steps" in Page(written(tmp_path, dataclasses.replace(EMPTY, losses=losses))).text
 
 
 def test_thinning_keeps_the_ends_and_the_order():

@@ -116,7 +116,7 @@ class RecordingInpainter:
     def __init__(self):
         self.shown = SimpleNamespace()
 
-    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps, watch):
+    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps):
         self.shown = SimpleNamespace(**locals())
         return 1 - partial
 

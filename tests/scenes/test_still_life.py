@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from tests.scenes.tiny_scenes import TinyScene
 from unscene.scenes import still_life as package_scene
-from unscene.scenes.still_life import still_life, true_depth, true_images
+from unscene.scenes.still_life import still_life, true_depth
 
 
 @pytest.fixture
@@ -21,8 +19,6 @@ def tiny_still_life(tiny: TinyScene, monkeypatch: pytest.MonkeyPatch) -> TinySce
     tiny.json(tiny.transforms() | split)
     for view, name in enumerate(tiny.names):
         tiny.array(f"depth/{name}", np.full((12, 16), 1000 * (view + 1), np.uint16))
-        if view >= 2:
-            tiny.array(f"truth/{Path(name).stem}.jpg", np.full((24, 32, 3), 10 * view, np.uint8))
     monkeypatch.setattr(package_scene, "FOLDER", tiny.root)
     return tiny
 
@@ -34,5 +30,3 @@ def test_truth_belongs_to_the_views(tiny_still_life: TinyScene) -> None:
     depth = true_depth(3)
     assert depth.shape == (12, 16)
     torch.testing.assert_close(depth, torch.full((12, 16), 4.0))
-    truth = true_images()
-    assert truth.dtype == torch.uint8 and truth[:, 0, 0, 0].tolist() == [20, 30, 40, 50]

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-Curve = Sequence[tuple[float, Mapping[str, float]]]
-"""(step or seconds, {term: value}) in the order of time."""
+Curve = Sequence[tuple[int, Mapping[str, float]]]
+"""(step, {term: value}) in the order of time."""
 
 MOST_POINTS = 300  # more than a chart has pixels across
 MOST_DECADES = 6  # a term that vanishes must not flatten all others
@@ -49,25 +49,24 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """One stage. unit: of the horizontal axis, 'steps' or 'seconds'."""
+    """One stage; steps on the horizontal axis."""
 
     name: str
-    unit: str
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     lines: list[Line]
 
 
-def thin(curve: Curve, most: int = MOST_POINTS) -> list[tuple[float, dict[str, float]]]:
+def thin(curve: Curve, most: int = MOST_POINTS) -> list[tuple[int, dict[str, float]]]:
     """At most ``most`` points of a curve, evenly spaced, the first and the last among them."""
-    points = [(x, dict(terms)) for x, terms in curve]
+    points = [(step, dict(terms)) for step, terms in curve]
     if len(points) <= most:
         return points
     return [points[round(index * (len(points) - 1) / (most - 1))] for index in range(most)]
 
 
 def loss_charts(losses: Mapping[str, Curve]) -> list[Chart]:
-    """A chart for each stage that has a point. Whole numbers on the horizontal axis are steps, others seconds."""
+    """A chart for each stage that has a point."""
     return [_chart(stage, thin(curve)) for stage, curve in losses.items() if curve]
 
 
@@ -84,33 +83,31 @@ def number_text(value: float) -> str:
 
 
 def _chart(stage: str, curve: Curve) -> Chart:
-    moments = [x for x, _ in curve if math.isfinite(x)]
-    last_moment = max(moments, default=0) or 1
+    last_step = max(step for step, _ in curve) or 1
     names = list(dict.fromkeys(name for _, terms in curve for name in terms))
     bottom, top = _decades([value for _, terms in curve for value in terms.values() if _drawable(value)])
 
-    def place(x: float, value: float) -> tuple[float, float]:
+    def place(step: int, value: float) -> tuple[float, float]:
         height = (max(math.log10(value), bottom) - bottom) / (top - bottom)
-        return _across(x / last_moment), _up(height)
+        return _across(step / last_step), _up(height)
 
     return Chart(
         name=stage,
-        unit="steps" if all(isinstance(x, int) for x, _ in curve) else "seconds",
-        x_ticks=[Tick(_across(x / last_moment), f"{x:,.6g}") for x in _round_numbers(last_moment)],
+        x_ticks=[Tick(_across(step / last_step), f"{step:,.6g}") for step in _round_numbers(last_step)],
         y_ticks=list(_log_ticks(bottom, top)),
         lines=[_line(name, curve, place) for name in names],
     )
 
 
-def _line(name: str, curve: Curve, place: Callable[[float, float], tuple[float, float]]) -> Line:
+def _line(name: str, curve: Curve, place: Callable[[int, float], tuple[float, float]]) -> Line:
     """A path that is interrupted wherever a value is missing, zero, negative or not finite."""
     path, pen_down, last = [], False, math.nan
-    for x, terms in curve:
+    for step, terms in curve:
         last = terms.get(name, last)
-        if not (math.isfinite(x) and name in terms and _drawable(terms[name])):
+        if not (name in terms and _drawable(terms[name])):
             pen_down = False
             continue
-        across, up = place(x, terms[name])
+        across, up = place(step, terms[name])
         # "h0" after a move makes a lone point a dot, thanks to round line caps.
         path.append(f"L{across:.1f} {up:.1f}" if pen_down else f"M{across:.1f} {up:.1f}h0")
         pen_down = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ class Report:
     """What the page shows; a section without content is left out.
 
     summary: settings and totals, the most telling first. gallery: (caption, H W 3 picture). metrics: row -> column ->
-    value. losses: stage -> [(step or seconds, {term: value})]. timings: (stage, seconds). video: an mp4 file.
+    value. losses: stage -> [(step, {term: value})]. timings: (stage, seconds). video: an mp4 file.
     """
 
     title: str
@@ -50,7 +49,7 @@ class Report:
     comparisons: list[Comparison]
     gallery: list[tuple[str, Tensor]]
     metrics: dict[str, dict[str, float | str]]
-    losses: dict[str, list[tuple[float, dict[str, float]]]]
+    losses: dict[str, list[tuple[int, dict[str, float]]]]
     timings: list[tuple[str, float]]
     notes: list[str]
     video: bytes | None = None
@@ -59,7 +58,7 @@ class Report:
 class RunLog(NamedTuple):
     """The parts of an event log that a Report shows, under the names they have there."""
 
-    losses: dict[str, list[tuple[float, dict[str, float]]]]
+    losses: dict[str, list[tuple[int, dict[str, float]]]]
     timings: list[tuple[str, float]]
     notes: list[str]
 
@@ -100,7 +99,7 @@ def read_events(path: Path) -> RunLog:
     A run may have been killed and resumed: half-written lines are skipped, steps that were taken again replace those
     of the first attempt, the seconds of a stage add up and a repeated note counts once.
     """
-    losses: dict[str, list[tuple[float, dict[str, float]]]] = {}
+    losses: dict[str, list[tuple[int, dict[str, float]]]] = {}
     seconds: dict[str, float] = {}
     notes: dict[str, None] = {}
     for event in _readable_lines(path):
@@ -127,7 +126,7 @@ def read_previews(run: Path) -> list[tuple[str, Tensor]]:
     return [(name, torch.from_numpy(pixels[..., ::-1].copy())) for name, pixels in read if pixels is not None]
 
 
-def _extend(curve: list[tuple[float, dict[str, float]]], step: float, terms: dict[str, float]) -> None:
+def _extend(curve: list[tuple[int, dict[str, float]]], step: int, terms: dict[str, float]) -> None:
     """Append a point; a step that was taken again replaces that of the first attempt and all after it."""
     while curve and curve[-1][0] >= step:
         curve.pop()
@@ -208,41 +207,29 @@ HIGHER, LOWER, NEAR_ONE = "↑", "↓", "→ 1"
 KNOWN_METRICS = (  # word in the column's name, title, unit, better direction; the first that occurs counts
     ("psnr", "PSNR", "dB", HIGHER),
     ("ssim", "SSIM", "", HIGHER),
-    ("lpips", "LPIPS", "", LOWER),
-    ("fid", "FID", "", LOWER),
-    ("kid", "KID", "", LOWER),
-    ("musiq", "MUSIQ", "", HIGHER),
     ("perceptual", "perceptual", "", LOWER),
-    ("frechet", "Fréchet", "", LOWER),
     ("sharpness_ratio", "sharpness ratio", "", NEAR_ONE),
-    ("error", "error", "", LOWER),
-    ("seconds", "time", "s", LOWER),
 )
 
 
 class _Column(NamedTuple):
-    name: str
     title: str
     unit: str
     direction: str
 
 
 class _Table(NamedTuple):
-    """rows: name -> (text, whether it is the best of its column) for each column."""
+    """rows: name -> the text for each column."""
 
     columns: list[_Column]
-    rows: dict[str, list[tuple[str, bool]]]
+    rows: dict[str, list[str]]
 
 
 def _table(metrics: dict[str, dict[str, float | str]]) -> _Table | None:
-    """Every column that a row has, in order of appearance; the best number of a column is marked if there are two."""
-    columns = [_column(name) for name in dict.fromkeys(name for row in metrics.values() for name in row)]
-    best = [_best(column, [row.get(column.name) for row in metrics.values()]) for column in columns]
-    rows = {
-        name: [_cell(row.get(column.name, "–"), top) for column, top in zip(columns, best, strict=True)]
-        for name, row in metrics.items()
-    }
-    return _Table(columns, rows) if columns else None
+    """Every column that a row has, in order of appearance."""
+    names = list(dict.fromkeys(name for row in metrics.values() for name in row))
+    rows = {title: [_cell(row.get(name, "–")) for name in names] for title, row in metrics.items()}
+    return _Table([_column(name) for name in names], rows) if names else None
 
 
 def _column(name: str) -> _Column:
@@ -250,17 +237,9 @@ def _column(name: str) -> _Column:
         if word in name.lower():
             start = name.lower().index(word)
             shown = name[:start] + title + name[start + len(word) :]
-            return _Column(name, shown.replace("_", " "), unit, direction)
-    return _Column(name, name.replace("_", " "), "", "")
+            return _Column(shown.replace("_", " "), unit, direction)
+    return _Column(name.replace("_", " "), "", "")
 
 
-def _best(column: _Column, values: Iterable[float | str | None]) -> float | None:
-    numbers = [value for value in values if isinstance(value, (int, float)) and not math.isnan(value)]
-    if len(numbers) < 2 or not column.direction:
-        return None
-    rank = {HIGHER: lambda v: -v, LOWER: lambda v: v, NEAR_ONE: lambda v: abs(v - 1)}[column.direction]
-    return min(numbers, key=rank)
-
-
-def _cell(value: float | str, best: float | None) -> tuple[str, bool]:
-    return (value, False) if isinstance(value, str) else (number_text(value), value == best)
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else number_text(value)

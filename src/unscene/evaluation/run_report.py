@@ -21,11 +21,16 @@ NOVEL_VIEWS = 3  # on the orbit
 
 
 def report_run(
-    folder: RunFolder, scene: Scene, removal: Removal, metrics: dict[str, Any], method: str, prior: str, seed: int
+    folder: RunFolder,
+    scene: Scene,
+    removal: Removal,
+    metrics: dict[str, dict[str, Any]],
+    method: str,
+    prior: str,
+    seed: int,
 ) -> Path:
     """Write ``report.html`` into the run folder; returns its path."""
     log = read_events(folder.path / "events.jsonl")
-    table = {key: value for key, value in metrics.items() if isinstance(value, dict)}
     video = folder.path / "video.mp4"
     report = Report(
         title=f"{scene.name} without the object",
@@ -39,7 +44,7 @@ def report_run(
         },
         comparisons=[_comparison(scene, removal, view) for view in spread(scene.train, COMPARISONS).tolist()],
         gallery=_gallery(folder.path, scene, removal),
-        metrics=_without_gaps(table),
+        metrics=_without_gaps(metrics),
         losses=log.losses,
         timings=log.timings,
         notes=log.notes,

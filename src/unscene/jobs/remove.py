@@ -122,15 +122,11 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     removal: Removal = drain(generator, watch)
     run = keep_run(folder, removal.field, scene)
     _write_results(run, folder, masked, removal, options, watch)
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, dict[str, Any]] = {}
     if truth is not None:
         metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": features.name}
-    write_json(
-        folder.path / "metrics.json",
-        metrics
-        | {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)}
-        | device_facts(device),
-    )
+    totals = {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)}
+    write_json(folder.path / "metrics.json", {**metrics, **totals, **device_facts(device)})
     report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run

@@ -6,7 +6,6 @@ leave open, told which pixels may be new (behind the visible surface) and how fa
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,6 @@ from unscene.geometry.cameras import Cameras
 from unscene.geometry.splatting import BACKGROUND, PartialView, partial_view
 from unscene.geometry.turntable import pose_between
 from unscene.priors.novel_views.photo_token import pose_numbers
-from unscene.priors.novel_views.sampler import ignore
 from unscene.priors.novel_views.view_inpainter import ViewInpainter
 from unscene.stages.novel_view import NovelView
 from unscene.stages.object_source import SourceView
@@ -38,14 +36,13 @@ class InvsConfig:
 
 
 def invs_view(
-    source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor,
-    watch: Callable[[], None] = ignore,
-) -> NovelView:  # fmt: skip
+    source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor
+) -> NovelView:
     """The object from a target camera of the photo's size. noise: C h w, the initial latent."""
     seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest)
     completed = model.complete(
         seen.image()[None], seen.soft_mask[None], seen.epipolar_mask[None], source.on_background[None],
-        pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps, watch=watch,
+        pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps,
     )[0]  # fmt: skip
     # where nothing was seen and nothing can hide, the background stays
     empty = ~(seen.covered | seen.epipolar_mask)

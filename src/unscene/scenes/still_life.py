@@ -28,14 +28,3 @@ def true_depth(view: int) -> Tensor:
     with Image.open(FOLDER / "depth" / f"{stem}.png") as image:
         depth = np.asarray(image).astype(np.float32)
     return torch.from_numpy(depth) * content["depth_unit_scale_factor"]
-
-
-def true_images() -> Tensor:
-    """The training views without the object, T H W 3 uint8, in the order of the scene's ``train``."""
-    content = json.loads((FOLDER / "transforms.json").read_text())
-    stems = [Path(name).stem for name in content["train_filenames"]]
-    images = []
-    for stem in stems:
-        with Image.open(FOLDER / "truth" / f"{stem}.jpg") as image:
-            images.append(np.array(image.convert("RGB")))
-    return torch.from_numpy(np.stack(images))

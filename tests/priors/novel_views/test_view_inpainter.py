@@ -90,12 +90,6 @@ def test_views_are_finite_repeatable_and_follow_every_condition(model: ViewInpai
         assert not torch.equal(first, model.complete(**views | {name: value}, steps=3)), name
 
 
-def test_every_step_is_watched(model: ViewInpainter) -> None:
-    steps = []
-    model.complete(**some_views(model, 1), steps=4, watch=lambda: steps.append(1))
-    assert len(steps) == 4
-
-
 def test_the_photo_is_one_token_after_the_prompt(model: ViewInpainter) -> None:
     source, poses = torch.rand(2, 3, SIZE, SIZE), pose_numbers(*(torch.rand(2) for _ in range(3)))
     states = context_states(model.prompt, model.photo_token, source, poses)

@@ -9,7 +9,6 @@ place where inpainting checkpoints have their mask, and the epipolar mask as one
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from unscene.priors.novel_views.checkpoints import (
     write_model,
 )
 from unscene.priors.novel_views.photo_token import PhotoToken, initial_photo_token, read_photo_token
-from unscene.priors.novel_views.sampler import ignore, sample
+from unscene.priors.novel_views.sampler import sample
 
 KIND = "invs"
 LATENT_CHANNELS = 4  # of Stable Diffusion 1 and 2 and the bundled model
@@ -62,7 +61,7 @@ class ViewInpainter:
     @torch.no_grad()
     def complete(
         self, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor, source: Tensor, poses: Tensor, *,
-        noise: Tensor, steps: int = 20, watch: Callable[[], None] = ignore,
+        noise: Tensor, steps: int = 20,
     ) -> Tensor:  # fmt: skip
         """Complete partial views.
 
@@ -79,7 +78,7 @@ class ViewInpainter:
         def predict(latents: Tensor, time: Tensor) -> Tensor:
             return predict_completion(self.unet, latents, time, context, states)
 
-        latents = sample(predict, self.scheduler, noise.to(pixels), steps, watch)
+        latents = sample(predict, self.scheduler, noise.to(pixels), steps)
         return decode(self.autoencoder, latents).permute(0, 2, 3, 1).clamp(0, 1).to(partial)
 
     def to(self, device: str) -> ViewInpainter:

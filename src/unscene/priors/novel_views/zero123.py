@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from unscene.priors.novel_views.checkpoints import (
     write_model,
 )
 from unscene.priors.novel_views.photo_token import PhotoToken, initial_photo_token, read_photo_token
-from unscene.priors.novel_views.sampler import ignore, sample
+from unscene.priors.novel_views.sampler import sample
 from unscene.priors.novel_views.zero123_hub import PUBLISHED_DISTANCE, PUBLISHED_SIZE, is_published, read_published
 
 KIND = "zero123"
@@ -52,9 +51,8 @@ class Zero123:
 
     @torch.no_grad()
     def generate(
-        self, source: Tensor, poses: Tensor, *, noise: Tensor, steps: int = 20, guidance: float = 1.0,
-        watch: Callable[[], None] = ignore,
-    ) -> Tensor:  # fmt: skip
+        self, source: Tensor, poses: Tensor, *, noise: Tensor, steps: int = 20, guidance: float = 1.0
+    ) -> Tensor:
         """See an object from other cameras.
 
         source: N H W 3 in [0, 1], on white; poses: N 4, see `photo_token.pose_numbers`; noise: N C h w, the initial
@@ -72,7 +70,7 @@ class Zero123:
             untold = predict_view(self.unet, noisy, time, torch.zeros_like(latents), torch.zeros_like(token))
             return untold + guidance * (told - untold)
 
-        generated = sample(predict, self.scheduler, noise.to(pixels), steps, watch)
+        generated = sample(predict, self.scheduler, noise.to(pixels), steps)
         return decode(self.autoencoder, generated).permute(0, 2, 3, 1).clamp(0, 1).to(source)
 
     def to(self, device: str) -> Zero123:
