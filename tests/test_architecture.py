@@ -55,6 +55,7 @@ IMPORTERS = {  # heavy package -> the modules that may import it
     "warp": {
         "fields.hash_encoding",
         "fields.hash_kernels",
+        "fields.processor",
         "geometry.epipolar",
         "objects.ray_tracer",
         "warp_runtime",
