@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
+from unscene.methods.dataset_update import UpdatedDataset
+from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
 from unscene.methods.patches import PatchConfig, PatchGame
 from unscene.methods.reconstruction import UnmaskedReconstruction
 from unscene.training.adversary import Adversary, AdversaryConfig
@@ -98,6 +101,24 @@ def test_a_step_on_patches_with_photos_on_the_host(room: BoxScene) -> None:
     game = patch_game(room, nerf)
     game.scene = replace(game.scene, images=room.scene.images)
     take_steps(nerf, lambda step: game.losses(generator))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_step_of_masked_adversarial_training(room: BoxScene, masked: bool) -> None:
+    nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
+    assert masks is not None
+    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    known.scene = room.scene.to(DEVICE)
+    for sampler in (known.known, known.hidden):
+        move(sampler)
+    config = MaldNerfConfig(patch=16, masked=masked, pixel_loss="perceptual")
+    prior = SimpleNamespace(name="none", strength=0.5, steps=2)
+    dataset = UpdatedDataset(
+        nerf, room.scene, torch.arange(4), masks, room.scene.images[:4], torch.ones(4, *masks.shape[1:]), prior, None,
+        config.update, stage="stage",
+    )  # fmt: skip
+    training = MaskedAdversarialTraining(known, dataset, features, config, generator).to(DEVICE)
+    take_steps(nerf, lambda step: training(step + 1, 0.0, generator))
 
 
 def test_pixels_of_photos_on_the_host_are_sent(room: BoxScene) -> None:
