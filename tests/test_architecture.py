@@ -47,6 +47,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
     "warp": {
         "fields.hash_encoding",
         "fields.hash_kernels",
+        "fields.processor",
         "geometry.epipolar",
         "objects.ray_tracer",
         "warp_runtime",

@@ -169,6 +169,7 @@ def test_a_wall_is_rendered_where_it_stands(monkeypatch: pytest.MonkeyPatch, wal
         red = torch.tensor([0.9, 0.1, 0.2]).expand(*sigma.shape, 3)
         return sigma, red, torch.zeros(*sigma.shape, 8)
 
+    monkeypatch.setattr(model, "_runs_natively", lambda *_: False)
     monkeypatch.setattr(model, "_proposal_density", proposal_density)
     monkeypatch.setattr(model, "_evaluate", evaluate)
     directions = normalize(torch.tensor([[0.0, 0.0, 1.0], [0.3, 0.1, 1.0], [-0.4, 0.4, 1.0]]), dim=-1)

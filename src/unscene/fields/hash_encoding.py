@@ -110,10 +110,11 @@ def launch_at_once(
     amount = len(levels) // LEVEL
     per_column = amount if summed else 1
     threads = {"encode": (amount // per_column, count), "add_table_gradient": (amount, count), "point_gradient": count}
-    where = {"device": "cpu"} if device.type == "cpu" else {"stream": torch_stream(device)}
+    stream = None if device.type == "cpu" else torch_stream(device)
     described = wp.from_torch(_levels_on(device, tuple(levels)), dtype=wp.vec4i)
     kernel = getattr(grid_kernels(features), name)
-    wp.launch(kernel, dim=threads[name], inputs=[described, per_column, *arrays], **where)
+    inputs = [described, per_column, *arrays]
+    wp.launch(kernel, dim=threads[name], inputs=inputs, stream=stream, device=None if stream else "cpu")
 
 
 @functools.cache
@@ -132,13 +133,13 @@ def _launch_on_processor(
 ) -> None:
     """Level by level, so that one level's rows stay in the cache; in slices of points, or whole levels, on one thread
     each."""
-    described = [wp.vec4i(*levels[first : first + LEVEL]) for first in range(0, len(levels), LEVEL)]
+    described = [levels[first : first + LEVEL] for first in range(0, len(levels), LEVEL)]
     # looked up here, or the threads would race to compile them
     kernels = [getattr(level_kernels(features, HASHINGS[level[3]]), name) for level in described]
 
     def run(index: int, first: int, last: int) -> None:
         column, added = (0, int(index > 0)) if summed else (index, 0)
-        inputs = [first, described[index], column, added, *arrays]
+        inputs = [first, wp.vec4i(*described[index]), column, added, *arrays]
         wp.launch(kernels[index], dim=last - first, inputs=inputs, device="cpu")
 
     parts = min(torch.get_num_threads(), count) if count * len(described) > 4096 else 1

@@ -2,6 +2,7 @@
 
 # Warp's kernel language is Python to the eye but not to a type checker:
 # pyright: reportIndexIssue=false, reportInvalidTypeForm=false, reportOperatorIssue=false
+# pyright: reportAssignmentType=false, reportGeneralTypeIssues=false
 
 import functools
 from types import SimpleNamespace
@@ -88,8 +89,11 @@ def row_type(features: int):
     return wp.types.vector(length=features, dtype=wp.float32)
 
 
-def _functions(features: int, corners: wp.Function) -> SimpleNamespace:
-    """What one level does with one point: its features there, the way back to the table, the way back to the point."""
+def _functions(features: int, corners) -> SimpleNamespace:
+    """What one level does with one point: its features there, the way back to the table, the way back to the point.
+
+    corners: finds the table's rows for a cell's corners.
+    """
     Feature = row_type(features)
 
     @wp.func

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from unscene.fields import native_field, native_proposal
 from unscene.fields.field import Histogram, Render
 from unscene.fields.hash_grid import HashGrid, HashGridConfig
 from unscene.fields.perceptron import Perceptron
+from unscene.fields.processor import level_table
 from unscene.geometry.cameras import Cameras, Rays, focus_point
 from unscene.geometry.stepfun import sample_edges, weights_from_density
 
@@ -75,20 +77,13 @@ class Nerf(nn.Module):
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         """Render R rays. jitter: R in [0, 1) shifts the samples while fitting; None: deterministic."""
         origins = (rays.origins - self.center) / self.radius
-        coarse = self._uniform_edges(len(rays), jitter)
-        density = self._proposal_density(self._points(origins, rays.directions, coarse))
-        coarse_weights = weights_from_density(density, self._distance(coarse))
-        proposal = Histogram(coarse, coarse_weights)
-
-        fine = sample_edges(coarse, coarse_weights.detach() + 0.01 / coarse_weights.shape[1],
-                            self.config.field_samples, jitter)  # fmt: skip
+        native = self._runs_natively(origins, rays.directions)
+        proposal, fine = (self._propose_natively if native else self._propose)(origins, rays.directions, jitter)
+        weights, ray_color, appearance = (self._look_natively if native else self._look)(origins, rays.directions, fine)
         distance = self._distance(fine)
-        sigma, color, appearance = self._evaluate(self._points(origins, rays.directions, fine))
-        weights = weights_from_density(sigma, distance)
         middles = (distance[:, 1:] + distance[:, :-1]) / 2
-        ray_color = (weights[..., None] * color).sum(1)
         if self.config.view_dependence:
-            ray_color = self._add_view_dependence(ray_color, (weights[..., None] * appearance).sum(1), rays.directions)
+            ray_color = self._add_view_dependence(ray_color, appearance, rays.directions)
         return Render(
             color=ray_color,
             distance=(weights * middles).sum(-1) * self.radius,
@@ -107,6 +102,52 @@ class Nerf(nn.Module):
     def hash_decay(self) -> Tensor:
         """Mean squared hash features per level, summed (Zip-NeRF, section 4)."""
         return self.grid.mean_square_per_level() + self.proposal_grid.mean_square_per_level()
+
+    def _propose(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> tuple[Histogram, Tensor]:
+        """The coarse histogram, and edges of the field's samples, R field_samples + 1."""
+        coarse = self._uniform_edges(len(origins), jitter)
+        density = self._proposal_density(self._points(origins, directions, coarse))
+        weights = weights_from_density(density, self._distance(coarse))
+        floor = 0.01 / self.config.proposal_samples  # no interval is given up for good
+        fine = sample_edges(coarse, weights.detach() + floor, self.config.field_samples, jitter)
+        return Histogram(coarse, weights), fine
+
+    def _look(self, origins: Tensor, directions: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights R S of the field's samples, and composited colour R 3 and appearance R 8."""
+        sigma, color, appearance = self._evaluate(self._points(origins, directions, edges))
+        weights = weights_from_density(sigma, self._distance(edges))
+        return weights, (weights[..., None] * color).sum(1), (weights[..., None] * appearance).sum(1)
+
+    def _runs_natively(self, origins: Tensor, directions: Tensor) -> bool:
+        """Whether the fused functions for processors do: they are compiled for some sizes, and know no gradient of
+        rays, which pose refinement wants."""
+        rays_are_fixed = not (torch.is_grad_enabled() and (origins.requires_grad or directions.requires_grad))
+        on_processor = origins.device.type == "cpu" and origins.dtype == torch.float32
+        return (
+            on_processor
+            and rays_are_fixed
+            and native_proposal.fits(self.proposal_grid, self.config.proposal_samples)
+            and native_field.fits(self.grid, self.network, self.config.field_samples)
+        )
+
+    def _propose_natively(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> tuple[Histogram, Tensor]:
+        near, far = _spacing(self.config.near), _spacing(self.config.far)
+        weights, fine, _ = native_proposal.proposal(
+            origins.contiguous(), directions.contiguous(), None if jitter is None else jitter.contiguous(),
+            self.proposal_grid.table, level_table(self.config.proposal_grid),
+            self.config.proposal_samples, self.config.field_samples, near, far - near,
+        )  # fmt: skip
+        return Histogram(self._uniform_edges(len(origins), jitter), weights), fine
+
+    def _look_natively(self, origins: Tensor, directions: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        near, far = _spacing(self.config.near), _spacing(self.config.far)
+        network = self.network
+        weights, color, appearance, _ = native_field.field(
+            origins.contiguous(), directions.contiguous(), edges, self.grid.table, level_table(self.config.grid),
+            network.weight_hidden, network.bias_hidden, network.weight_output, network.bias_output,
+            near, far - near, torch.is_grad_enabled(),
+        )  # fmt: skip
+        return weights, color, appearance
 
     def _uniform_edges(self, rays: int, jitter: Tensor | None) -> Tensor:
         count = self.config.proposal_samples

@@ -28,8 +28,13 @@ class PoseRefinement(nn.Module):
 
 
 def rotation_matrices(vectors: Tensor) -> Tensor:
-    """Rotation vectors (V 3, axis times angle) to matrices V 3 3 by the exponential map; smooth at zero."""
+    """Rotation vectors (V 3, axis times angle) to matrices V 3 3 by Rodrigues' formula; smooth at zero."""
     x, y, z = vectors.unbind(-1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).view(-1, 3, 3)
-    return torch.matrix_exp(cross)
+    square = vectors.square().sum(-1)
+    small = square < 1e-4  # where the series are exact in single precision, and the quotients no longer
+    angle = torch.where(small, 1, square).sqrt()
+    sine = torch.where(small, 1 - square / 6, angle.sin() / angle)[:, None, None]
+    cosine = torch.where(small, 0.5 - square / 24, (1 - angle.cos()) / angle.square())[:, None, None]
+    return torch.eye(3, dtype=vectors.dtype, device=vectors.device) + sine * cross + cosine * (cross @ cross)

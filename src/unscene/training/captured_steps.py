@@ -34,6 +34,11 @@ class CapturableObjective(ABC):
         """The weighted terms of the loss."""
 
 
+def can_capture(device: torch.device) -> bool:
+    """Whether `CudaGraphs` are to be had on a device."""
+    return device.type == "cuda"
+
+
 class Graphs(Protocol):
     """What captures and replays. Real ones are `CudaGraphs`."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unscene.training.captured_steps import CapturableObjective, CapturedSteps, CudaGraphs, StepByStep
+from unscene.training.captured_steps import CapturableObjective, CapturedSteps, CudaGraphs, StepByStep, can_capture
 from unscene.training.checkpoints import Checkpoints, StageRandomness
 from unscene.training.events import Event, Note, StageDone, StageStarted
 from unscene.training.meter import DivergedError, Meter, diverged
@@ -91,7 +91,7 @@ def fit(
     if config.steps is None and config.seconds is None:
         raise ValueError("FitConfig needs `steps`, `seconds` or both")
     saved_modules = nn.ModuleDict({"model": model} | ({"companion": companion} if companion else {}))
-    captured = companion is None and isinstance(objective, CapturableObjective) and _device(model).type == "cuda"
+    captured = companion is None and isinstance(objective, CapturableObjective) and can_capture(_device(model))
     optimizer = Optimizer(model.parameters(), config.learning_rate, captured=captured)
     random = StageRandomness(checkpoints, stage, optimizer.device if captured else None)
     step, spent, rollbacks = 0, 0.0, 0
@@ -115,7 +115,7 @@ def fit(
         _load_modules(saved_modules, tensors)
         optimizer.restore(tensors)
         random.restore(tensors, step)
-        steps.forget()
+        steps.forget()  # the optimiser's memory is another now
         if companion and rollbacks:
             companion.calm(rollbacks)
 

@@ -33,14 +33,14 @@ class Optimizer:
         else:
             self._rate = learning_rate
         for group in self._adam.param_groups:
-            group["lr"] = self._rate
+            group["lr"] = self._rate  # again each time: loading a state makes a copy, which no graph knows
 
     def step_down(self, loss: Tensor) -> None:
         """Follow the gradient of a loss. Where the loss is no finite number, a fused Adam leaves everything as it is,
         without the host's help."""
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
-        if self._fused and self.device.type != "cpu":
+        if self._fused:
             self._adam.found_inf = (~loss.detach().isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
         self._adam.step()
 
@@ -58,5 +58,3 @@ class Optimizer:
                 state.setdefault(int(index), {})[name] = value.clone()
         self._adam.state.clear()
         self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
-        for group in self._adam.param_groups:
-            group["lr"] = self._rate  # loading made a copy, which no graph knows

@@ -1,0 +1,4 @@
+// All that is compiled for processors; `processor.py` instantiates it.
+#pragma once
+#include "field.h"
+#include "proposal.h"

@@ -1,0 +1,160 @@
+"""Whole steps on an accelerator: nothing lies on another device, and nothing waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
+
+from tests.accelerator.fake_accelerator import DEVICE, HostInvolvedError, fake_accelerator
+from tests.box_scene import BoxScene
+from tests.conftest import TINY_NERF
+from unscene.fields.nerf import Nerf
+from unscene.fields.pose_refinement import PoseRefinement
+from unscene.methods.dataset_update import UpdatedDataset
+from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
+from unscene.methods.patches import PatchConfig, PatchGame
+from unscene.methods.reconstruction import UnmaskedReconstruction
+from unscene.training.adversary import Adversary, AdversaryConfig
+from unscene.training.optimizer import Optimizer
+from unscene.training.pixels import (
+    PixelReconstruction,
+    PixelSampler,
+    RegularizerConfig,
+    training_pixels,
+    unmasked_training_pixels,
+)
+
+
+def field(room: BoxScene, *, view_dependence: bool = False) -> Nerf:
+    config = replace(TINY_NERF, view_dependence=view_dependence)
+    return Nerf.around(room.scene.cameras, config, torch.Generator().manual_seed(0)).to(DEVICE)
+
+
+def take_steps(model: nn.Module, objective: Callable[[int], dict[str, Tensor]], steps: int = 3) -> None:
+    """Forward, backward and optimiser; every term and gradient is where the model is."""
+    optimizer = Optimizer(model.parameters(), 1e-2)
+    with fake_accelerator():
+        for step in range(steps):
+            terms = objective(step)
+            assert {value.device for value in terms.values()} == {DEVICE}
+            optimizer.step_down(torch.stack(list(terms.values())).sum())
+        assert all(p.grad is None or p.grad.device == DEVICE for p in model.parameters())
+
+
+@pytest.mark.parametrize("posed", [False, True])
+@pytest.mark.parametrize("bent", [False, True])
+def test_reconstruction(room: BoxScene, posed: bool, bent: bool) -> None:
+    nerf, scene, generator = field(room, view_dependence=True), room.scene, torch.Generator()
+    if bent:
+        cameras = replace(scene.cameras, distortion=torch.full_like(scene.cameras.distortion, 0.01))
+        scene = replace(scene, cameras=cameras)
+    poses = PoseRefinement(len(scene), 1.0).to(DEVICE) if posed else None
+    there = scene.to(DEVICE)
+    objective = PixelReconstruction(
+        nerf, there.cameras, PixelSampler(there, training_pixels(scene)), RegularizerConfig(), rays=64, poses=poses
+    )
+    take_steps(nn.ModuleList([nerf, *([poses] if poses else [])]), lambda step: objective(step, 0.0, generator))
+
+
+def test_unmasked_reconstruction(room: BoxScene) -> None:
+    nerf, there, generator = field(room), room.scene.to(DEVICE), torch.Generator()
+    objective = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    objective.scene = there
+    for sampler in (objective.known, objective.hidden):
+        move(sampler)
+    take_steps(nerf, lambda step: objective(step, 0.0, generator))
+
+
+def move(sampler: PixelSampler) -> None:
+    """Which pixels are usable has to be known before."""
+    sampler.colors, sampler.index, sampler.device = sampler.colors.to(DEVICE), sampler.index.to(DEVICE), DEVICE
+
+
+def patch_game(room: BoxScene, nerf: Nerf, there: bool = True) -> PatchGame:
+    masks = room.scene.masks
+    assert masks is not None
+    scene = room.scene.to(DEVICE) if there else room.scene
+    game = PatchGame(
+        nerf, scene, torch.arange(4), masks, features, PatchConfig(size=16), torch.Generator().manual_seed(1)
+    )
+    return game.to(DEVICE)
+
+
+def features(images: Tensor) -> list[Tensor]:
+    return [images, nn.functional.avg_pool2d(images, 2)]
+
+
+def test_a_step_on_patches(room: BoxScene) -> None:
+    nerf, generator = field(room), torch.Generator().manual_seed(2)
+    game = patch_game(room, nerf)
+    take_steps(nerf, lambda step: game.losses(generator))
+
+
+def test_a_step_on_patches_with_photos_on_the_host(room: BoxScene) -> None:
+    nerf, generator = field(room), torch.Generator().manual_seed(2)
+    game = patch_game(room, nerf)
+    game.scene = replace(game.scene, images=room.scene.images)
+    take_steps(nerf, lambda step: game.losses(generator))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_step_of_masked_adversarial_training(room: BoxScene, masked: bool) -> None:
+    nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
+    assert masks is not None
+    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    known.scene = room.scene.to(DEVICE)
+    for sampler in (known.known, known.hidden):
+        move(sampler)
+    config = MaldNerfConfig(patch=16, masked=masked, pixel_loss="perceptual")
+    prior = SimpleNamespace(name="none", strength=0.5, steps=2)
+    dataset = UpdatedDataset(
+        nerf, room.scene, torch.arange(4), masks, room.scene.images[:4], torch.ones(4, *masks.shape[1:]), prior, None,
+        config.update, stage="stage",
+    )  # fmt: skip
+    training = MaskedAdversarialTraining(known, dataset, features, config, generator).to(DEVICE)
+    take_steps(nerf, lambda step: training(step + 1, 0.0, generator))
+
+
+def test_pixels_of_photos_on_the_host_are_sent(room: BoxScene) -> None:
+    nerf, generator = field(room), torch.Generator().manual_seed(2)
+    scene = replace(room.scene.to(DEVICE), images=room.scene.images)
+    pixels = PixelSampler(scene, unmasked_training_pixels(room.scene))
+    assert not pixels.is_on_device
+    objective = PixelReconstruction(nerf, scene.cameras, pixels, RegularizerConfig(), rays=64)
+    assert objective.kind(0) is None
+    take_steps(nerf, lambda step: objective(step, 0.0, generator))
+
+
+def test_the_discriminator_with_and_without_its_penalty() -> None:
+    adversary = Adversary(16, AdversaryConfig(penalty_every=2), torch.Generator().manual_seed(0)).to(DEVICE)
+    with fake_accelerator():
+        patches = torch.rand(2, 3, 16, 16, device=DEVICE)
+        for _ in range(3):
+            health = adversary.train_on(patches, patches * 0.5)
+            assert health.accuracy.device == health.gradient_norm.device == health.gradient_penalty.device == DEVICE
+        adversary.judge_with_features(patches, patches)
+
+
+WAITS: dict[str, Callable[[Tensor, Tensor], object]] = {
+    "asking for a number": lambda there, here: there.sum().item(),
+    "deciding by a number": lambda there, here: bool(there.any()),
+    "finding what is not zero": lambda there, here: there.nonzero(),
+    "a copy to the host": lambda there, here: there.cpu(),
+    "a copy to the device": lambda there, here: here.to(DEVICE),
+    "two devices": lambda there, here: there + here,
+    "an index of the host": lambda there, here: there[here.long()],
+    "a tensor made from numbers": lambda there, here: torch.tensor([1.0, 2.0], device=DEVICE),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+def test_what_would_wait_is_found(wait: Callable[[Tensor, Tensor], object]) -> None:
+    there, here = torch.ones(3, device=DEVICE), torch.zeros(3)
+    with fake_accelerator(), pytest.raises((HostInvolvedError, RuntimeError, DynamicOutputShapeException)):
+        wait(there, here)

@@ -1,0 +1,61 @@
+"""The discriminator's optimiser: it follows the module, and pays for R1 now and then."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import unscene.training.adversary as module
+from unscene.training.adversary import Adversary, AdversaryConfig
+
+
+def adversary(**settings) -> Adversary:
+    return Adversary(16, AdversaryConfig(**settings), torch.Generator().manual_seed(0))
+
+
+def patches(seed: int = 1) -> tuple[Tensor, Tensor]:
+    real = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return real, real.flip(0) * 0.5
+
+
+@pytest.mark.parametrize("move", [torch.nn.Module.double, lambda module: module.to("meta")], ids=["type", "device"])
+def test_the_optimiser_follows_the_module(move) -> None:
+    """Another number type makes new buffers, the device "meta" new weights as well."""
+    moved = move(adversary())
+    (group,) = moved.optimizer.param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in moved.discriminator.parameters()]
+    for index, parameter in enumerate(moved.discriminator.parameters()):
+        assert moved.optimizer.state[parameter]["square_avg"] is moved.get_buffer(f"square_average_{index}")
+
+
+def test_what_a_moved_game_learns_is_in_its_state() -> None:
+    moved = adversary().double()
+    real, fake = patches()
+    moved.train_on(real.double(), fake.double())
+    assert moved.get_buffer("square_average_0").abs().sum() > 0
+
+
+def test_the_penalty_comes_on_every_kth_step_with_k_times_the_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    weight = torch.tensor(1.0, requires_grad=True)
+
+    def penalty(discriminator, real):
+        asked.append(game.turn)
+        return weight * 2.0
+
+    monkeypatch.setattr(module, "gradient_penalty", penalty)
+    game = adversary(penalty_every=3, gradient_penalty=0.5)
+    told = [game.train_on(*patches(seed)).gradient_penalty.item() for seed in range(7)]
+    assert asked == [0, 3, 6] and told == [2.0] * 7
+    assert weight.grad == 3 * 3 * 0.5 * 2.0
+
+
+def test_which_step_has_the_penalty_is_in_the_state() -> None:
+    played, restored = adversary(penalty_every=3), adversary(penalty_every=3)
+    for seed in range(4):
+        played.train_on(*patches(seed))
+    restored.load_state_dict({name: value.clone() for name, value in played.state_dict().items()})
+    assert restored.turn == 4
+    for seed in range(4, 8):
+        assert played.train_on(*patches(seed)) == restored.train_on(*patches(seed))
