@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from unscene.file_names import view_files
 from unscene.geometry.masks import dilate
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, LatentInpainter
@@ -20,6 +21,7 @@ from unscene.training.run import RunFolder
 def start(out: Path, record: dict[str, Any], scene: Scene, *, resume: bool, watch: Watch) -> tuple[RunFolder, Watch]:
     """The run folder of a job, and ``watch`` that logs there too; what the scene's reader had to say comes first."""
     folder = RunFolder.create(out, record, resume=resume)
+    folder.view_files = view_files(scene.names)
     watch = folder.logging(watch)
     for note in scene.notes:
         watch(Note(note))

@@ -23,7 +23,7 @@ def still_life() -> Scene:
 
 def true_depth(view: int) -> Tensor:
     """z-depth of one view without the object, height/2 width/2 float, in scene units."""
-    content = json.loads((FOLDER / "transforms.json").read_text())
+    content = json.loads((FOLDER / "transforms.json").read_text(encoding="utf-8"))
     stem = Path(content["frames"][view]["file_path"]).stem
     with Image.open(FOLDER / "depth" / f"{stem}.png") as image:
         depth = np.asarray(image).astype(np.float32)
@@ -32,7 +32,7 @@ def true_depth(view: int) -> Tensor:
 
 def true_images() -> Tensor:
     """The training views without the object, T H W 3 uint8, in the order of the scene's ``train``."""
-    content = json.loads((FOLDER / "transforms.json").read_text())
+    content = json.loads((FOLDER / "transforms.json").read_text(encoding="utf-8"))
     stems = [Path(name).stem for name in content["train_filenames"]]
     images = []
     for stem in stems:
