@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "unscene"
 
 LEVELS = [
-    {"device", "files", "geometry", "ranges", "warp_runtime"},
+    {"device", "file_names", "files", "geometry", "memory", "ranges", "warp_runtime"},
     {"scenes", "fields", "objects", "priors", "losses", "evaluation.metrics"},
     {"training"},
     {"pretraining", "stages"},
@@ -60,6 +60,7 @@ ONE_IMPORTER = {
     "mitsuba",
     "onnxruntime",
     "peft",
+    "psutil",
     "rich",
     "skimage",
     "torchmetrics",
@@ -71,7 +72,7 @@ ONE_IMPORTER = {
 def imported_names(path: Path) -> set[str]:
     """Every dotted name a module imports, anywhere in it."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from unscene.memory import machine_memory_gb
+
 PACKAGES = ("torch", "warp-lang", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pycolmap")
 OPTIONAL = ("torchvision", "onnxruntime", "scikit-image", "mitsuba", "torchmetrics")
 
@@ -23,7 +25,7 @@ def examine() -> Iterator[tuple[str, str]]:
         "system",
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, torch uses {torch.get_num_threads()}",
     )
-    total, free = _memory()
+    total, free = machine_memory_gb()
     yield "memory", f"{total:.1f} GB, {free:.1f} GB free" if total else "unknown"
     yield from _accelerators()
     for package in PACKAGES:
@@ -51,16 +53,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _memory() -> tuple[float, float]:
-    """Total and available gigabytes; zeros where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return 0.0, 0.0
-    kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-    return kibibytes["MemTotal"] * 1024 / 1e9, kibibytes["MemAvailable"] * 1024 / 1e9
 
 
 def _caches() -> dict[str, Path]:

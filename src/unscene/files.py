@@ -46,13 +46,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n")
+        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8", newline="\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+
+
+def read_pixels(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
+    """``cv2.imread``, which on Windows opens no path beyond the system's own alphabet; None for what is no image."""
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    return cv2.imdecode(content, flags) if len(content) else None
 
 
 def write_png(path: Path, pixels: np.ndarray) -> Path:

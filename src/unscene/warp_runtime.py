@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -16,16 +18,28 @@ wp.config.log_level = wp.LOG_ERROR
 @functools.cache
 def start_warp() -> None:
     """Start Warp without its complaint about a missing CUDA driver, which native code writes past all log levels."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silence, 2)
+    with _silent():
         wp.init()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing reaches the terminal, if there is one: a program without a console has no descriptor 2, and no stderr."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # None, or closed
+        sys.stderr.flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:
+        yield
+        return
+    try:
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 2)
+        os.close(silence)
+        yield
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
-        os.close(silence)
 
 
 def torch_stream(device: torch.device) -> wp.Stream:

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
+from unscene.methods.dataset_update import UpdatedDataset
+from unscene.methods.patches import PatchConfig, PatchGame
+from unscene.methods.reconstruction import UnmaskedReconstruction
 
 from tests.accelerator.fake_accelerator import DEVICE, HostInvolvedError, fake_accelerator
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
-from unscene.methods.dataset_update import UpdatedDataset
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
-from unscene.methods.patches import PatchConfig, PatchGame
-from unscene.methods.reconstruction import UnmaskedReconstruction
 from unscene.training.adversary import Adversary, AdversaryConfig
 from unscene.training.optimizer import Optimizer
 from unscene.training.pixels import (

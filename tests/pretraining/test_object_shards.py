@@ -41,13 +41,13 @@ def seen(folder: Path, count: int, *, seed: int = 0, skip: int = 0, **share: int
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the shards that are opened from now on."""
     names: list[str] = []
-    whole = object_shards.webdataset.SimpleShardList
+    whole = object_shards._samples
 
-    def recorded(urls: list[str]):
-        names.extend(Path(url).name for url in urls)
-        return whole(urls)
+    def recorded(path: Path):
+        names.append(path.name)
+        return whole(path)
 
-    monkeypatch.setattr(object_shards.webdataset, "SimpleShardList", recorded)
+    monkeypatch.setattr(object_shards, "_samples", recorded)
     return names
 
 

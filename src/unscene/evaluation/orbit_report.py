@@ -8,7 +8,8 @@ from torch import Tensor
 
 from unscene.evaluation.report import Comparison, Report, read_events, read_previews, write_report
 from unscene.geometry.turntable import RelativePose
-from unscene.training.run import RunFolder, peak_memory_gb
+from unscene.memory import peak_memory_gb
+from unscene.training.run import RunFolder
 
 COMPARISONS, CONDITIONS = 6, 4
 

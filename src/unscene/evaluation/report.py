@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from unscene.evaluation.curves import AXES, loss_charts, number_text, thin
-from unscene.files import atomic_write
+from unscene.files import atomic_write, read_pixels
 
 COMPARISON_SIDE, COMPARISON_BYTES = 1024, 270_000  # six comparisons stay below 5 MB even if they are pure noise
 GALLERY_SIDE, GALLERY_BYTES = 640, 90_000
@@ -122,7 +122,7 @@ def read_events(path: Path) -> RunLog:
 
 def read_previews(run: Path) -> list[tuple[str, Tensor]]:
     """The pictures that a run kept on its way, H W 3 uint8, in order, each with its name."""
-    read = ((file.stem.replace("-", " "), cv2.imread(str(file))) for file in sorted((run / "previews").glob("*.png")))
+    read = ((file.stem.replace("-", " "), read_pixels(file)) for file in sorted((run / "previews").glob("*.png")))
     return [(name, torch.from_numpy(pixels[..., ::-1].copy())) for name, pixels in read if pixels is not None]
 
 

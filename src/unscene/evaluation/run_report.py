@@ -11,10 +11,11 @@ from torch import Tensor
 from unscene.evaluation.report import Comparison, Report, read_events, read_previews, write_report
 from unscene.fields.field import render_view
 from unscene.geometry.cameras import orbit_path
+from unscene.memory import peak_memory_gb
 from unscene.scenes.scene import Scene
 from unscene.stages.removal import Removal
 from unscene.stages.view_choice import spread
-from unscene.training.run import RunFolder, peak_memory_gb
+from unscene.training.run import RunFolder
 
 COMPARISONS = 6
 NOVEL_VIEWS = 3  # on the orbit

@@ -14,15 +14,17 @@ from unscene.evaluation.metrics import score
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.pose_refinement import PoseRefinement
+from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.jobs.running import device_facts, drain, start
-from unscene.results.run import Run, keep_run, view_key
+from unscene.memory import peak_memory_gb
+from unscene.results.run import Run, keep_run
 from unscene.scenes.scene import Scene
 from unscene.training.events import Event, Note, StepDone, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.fit import fit as fit_field
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
-from unscene.training.run import RunFolder, peak_memory_gb
+from unscene.training.run import RunFolder
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,12 @@ class _RayMeter:
 
 def _measure_held_out(run: Run, scene: Scene, watch: Watch) -> dict[str, Any]:
     """Render the held-out views to ``renders/``; their quality and the speed of rendering."""
-    started = time.monotonic()
+    started = time.perf_counter()  # finer than Windows' monotonic clock
     images = [render_view(run.field, scene.cameras, view).color.cpu() for view in scene.test.tolist()]
-    seconds = time.monotonic() - started
+    seconds = time.perf_counter() - started
+    files = view_files(scene.names)
     for view, image in zip(scene.test.tolist(), images, strict=True):
-        RunFolder(run.folder).write_image(Path("renders") / f"{view_key(scene.names[view])}.png", image)
+        RunFolder(run.folder).write_image(Path("renders") / f"{files[scene.names[view]]}.png", image)
     result = score(images, [scene.image(view).cpu() for view in scene.test.tolist()], None, None)
     rays = len(images) * scene.cameras.width * scene.cameras.height
     watch(Note(f"held-out views: PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.3f}"))

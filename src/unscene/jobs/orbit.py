@@ -17,12 +17,13 @@ from unscene.files import write_json
 from unscene.geometry.turntable import RelativePose, turntable
 from unscene.jobs.orbit_methods import prepare
 from unscene.jobs.orbit_options import OrbitOptions, check_options, with_example
+from unscene.memory import peak_memory_gb
 from unscene.results.export import video_writer
 from unscene.scenes.image_files import image_size, read_image
 from unscene.stages.method_error import MethodError
 from unscene.stages.novel_view import NovelView
 from unscene.training.events import ItemDone, Note, Picture, StageDone, StageStarted, Watch, ignore
-from unscene.training.run import RunFolder, peak_memory_gb
+from unscene.training.run import RunFolder
 
 STAGE = "novel views"
 MOST_TURN = 360.0  # degrees

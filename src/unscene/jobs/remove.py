@@ -12,16 +12,18 @@ import torch
 
 from unscene.device import choose_device, field_device
 from unscene.evaluation.run_report import report_run
+from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.jobs.running import check_customizable, customized, device_facts, drain, start, with_grown_masks
+from unscene.memory import peak_memory_gb
 from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.results.export import write_points, write_video
-from unscene.results.run import Run, keep_run, view_key
+from unscene.results.run import Run, keep_run
 from unscene.results.truth import Truth, evaluate
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
@@ -30,7 +32,7 @@ from unscene.stages.customization import CustomizationConfig
 from unscene.stages.removal import Removal
 from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
-from unscene.training.run import RunFolder, peak_memory_gb
+from unscene.training.run import RunFolder
 
 MethodName = Literal["in-n-out", "mald-nerf", "naive"]
 
@@ -153,19 +155,20 @@ def _write_results(
     """Renders, masks, cleaned data set, video and points."""
     assert scene.masks is not None
     views = scene.test if len(scene.test) else scene.train
-    files = run.render("test", run.folder / "renders", watch)
+    rendered = run.render("test", run.folder / "renders", watch)
     cleaned = removal.scene
     if len(scene.test):  # test photos may show the object too: inside their masks the field speaks
         size = (scene.cameras.width, scene.cameras.height)
-        renders = (torch.from_numpy(read_image(file, file.name, size)) for file in files)
+        renders = (torch.from_numpy(read_image(file, file.name, size)) for file in rendered)
         inside = zip(views.tolist(), renders, strict=True)
         shown = (
             torch.where(scene.masks[view][..., None].cpu(), render, scene.images[view].cpu()) for view, render in inside
         )
         cleaned = cleaned.with_images(views, shown)
     write_transforms(run.folder / "dataset", cleaned.with_masks(None))
+    files = view_files(scene.names)
     for name, mask in zip(scene.names, scene.masks, strict=True):
-        folder.write_image(Path("masks") / f"{view_key(name)}.png", mask)
+        folder.write_image(Path("masks") / f"{files[name]}.png", mask)
     if options.video_frames:
         path = orbit_path(scene.cameras[scene.train], options.video_frames)
         drain(write_video(run.folder / "video.mp4", run.field, path), watch)

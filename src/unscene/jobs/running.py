@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from unscene.device import device_name, explain_failure, field_device, peak_device_memory_gb
+from unscene.file_names import view_files
 from unscene.geometry.masks import dilate
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, LatentInpainter
@@ -25,6 +26,7 @@ def start(
 ) -> tuple[RunFolder, Watch]:
     """The run folder of a job, and ``watch`` that logs there too; what the scene's reader had to say comes first."""
     folder = RunFolder.create(out, record | {"device": device_name(device)}, resume=resume)
+    folder.view_files = view_files(scene.names)
     watch = folder.logging(watch)
     for note in scene.notes:
         watch(Note(note))

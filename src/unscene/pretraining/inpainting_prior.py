@@ -6,6 +6,7 @@ was killed goes on exactly where it stopped: call `train_prior` again with the s
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -192,11 +193,20 @@ class StageBatches(Dataset):
 
 
 def drawn_ahead(batches: StageBatches, steps: range, workers: int) -> DataLoader:
-    """The batches of `steps` in order, drawn by `workers` forked processes of one thread each, or none."""
+    """The batches of `steps` in order, drawn by `workers` forked processes of one thread each, or none.
+
+    None elsewhere than on Linux: what a stage draws with cannot be sent to processes that are not forked.
+    """
+    workers = workers if sys.platform == "linux" else 0
     if workers:
         cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork: the first resize would wait for ever
     return DataLoader(
-        batches, sampler=steps, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available()
+        batches,
+        sampler=steps,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="fork" if workers else None,
     )
 
 

@@ -33,11 +33,12 @@ def launch(processes: int | None, arguments: list[str], device: str = "auto") ->
     count = processes or (max(1, torch.cuda.device_count()) if device in ("auto", "cuda") else 1)
     if count == 1 or "WORLD_SIZE" in os.environ:
         return False
+    loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)  # Windows has no such names
     with tempfile.TemporaryDirectory() as folder:
         shared = {
             "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count)),
             **os.environ,
-            **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo0" if sys.platform == "darwin" else "lo"),
+            **(dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), loopback) if loopback else {}),
             **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(count)),
             RENDEZVOUS: str(Path(folder) / "processes"),
         }
@@ -61,12 +62,10 @@ def start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen
 def join_processes(device: str) -> None:
     """In a process that `launch` started: meet the others, to compute on this type of device."""
     if RENDEZVOUS in os.environ and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group(
-            "nccl" if device == "cuda" else "gloo",
-            init_method=f"file://{os.environ[RENDEZVOUS]}",
-            rank=int(os.environ["RANK"]),
-            world_size=int(os.environ["WORLD_SIZE"]),
-        )
+        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        backend = "nccl" if device == "cuda" and torch.distributed.is_nccl_available() else "gloo"
+        store = torch.distributed.FileStore(os.environ[RENDEZVOUS], count)
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
 
 
 def _end(processes: list[subprocess.Popen]) -> None:

@@ -199,7 +199,7 @@ def _train(
 def _check_as_begun(out: Path, settings: dict[str, Any]) -> None:
     """Raise RunError if the run in that folder began with other settings: going on would mix two runs unnoticed."""
     noted = out / "settings.json"
-    before = json.loads(noted.read_text()) if noted.is_file() else {}
+    before = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else {}
     now = json.loads(json.dumps(settings, default=str))
     # what the record lacks is a setting younger than the run
     differing = sorted(name for name in now.keys() & before.keys() - set(FREE) if now[name] != before[name])

@@ -21,6 +21,7 @@ import torch
 import webdataset
 from PIL import Image
 from torch import Tensor
+from webdataset import tariterators
 
 from unscene.files import atomic_write, write_json
 from unscene.geometry.cameras import Cameras
@@ -48,7 +49,7 @@ class ShardError(ObjectError):
 def write_shard(path: Path, samples: Iterable[ObjectSample]) -> int:
     """Write one shard atomically; returns the number of samples."""
     count = 0
-    with atomic_write(path) as temporary, webdataset.TarWriter(str(temporary)) as shard:
+    with atomic_write(path) as temporary, temporary.open("wb") as file, webdataset.TarWriter(file) as shard:
         for sample in samples:
             shard.write(_fields(sample))
             count += 1
@@ -66,10 +67,10 @@ def read_index(folder: Path) -> dict[str, int]:
     if not index.is_file():
         raise ShardError(f"{folder}: expected shards with a {INDEX}, found none; make them with `unscene shards`.")
     try:
-        counts = {str(name): int(count) for name, count in json.loads(index.read_text()).items()}
+        counts = {str(name): int(count) for name, count in json.loads(index.read_text(encoding="utf-8")).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ShardError(f"{index}: expected samples by shard, found something else; copy it again.") from error
-    absent = [name for name in counts if "/" in name or not (folder / name).is_file()]
+    absent = [name for name in counts if Path(name).name != name or not (folder / name).is_file()]
     if absent or not counts:
         raise ShardError(
             f"{index}: expected the shards it lists beside it, found no {absent[0] if absent else 'entry'}; "
@@ -137,11 +138,9 @@ def read_cameras(sample: dict[str, bytes]) -> Cameras:
 
 def _read_shard(path: Path, expected: int) -> Iterator[dict[str, bytes]]:
     """The undecoded samples of one shard."""
-    absolute = str(path.absolute())  # to webdataset a relative "pipe:..." is a command to run
-    stream = webdataset.DataPipeline(webdataset.SimpleShardList([absolute]), webdataset.tarfile_to_samples())
     count = 0
     try:
-        for sample in stream:
+        for sample in _samples(path):
             if "cameras.json" not in sample:
                 raise ShardError(
                     f"{path}: expected views of objects with a cameras.json in every sample, found none in "
@@ -156,6 +155,13 @@ def _read_shard(path: Path, expected: int) -> Iterator[dict[str, bytes]]:
             f"{path}: expected {expected} samples, as {INDEX} beside it says, got {count}; copy the whole folder "
             "again, or repeat the `unscene shards` that made it."
         )
+
+
+def _samples(path: Path) -> Iterator[dict[str, bytes]]:
+    """Of one shard. Opened here: to webdataset "pipe:..." is a command to run, and the C: of Windows a protocol."""
+    with path.open("rb") as file:
+        members = tariterators.tar_file_expander([{"url": path.name, "stream": file}])
+        yield from tariterators.group_by_keys(members)
 
 
 def _fields(sample: ObjectSample) -> dict[str, object]:

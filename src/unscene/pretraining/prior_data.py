@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unscene.files import read_pixels
 from unscene.objects.textures import procedural_image
 from unscene.pretraining.training_loop import as_floats
 
@@ -147,7 +148,7 @@ def _filled(height: int, width: int, polygon: np.ndarray) -> np.ndarray:
 
 
 def _read_photo(path: Path, short_side: int) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = read_pixels(path)
     if image is None:
         raise ValueError(f"{path} is named like a photo but cannot be decoded; remove it or replace it")
     scale = short_side / min(image.shape[:2])

@@ -78,13 +78,13 @@ def write_model_card(folder: Path, title: str, command: str, settings: dict[str,
         *(f"- `{name}`: {_without_folders(value)}" for name, value in settings.items()),
         "",
     ]
-    (folder / "README.md").write_text("\n".join(lines))
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8", newline="\n")
 
 
 def _logged_stages(losses: Path) -> dict[str, list[dict]]:
     """The log's entries by stage. A killed run repeats steps when it goes on: the later entry counts."""
     stages: dict[str, dict[int, dict]] = {}
-    for line in losses.read_text().splitlines() if losses.exists() else ():
+    for line in losses.read_text(encoding="utf-8").splitlines() if losses.exists() else ():
         entry = json.loads(line)
         stages.setdefault(entry.pop("stage"), {})[entry["step"]] = entry
     return {stage: [entries[step] for step in sorted(entries)] for stage, entries in stages.items()}

@@ -127,7 +127,7 @@ def _check_as_begun(config: ObjectRendering, meshes: list[Path]) -> None:
     files = [path.relative_to(config.meshes).as_posix() for path in meshes] if config.meshes else []
     noted = config.out / "settings.json"
     now: dict[str, Any] = settings | {"mesh_files": files}
-    before = json.loads(noted.read_text()) if noted.is_file() else now
+    before = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else now
     differing = sorted(name for name in settings if before.get(name) != settings[name])
     if differing:
         raise ObjectError(
@@ -180,7 +180,7 @@ def _render_shard(config: ObjectRendering, files: list[Path], number: int, chunk
     path, notes = config.out / f"objects-{config.seed}-{number:05}.tar", []
     tally = path.with_suffix(".count")
     covered = [chunk.start, chunk.stop]
-    noted = json.loads(tally.read_text()) if path.is_file() and tally.is_file() else None
+    noted = json.loads(tally.read_text(encoding="utf-8")) if path.is_file() and tally.is_file() else None
     if isinstance(noted, dict) and noted["objects"] == covered:  # with more objects the last shard may have grown
         return path.name, noted["samples"], notes
 

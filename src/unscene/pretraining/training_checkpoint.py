@@ -26,7 +26,7 @@ def save_checkpoint(
             weights = {key: value.contiguous() for key, value in module.state_dict().items()}
             save_file(weights, str(temporary / f"{name}.safetensors"))
         torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        (temporary / "progress.json").write_text(json.dumps({"step": step}))
+        (temporary / "progress.json").write_text(json.dumps({"step": step}), encoding="utf-8")
     for older in folder.glob("step-*"):
         if older != final:
             shutil.rmtree(older)
@@ -55,4 +55,4 @@ def load_checkpoint(
     average.load_state_dict(load_file(str(newest / "average.safetensors")))
     if optimizer is not None:
         optimizer.load_state_dict(torch.load(newest / "optimizer.pt", weights_only=True))
-    return json.loads((newest / "progress.json").read_text())["step"]
+    return json.loads((newest / "progress.json").read_text(encoding="utf-8"))["step"]

@@ -141,7 +141,7 @@ def _log(folder: Path, stage: str, step: int, seconds: float, losses: dict[str, 
     """Append one JSON line: stage, step, seconds since this process began the stage, and every named term."""
     entry = {"stage": stage, "step": step, "seconds": round(seconds, 1)}
     entry |= {name: round(value, 5) for name, value in losses.items()}
-    with (folder / "losses.jsonl").open("a") as log:
+    with (folder / "losses.jsonl").open("a", encoding="utf-8", newline="\n") as log:
         log.write(json.dumps(entry) + "\n")
 
 

@@ -6,6 +6,7 @@ Everything random about a pair depends on the seed, the epoch and the object's k
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ class PairBatches(IterableDataset):
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
+# This process has drawn with Warp, which does not survive a fork; spawned workers abort loudly when they end, but
+# Windows has no others.
+_START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
 def loaded(batches: PairBatches, workers: int) -> DataLoader:
     """The batches in order, drawn ahead by `workers` processes, or none."""
     return DataLoader(
@@ -86,8 +92,7 @@ def loaded(batches: PairBatches, workers: int) -> DataLoader:
         batch_size=None,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        # this process has drawn with Warp, which does not survive a fork; spawned workers abort loudly when they end
-        multiprocessing_context="forkserver" if workers else None,
+        multiprocessing_context=_START_METHOD if workers else None,
     )
 
 

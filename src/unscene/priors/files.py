@@ -12,6 +12,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from unscene.files import read_pixels
 from unscene.priors.prior_error import PriorError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -79,7 +80,7 @@ class FilesInpainter:
         file, (height, width) = self.find(name), photo.shape[:2]
         if file is None:
             raise PriorError(f"{self.name}: expected an inpainting called {Path(name).stem}.png or .jpg, found none.")
-        pixels = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = read_pixels(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is None:
             raise PriorError(f"{file}: expected an image, but it cannot be decoded.")
         if abs(pixels.shape[1] / pixels.shape[0] - width / height) > 0.02 * width / height:

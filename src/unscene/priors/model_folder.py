@@ -23,7 +23,7 @@ def model_folder(folder: Path) -> Iterator[Path]:
         for weights in temporary.rglob("*.safetensors"):
             weights.chmod(0o644)  # safetensors writes files that only their owner may read
         for described in temporary.rglob("config.json"):  # the libraries note the folder a part was loaded from
-            content = json.loads(described.read_text())
+            content = json.loads(described.read_text(encoding="utf-8"))
             content.pop("_name_or_path", None)
             write_json(described, content)
         for kept in folder.glob("*"):

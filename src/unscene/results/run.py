@@ -17,6 +17,7 @@ from unscene.device import choose_device, field_device
 from unscene.fields.field import render_view
 from unscene.fields.hash_grid import HashGridConfig
 from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.file_names import view_files
 from unscene.files import atomic_write, write_json
 from unscene.geometry.cameras import Cameras, orbit_path
 from unscene.scenes.scene import Scene
@@ -25,11 +26,6 @@ from unscene.training.events import ItemDone, StageDone, StageStarted, Watch, ig
 from unscene.training.run import RunError, RunFolder
 
 PATH_FRAMES = 72
-
-
-def view_key(name: str) -> str:
-    """What files about a view are called: its image's name without the extension, folders joined by dashes."""
-    return Path(name).with_suffix("").as_posix().replace("/", "-")
 
 
 @dataclass(frozen=True)
@@ -44,10 +40,15 @@ class Run:
     test: Tensor
 
     @property
+    def view_files(self) -> dict[str, str]:
+        """What files about each view are called, by the names of their photos."""
+        return view_files(self.names)
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """metrics.json as it stands."""
         path = self.folder / "metrics.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def render(self, cameras: Cameras | Literal["test", "path"], out: Path | str, watch: Watch = ignore) -> list[Path]:
         """Render PNGs into ``out``: the test views, an orbit, or any cameras in the input scene's world."""
@@ -60,7 +61,7 @@ class Run:
             names = [f"{i:05d}" for i in range(len(cameras))]
         else:
             views = self.test if len(self.test) else self.train
-            cameras, names = self.cameras[views], [view_key(self.names[v]) for v in views.tolist()]
+            cameras, names = self.cameras[views], [self.view_files[self.names[v]] for v in views.tolist()]
         watch(StageStarted(stage))
         started, written = time.monotonic(), []
         for index, name in enumerate(names):
@@ -88,7 +89,7 @@ def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
     weights, frames = run.path / "field.safetensors", run.path / "cameras.json"
     if not weights.is_file() or not frames.is_file():
         raise RunError(f"{folder}: expected a finished run, but it has no field yet; finish it with --resume.")
-    listed = json.loads(frames.read_text())
+    listed = json.loads(frames.read_text(encoding="utf-8"))
     names = tuple(frame["file_path"] for frame in listed["frames"])
     order = {frame["file_path"]: i for i, frame in enumerate(listed["frames"])}
     train, test = (
@@ -96,8 +97,8 @@ def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
     )
     tensors = load_file(weights)
     nerf = Nerf(
-        _nerf_config(json.loads((run.path / "field.json").read_text())),
-        center=tensors["center"], radius=tensors["radius"], generator=torch.Generator(),
+        _nerf_config(json.loads((run.path / "field.json").read_text(encoding="utf-8"))),
+        center=tensors["center"].clone(), radius=tensors["radius"].clone(), generator=torch.Generator(),
     )  # fmt: skip
     nerf.load_state_dict(tensors)
     return Run(run.path, nerf.to(device), read_cameras(frames).to(device), names, train, test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from torch.nn import functional as F
 
 from unscene.evaluation.metrics import Score, score
 from unscene.fields.field import render_view
+from unscene.file_names import view_files, view_stem
 from unscene.losses.perceptual import Features
-from unscene.results.run import Run, view_key
+from unscene.results.run import Run
 from unscene.scenes.image_files import image_size, list_images, read_image
 from unscene.scenes.scene import Scene, SceneError
 
@@ -28,7 +30,8 @@ class Truth:
 
 def scene_truth(scene: Scene) -> Truth:
     """The test images of a scene whose test views were taken without the object (the SPIn-NeRF protocol)."""
-    stems = {view: view_key(scene.names[view]) for view in scene.test.tolist()}
+    files = view_files(scene.names)
+    stems = {view: files[scene.names[view]] for view in scene.test.tolist()}
     masks = {} if scene.masks is None else {stem: scene.masks[view].cpu() for view, stem in stems.items()}
     return Truth({stem: scene.image(view).cpu() for view, stem in stems.items()}, masks)
 
@@ -45,7 +48,7 @@ def read_truth(folder: Path, run: Path) -> Truth:
         images[file.stem] = torch.from_numpy(pixels).float() / 255
     for file in _mask_files(folder, run):
         masks[file.stem] = torch.from_numpy(_read(file)).float().mean(-1) > 127
-    return Truth(images, {stem: mask for stem, mask in masks.items() if stem in images})
+    return Truth(images, masks)
 
 
 def _mask_files(folder: Path, run: Path) -> list[Path]:
@@ -61,20 +64,28 @@ def _read(file: Path) -> np.ndarray:
 
 def evaluate(run: Run, truth: Truth, features: Features | None = None) -> Score:
     """Render the views whose truth is known and score them. Raises SceneError if no name of the run's views fits."""
-    views = [v for v, name in enumerate(run.names) if view_key(name) in truth.images]
-    if not views:
+    files = run.view_files
+    stems = {v: stem for v, name in enumerate(run.names) if (stem := _known(name, files, truth.images))}
+    if not stems:
         raise SceneError(
-            f"truth: expected images named like the run's views ({view_key(run.names[0])}, ...), "
+            f"truth: expected images named like the run's views ({files[run.names[0]]}, ...), "
             f"got {', '.join(sorted(truth.images)[:3]) or 'none'}; rename them."
         )
-    stems = [view_key(run.names[v]) for v in views]
-    sample = truth.images[stems[0]]
-    cameras = run.cameras.resized(sample.shape[1], sample.shape[0])
-    images = [render_view(run.field, cameras, v).color.cpu() for v in views]
+    true = [truth.images[stem] for stem in stems.values()]
+    cameras = run.cameras.resized(true[0].shape[1], true[0].shape[0])
+    images = [render_view(run.field, cameras, v).color.cpu() for v in stems]
+    masked = [stem for v in stems if (stem := _known(run.names[v], files, truth.masks))]
     masks = None
-    if all(stem in truth.masks for stem in stems):
-        masks = [_resized(truth.masks[stem], truth.images[stem]) for stem in stems]
-    return score(images, [truth.images[s] for s in stems], masks, features)
+    if len(masked) == len(true):
+        masks = [_resized(truth.masks[stem], image) for stem, image in zip(masked, true, strict=True)]
+    return score(images, true, masks, features)
+
+
+def _known(name: str, files: dict[str, str], stems: Container[str]) -> str | None:
+    """Which of the stems is a view's: that of the run's files about it, or else its photo's own, if no other view's."""
+    own = view_stem(name)
+    candidates = [files[name], *([] if own in files.values() else [own])]
+    return next((stem for stem in candidates if stem in stems), None)
 
 
 def _resized(mask: Tensor, image: Tensor) -> Tensor:

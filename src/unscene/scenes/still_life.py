@@ -23,7 +23,7 @@ def still_life() -> Scene:
 
 def true_depth(view: int) -> Tensor:
     """z-depth of one view without the object, height/2 width/2 float, in scene units."""
-    content = json.loads((FOLDER / "transforms.json").read_text())
+    content = json.loads((FOLDER / "transforms.json").read_text(encoding="utf-8"))
     stem = Path(content["frames"][view]["file_path"]).stem
     with Image.open(FOLDER / "depth" / f"{stem}.png") as image:
         depth = np.asarray(image).astype(np.float32)

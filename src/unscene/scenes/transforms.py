@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from unscene.file_names import distinct
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
 from unscene.scenes.capture import Capture, Frame, build_cameras, inside, listing, size_text, usable_files
@@ -214,8 +215,8 @@ def _pose(entry: Entry) -> np.ndarray:
 
 def _png_names(names: tuple[str, ...]) -> list[str]:
     """Names with the extension .png, the old one kept in front of it where that would make two of them equal."""
-    replaced = [Path(name).with_suffix(".png").as_posix() for name in names]
-    return replaced if len(set(replaced)) == len(names) else [f"{name}.png" for name in names]
+    stems = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
+    return [f"{stem}.png" for stem in distinct(stems if len(set(stems)) == len(names) else names)]
 
 
 def _camera_entries(cameras: Cameras) -> tuple[Entry, list[Entry]]:

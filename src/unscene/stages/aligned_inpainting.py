@@ -55,7 +55,7 @@ def inpaint_aligned(
         done = sum(len(part) for part in images)
         yield ItemDone(stage, done, len(views))
         if done % max(1, len(views) // PREVIEWS) < views_at_once:
-            yield Picture(f"aligned-{scene.names[batch[0]]}", images[-1][0])
+            yield Picture("aligned", images[-1][0], scene.names[batch[0]])
     aligned = torch.cat(images)
     checkpoints.save(stage, {"images": aligned}, finished=True)
     yield StageDone(stage, time.monotonic() - started)

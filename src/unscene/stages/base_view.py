@@ -50,7 +50,7 @@ def choose_base_view(
         inpainted.append(candidate)
         surfaces.append(surface)
         yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
-        yield Picture(f"candidate-{scene.names[view]}", candidate.image)
+        yield Picture("candidate", candidate.image, scene.names[view])
     elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
     winner, remark = inpainted[elected], surfaces[elected].describe()
     copies = isinstance(prior, LatentInpainter | ExemplarInpainter)  # so its fill can heed what is expected
@@ -60,7 +60,7 @@ def choose_base_view(
             nerf, scene, winner.view, region, depths, prior, generator, noise=winner.noise[None], expected=agreed
         )
         remark = f"{remark}; filled again towards the mean of {len(inpainted)} candidates"
-        yield Picture(f"base-view-{scene.names[winner.view]}", winner.image)
+        yield Picture("base-view", winner.image, scene.names[winner.view])
     if estimate_depth is not None:
         completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
         winner = replace(winner, depth=completed)

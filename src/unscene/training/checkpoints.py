@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from unscene.file_names import portable
 from unscene.files import atomic_write
 
 
@@ -57,7 +58,7 @@ class Checkpoints:
         try:
             with safe_open(self._path(stage), framework="pt") as file:
                 metadata = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
                 return tensors, json.loads(metadata["values"]), json.loads(metadata["finished"])
         except (SafetensorError, ValueError, KeyError, TypeError, OSError):
             return None  # a damaged checkpoint is as good as none: the stage runs again
@@ -69,7 +70,7 @@ class Checkpoints:
 
     def _path(self, stage: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{stage.replace(' ', '-')}.safetensors"
+        return self.folder / f"{portable(stage.replace(' ', '-'))}.safetensors"
 
 
 class StageRandomness:

@@ -56,10 +56,11 @@ class StageDone:
 
 @dataclass(frozen=True)
 class Picture:
-    """An intermediate image worth keeping: H W 3 in [0, 1]."""
+    """An intermediate image worth keeping: H W 3 in [0, 1]. view: the photo that it belongs to, if to one."""
 
     name: str
     image: Tensor
+    view: str | None = None
 
 
 @dataclass(frozen=True)

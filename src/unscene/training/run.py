@@ -6,14 +6,13 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from unscene.file_names import portable, view_files
 from unscene.files import to_uint8, write_json, write_png
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Picture, ViewUpdated, Watch
@@ -33,6 +32,8 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
+        self.view_files: dict[str, str] = {}
+        """What files about the scene's views are called, by the names of their photos."""
 
     @staticmethod
     def create(path: Path, config: dict[str, Any], *, resume: bool) -> RunFolder:
@@ -71,7 +72,7 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        return json.loads((self.path / "config.json").read_text())
+        return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
 
     def checkpoints(self, seed: int) -> Checkpoints:
         return Checkpoints(self.path / "checkpoint", seed)
@@ -79,15 +80,16 @@ class RunFolder:
     def log(self, event: Event) -> None:
         """Append an event to events.jsonl; pictures go to ``previews/``, those of updated views if exemplary."""
         if isinstance(event, Picture):
-            self.write_image(Path("previews") / f"{_stem(event.name)}.png", event.image)
+            name = event.name if event.view is None else f"{event.name}-{self._view_file(event.view)}"
+            self.write_image(f"previews/{portable(name)}.png", event.image)
             return
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
         if isinstance(event, ViewUpdated):
             image = fields.pop("image")
             if event.exemplary:
-                self.write_image(Path("previews") / f"update-{_stem(event.view)}-{event.update:02}.png", image)
+                self.write_image(f"previews/update-{self._view_file(event.view)}-{event.update:02}.png", image)
         line = {"event": type(event).__name__, "time": round(time.time(), 3)} | fields
-        with (self.path / "events.jsonl").open("a") as file:
+        with (self.path / "events.jsonl").open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(line) + "\n")
 
     def logging(self, watch: Watch) -> Watch:
@@ -104,6 +106,9 @@ class RunFolder:
         """Write H W 3 (float in [0, 1] or uint8) or a mask H W bool as PNG, atomically."""
         return write_png(self.path / name, to_uint8(image).cpu().numpy())
 
+    def _view_file(self, view: str) -> str:
+        return self.view_files.get(view) or view_files([view])[view]
+
     def _differences(self, config: dict[str, Any]) -> list[str]:
         recorded = _comparable(self.config)
         return sorted(key for key, value in _comparable(config).items() if recorded.get(key) != value)
@@ -114,17 +119,6 @@ def _comparable(settings: Any) -> Any:
     if not isinstance(settings, dict):
         return settings
     return {key: _comparable(value) for key, value in settings.items() if key not in WHERE_NOT_WHAT}
-
-
-def _stem(name: str) -> str:
-    """A file name without folders or extension, so that views of two folders stay apart."""
-    return Path(name).with_suffix("").as_posix().replace("/", "-")
-
-
-def peak_memory_gb() -> float:
-    """Largest resident memory of this process so far, in 10^9 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
 
 
 def _versions() -> dict[str, str]:

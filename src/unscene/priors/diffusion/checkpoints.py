@@ -140,7 +140,7 @@ def _read_folder(folder: Path) -> Any:
     """Every network of a diffusers folder, each checked, in the pipeline class it was made for."""
     index_file = folder / "model_index.json"
     try:
-        index = json.loads(index_file.read_text())
+        index = json.loads(index_file.read_text(encoding="utf-8"))
         classes = {part: tuple(index[part]) for part in NETWORKS if index.get(part)}
         large = "XL" in index["_class_name"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

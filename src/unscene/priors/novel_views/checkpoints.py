@@ -51,7 +51,7 @@ def read_settings(folder: Path, kind: str) -> dict[str, Any]:
     """The settings of a model of a kind. Raises PriorError if the folder holds none, or another."""
     file = folder / SETTINGS
     try:
-        settings = json.loads(file.read_text())
+        settings = json.loads(file.read_text(encoding="utf-8"))
         found, _ = settings["kind"], int(settings["size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PriorError(
