@@ -10,9 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
-from unscene.methods.dataset_update import UpdatedDataset
-from unscene.methods.patches import PatchConfig, PatchGame
-from unscene.methods.reconstruction import UnmaskedReconstruction
 
 from tests.accelerator.fake_accelerator import DEVICE, HostInvolvedError, fake_accelerator
 from tests.box_scene import BoxScene
@@ -20,6 +17,9 @@ from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
+from unscene.stages.dataset_update import UpdatedDataset
+from unscene.stages.patches import PatchConfig, PatchGame
+from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.training.adversary import Adversary, AdversaryConfig
 from unscene.training.optimizer import Optimizer
 from unscene.training.pixels import (
