@@ -12,6 +12,7 @@ from torch import Tensor
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
+from unscene.geometry.randomness import integers, uniform
 from unscene.losses.rays import charbonnier, relative_depth
 from unscene.methods.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
 from unscene.methods.reconstruction import UnmaskedReconstruction, compactness
@@ -128,8 +129,9 @@ class SingleViewPrior:
     def _looked_at(self, batch: PixelBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """From where to look at the base view's pixels: view R, position in it R 2, z-depth there R."""
         column, row = batch.xy.long().unbind(-1)
-        elsewhere = torch.rand(len(batch.view), generator=generator) < self.share_elsewhere
-        other = self.views[torch.randint(len(self.views), (len(batch.view),), generator=generator)]
+        count, device = len(batch.view), batch.view.device
+        elsewhere = uniform(count, generator, device) < self.share_elsewhere
+        other = self.views[integers(len(self.views), count, generator, device)]
         view = torch.where(elsewhere, other, batch.view)
         return look_from(self.reconstruction.scene.cameras, self.points[row, column], view, batch.view, self.region)
 
