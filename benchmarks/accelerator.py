@@ -8,7 +8,6 @@ changes neither time nor memory. Parity: renders, losses and gradients of one st
 equal draws; relative error, which in float32 must stay below 1e-3. Exit status 1 if a gate is missed.
 """
 
-# ruff: noqa: E402 (the room has to be found first)
 
 # diffusers annotates many arguments more narrowly than it behaves
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
@@ -30,8 +29,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the room is the tests'
 
-import unscene.jobs.remove as job
 from tests.box_scene import box_scene
+
+import unscene.jobs.remove as job
 from unscene.device import choose_device, device_name, peak_device_memory_gb
 from unscene.fields.field import render_pixels
 from unscene.fields.nerf import Nerf, NerfConfig

@@ -18,8 +18,10 @@ from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
 from unscene.stages.dataset_update import UpdatedDataset
+from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction
+from unscene.stages.single_view_prior import SingleViewPrior
 from unscene.training.adversary import Adversary, AdversaryConfig
 from unscene.training.optimizer import Optimizer
 from unscene.training.pixels import (
@@ -101,6 +103,21 @@ def test_a_step_on_patches_with_photos_on_the_host(room: BoxScene) -> None:
     game = patch_game(room, nerf)
     game.scene = replace(game.scene, images=room.scene.images)
     take_steps(nerf, lambda step: game.losses(generator))
+
+
+def test_the_single_view_prior(room: BoxScene) -> None:
+    nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
+    assert masks is not None
+    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    image = room.scene.image(2)
+    base = InpaintedView(2, image, image, torch.zeros(4, 9, 12), torch.ones(masks.shape[1:]))
+    objective = SingleViewPrior(known, base, masks, rays=32, depth_weight=0.1, share_elsewhere=0.5)
+    known.scene = room.scene.to(DEVICE)
+    for sampler in (known.known, known.hidden, objective.inpainted):
+        move(sampler)
+    for name in ("region", "views", "points"):
+        setattr(objective, name, getattr(objective, name).to(DEVICE))
+    take_steps(nerf, lambda step: objective(step, 0.0, generator))
 
 
 @pytest.mark.parametrize("masked", [False, True])
