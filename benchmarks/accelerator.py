@@ -209,7 +209,7 @@ def loaded_prior(model: LatentDiffusionInpainter) -> Iterator[None]:
 
 
 def stable_diffusion_1_5(device: torch.device) -> LatentDiffusionInpainter:
-    """Stable Diffusion 1.5's inpainter in its true sizes, random float16 weights; its tokenizer alone is the package's."""
+    """Stable Diffusion 1.5's inpainter in its true sizes, random float16 weights; only the tokenizer is ours."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 

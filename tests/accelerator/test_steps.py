@@ -113,9 +113,9 @@ def test_the_single_view_prior(room: BoxScene) -> None:
     base = InpaintedView(2, image, image, torch.zeros(4, 9, 12), torch.ones(masks.shape[1:]))
     objective = SingleViewPrior(known, base, masks, rays=32, depth_weight=0.1, share_elsewhere=0.5)
     known.scene = room.scene.to(DEVICE)
-    for sampler in (known.known, known.hidden, objective.inpainted):
+    for sampler in (known.known, known.hidden):
         move(sampler)
-    for name in ("region", "views", "points"):
+    for name in ("region", "views", "points", "colors"):
         setattr(objective, name, getattr(objective, name).to(DEVICE))
     take_steps(nerf, lambda step: objective(step, 0.0, generator))
 
@@ -131,7 +131,7 @@ def test_a_step_of_masked_adversarial_training(room: BoxScene, masked: bool) -> 
     config = MaldNerfConfig(patch=16, masked=masked, pixel_loss="perceptual")
     prior = SimpleNamespace(name="none", strength=0.5, steps=2)
     dataset = UpdatedDataset(
-        nerf, room.scene, torch.arange(4), masks, room.scene.images[:4], torch.ones(4, *masks.shape[1:]), prior, None,
+        nerf, room.scene, torch.arange(4), masks, room.scene.images[:4][masks[:4]], torch.ones(int(masks[:4].sum())), prior, None,
         config.update, stage="stage",
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, features, config, generator).to(DEVICE)

@@ -143,7 +143,8 @@ def in_n_out(
 
     # Stage 3: everything together.
     if config.patch_loss:
-        game = PatchGame(nerf, filled, subset, region, features, config.patch, checkpoints.generator("adversary"))
+        generator = checkpoints.generator("adversary")
+        game = PatchGame(nerf, filled, subset, region, features, config.patch, generator).to(scene.device)
 
         def joint(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
             return pretraining(step, progress, generator) | game.losses(generator)

@@ -147,7 +147,8 @@ def mald_nerf(
     dataset = UpdatedDataset(
         nerf, behind, views, region, colors, completed, prior, estimate_depth, config.update, stage=STAGE
     )  # fmt: skip
-    training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
+    game = checkpoints.generator("adversary")
+    training = MaskedAdversarialTraining(known, dataset, features, config, game).to(scene.device)
     yield Note(training.remark)
     rays = config.rays + training.patches.size**2
     yield from fit(STAGE, nerf, training, config.training, checkpoints, rays_per_step=rays, companion=training)
