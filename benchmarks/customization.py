@@ -17,11 +17,11 @@ import statistics
 import time
 from pathlib import Path
 
-import unscene  # isort: skip  (its thread settings must be in place before torch loads)
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import unscene
 from unscene.methods.customization import CustomizationConfig, customize_prior, photo_and_object
 from unscene.methods.view_choice import hash_similarity, perceptual_hash
 from unscene.priors.choose import load_prior
