@@ -52,7 +52,7 @@ IMPORTERS = {  # heavy package -> the modules that may import it
     },
     "trimesh": {"export", "objects.mesh_files"},
     "tyro": {"commands", "orbit_options", "training.prior_evaluation", "training_commands"},
-    "warp": {"fields.hash_grid", "geometry.epipolar", "objects.ray_tracer", "warp_runtime"},
+    "warp": {"fields.hash_grid", "fields.processor", "geometry.epipolar", "objects.ray_tracer", "warp_runtime"},
 }
 ONE_IMPORTER = {
     "gsplat",
