@@ -131,8 +131,8 @@ def test_a_step_of_masked_adversarial_training(room: BoxScene, masked: bool) -> 
     config = MaldNerfConfig(patch=16, masked=masked, pixel_loss="perceptual")
     prior = SimpleNamespace(name="none", strength=0.5, steps=2)
     dataset = UpdatedDataset(
-        nerf, room.scene, torch.arange(4), masks, room.scene.images[:4][masks[:4]], torch.ones(int(masks[:4].sum())), prior, None,
-        config.update, stage="stage",
+        nerf, room.scene, torch.arange(4), masks, room.scene.images[:4][masks[:4]], torch.ones(int(masks[:4].sum())),
+        prior, None, config.update, stage="stage",
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, features, config, generator).to(DEVICE)
     take_steps(nerf, lambda step: training(step + 1, 0.0, generator))
