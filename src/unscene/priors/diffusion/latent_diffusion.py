@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unscene.geometry.randomness import sent
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.diffusion.attention import cross_view_attention
 from unscene.priors.diffusion.checkpoints import BUNDLED, Checkpoint, load_checkpoint, training_scheduler
@@ -194,7 +195,7 @@ class LatentDiffusionInpainter:
     ) -> Tensor:
         """Run the last `strength` of the scheduler's steps; with DDIM (Song et al. 2021) nothing random is drawn."""
         scheduler = self.pipeline.scheduler
-        scheduler.set_timesteps(steps, device=noise.device)
+        scheduler.set_timesteps(steps, device="cpu")  # it decides by their values
         skipped = (steps - max(1, round(strength * steps))) * scheduler.order
         times = scheduler.timesteps[skipped:]
         if hasattr(scheduler, "set_begin_index"):
@@ -202,11 +203,12 @@ class LatentDiffusionInpainter:
         if origin is None or strength == 1.0:
             latents = noise.float() * scheduler.init_noise_sigma
         else:
-            latents = scheduler.add_noise(origin, noise.float(), times[:1].repeat(len(noise)))
+            latents = scheduler.add_noise(origin, noise.float(), sent(times[:1].repeat(len(noise)), noise.device))
         condition = self._condition(pixels, holes)
         exact = self._step_arguments(noise.device)
         for time in times:
-            predicted = self._predict(scheduler.scale_model_input(latents, time), time, condition)
+            inputs = scheduler.scale_model_input(latents, time)
+            predicted = self._predict(inputs, sent(time, noise.device), condition)
             latents = scheduler.step(predicted, time, latents, **exact).prev_sample
         return latents
 
