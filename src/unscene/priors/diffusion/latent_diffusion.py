@@ -94,6 +94,11 @@ class LatentDiffusionInpainter:
         return default if self.config.guidance is None else self.config.guidance
 
     @property
+    def is_guided(self) -> bool:
+        """Whether the U-Net runs twice, with and without the prompt."""
+        return self.guidance != 1.0 and self.config.prompt != self.config.negative_prompt
+
+    @property
     def steps(self) -> int:
         """Sampler steps of the whole schedule."""
         return self.config.steps
@@ -233,8 +238,7 @@ class LatentDiffusionInpainter:
 
     def _text(self, pixels: Tensor) -> TextCondition:
         config = self.config
-        guided = self.guidance != 1.0 and config.prompt != config.negative_prompt
-        size = (pixels.shape[-2], pixels.shape[-1])
+        size, guided = (pixels.shape[-2], pixels.shape[-1]), self.is_guided
         return text_condition(self.pipeline, config.prompt, config.negative_prompt, len(pixels), size, guided=guided)
 
     def _step_arguments(self, device: torch.device) -> dict:
