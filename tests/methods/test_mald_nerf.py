@@ -303,8 +303,9 @@ def seam_accuracy(monkeypatch: pytest.MonkeyPatch, *, masked: bool) -> float:
     monkeypatch.setattr(module, "compactness", lambda render, regularizer: torch.zeros(()))
     config = replace(CONFIG, masked=masked, patch=32, patience=10**6)
     images = ((inpainted + shift).clamp(0, 1) * 255).round().to(torch.uint8)
+    scene = replace(scene, images=images)
     dataset = UpdatedDataset(
-        None, scene, torch.arange(COUNT), region, images, torch.ones(COUNT, SIDE, SIDE), DarkeningInpainter(), None,
+        None, scene, torch.arange(COUNT), region, images[region], torch.ones(int(region.sum())), DarkeningInpainter(), None,
         config.update, stage="seams",
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, pixels_as_features, config, generator)

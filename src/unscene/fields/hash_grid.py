@@ -89,4 +89,5 @@ class HashGrid(nn.Module):
 
     def mean_square_per_level(self) -> Tensor:
         """Sum over levels of the mean squared feature: the hash decay of Zip-NeRF (section 4), a scalar."""
-        return torch.stack([self.table[lv.offset : lv.offset + lv.rows].square().mean() for lv in self.levels]).sum()
+        parts = self.table.split([level.rows for level in self.levels])
+        return torch.stack([part.square().mean() for part in parts]).sum()

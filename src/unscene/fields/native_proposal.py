@@ -24,7 +24,7 @@ class _Proposal(Arguments):
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in (
             "origins", "directions", "jitter", "table", "levels", "weights", "fine_edges", "optical_depths",
-            "weights_gradient", "raw_gradient", "table_gradient",
+            "weights_gradient", "learning", "table_gradient", "learning_count",
         )],
         *[(name, ctypes.c_int) for name in ("rays", "level_count", "samples", "fine_samples")],
         ("near", ctypes.c_float),
@@ -68,15 +68,18 @@ def _proposal_backward(
     near: float, span: float, optical_depths: Tensor, weights_gradient: Tensor,
 ) -> Tensor:  # fmt: skip
     """The table's gradient."""
-    table_gradient, raw_gradient = torch.zeros_like(table), torch.empty_like(optical_depths)
+    table_gradient = torch.zeros_like(table)
+    blocks, samples, _ = optical_depths.shape
+    learning = table.new_empty(blocks, 4, samples, LANES)
+    learning_count = torch.empty(blocks, dtype=torch.int32)
     weights_gradient = weights_gradient.contiguous()
     arguments = _Proposal(
         origins=pointer(origins), directions=pointer(directions), jitter=pointer(jitter), levels=pointer(levels),
         optical_depths=pointer(optical_depths), weights_gradient=pointer(weights_gradient),
-        raw_gradient=pointer(raw_gradient), table_gradient=pointer(table_gradient),
-        rays=len(origins), level_count=len(levels), samples=optical_depths.shape[1], near=near, span=span,
+        learning=pointer(learning), learning_count=pointer(learning_count), table_gradient=pointer(table_gradient),
+        rays=len(origins), level_count=len(levels), samples=samples, near=near, span=span,
     )  # fmt: skip
-    launch("proposal_backward", arguments, len(optical_depths))
+    launch("proposal_backward", arguments, blocks)
     launch("proposal_scatter", arguments, len(levels))
     return table_gradient
 

@@ -34,7 +34,7 @@ class NerfConfig:
     )
     """Encoding of the proposal density, which is the exponential of its summed features. Finer cells than a proposal
     interval is long would hide thin surfaces between two samples."""
-    hidden: int = 64
+    hidden: int = 32
     """Width of the network behind the encoding."""
     proposal_samples: int = 48
     """Intervals per ray at which the proposal is evaluated."""

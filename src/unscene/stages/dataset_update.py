@@ -107,6 +107,7 @@ class UpdatedDataset(nn.Module):
     """
 
     colors: Tensor
+    pixels: Tensor
     depths: Tensor
     updates: Tensor
 
@@ -120,20 +121,22 @@ class UpdatedDataset(nn.Module):
         self.strongest, self.weakest = noise_bounds(prior, config)
         ends = [0, *region[views].flatten(1).sum(1).cumsum(0).tolist()]
         self._parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-        self._holes = [tuple(sent(at, colors.device) for at in hole.nonzero(as_tuple=True)) for hole in region[views]]
+        pixels = [hole.flatten().nonzero()[:, 0] for hole in region[views]]
+        self.register_buffer("pixels", torch.cat(pixels).to(colors.device), persistent=False)  # of their images
         self.register_buffer("colors", colors.clone())
         self.register_buffer("depths", depths.clone())
         self.register_buffer("updates", torch.zeros(len(views), dtype=torch.long))
 
     def image(self, index: int) -> Tensor:
         """The photo of a view with its present inpainting, H W 3 uint8."""
-        image = sent(self.scene.images[self.views[index]], self.colors.device).clone()
-        return image.index_put_(self._holes[index], self.colors[self._parts[index]])
+        image, part = sent(self.scene.images[self.views[index]], self.colors.device), self._parts[index]
+        return image.view(-1, 3).index_copy(0, self.pixels[part], self.colors[part]).view(image.shape)
 
     def depth(self, index: int) -> Tensor:
         """The depth behind a view's inpainting, H W; nought elsewhere."""
-        depth = self.depths.new_zeros(self.region.shape[1:])
-        return depth.index_put_(self._holes[index], self.depths[self._parts[index]])
+        shape, part = self.region.shape[1:], self._parts[index]
+        depth = torch.zeros(shape, device=self.depths.device)
+        return depth.view(-1).index_copy(0, self.pixels[part], self.depths[part]).view(shape)
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
         """Every U iterations, inpaint the next views again."""

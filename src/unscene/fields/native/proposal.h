@@ -11,7 +11,8 @@ struct ProposalArguments {
     const Level* levels;
     float *weights, *fine_edges, *optical_depths;  // R S, R fine_samples + 1, blocks S 16
     const float* weights_gradient;                 // R S
-    float *raw_gradient, *table_gradient;          // blocks S 16, rows
+    float *learning, *table_gradient;              // blocks 4 S 16: points x, y, z and their gradients; rows
+    int* learning_count;                           // blocks
     int rays, level_count, samples, fine_samples;
     Spacing spacing;
 };
@@ -103,40 +104,54 @@ inline void proposal_forward(const ProposalArguments& a, int block) {
     }
 }
 
-// One block of rays: gradients of the summed features from those of the weights.
+// One block of rays: the samples that have a gradient, with their points. Only what lies beside the field's weights has
+// one, an eighth of all samples once the proposal has found the surfaces.
 inline void proposal_backward(const ProposalArguments& a, int block) {
-    const long first = (long)block * LANES;
-    const int count = a.rays - first < LANES ? (int)(a.rays - first) : LANES, samples = a.samples;
-    const float* optical_depths = a.optical_depths + first * samples;
+    const RayBlock rays = ray_block(a, block);
+    const UniformEdges edge = UniformEdges::of(rays.jitter, a.samples);
+    const int samples = a.samples, most = samples * LANES;
+    const float* optical_depths = a.optical_depths + (long)block * most;
     alignas(64) float passed[MOST_PROPOSAL_SAMPLES][LANES], gradient[MOST_PROPOSAL_SAMPLES][LANES];
     Floats transmittance = 1.0f;
     for (int k = 0; k < samples; ++k) {  // passed[k]: the light behind interval k
         transmittance *= exponential(-load(optical_depths + k * LANES));
         *(Floats*)passed[k] = transmittance;
-        for (int i = 0; i < LANES; ++i) gradient[k][i] = i < count ? a.weights_gradient[(first + i) * samples + k] : 0;
+        for (int i = 0; i < LANES; ++i)
+            gradient[k][i] = i < rays.count ? a.weights_gradient[(long)(rays.first + i) * samples + k] : 0.0f;
     }
-    float* raw_gradient = a.raw_gradient + first * samples;
-    store(raw_gradient + (samples - 1) * LANES, (Floats)0.0f);  // the last interval is opaque whatever its density
+    float* learning = a.learning + 4L * block * most;
+    int count = 0;
+    // the last interval is opaque whatever its density
     Floats behind = samples > 1 ? *(Floats*)gradient[samples - 1] * *(Floats*)passed[samples - 2] : (Floats)0.0f;
     for (int k = samples - 2; k >= 0; --k) {
-        const Floats own = *(Floats*)gradient[k] * *(Floats*)passed[k], optical_depth = load(optical_depths + k * LANES);
-        store(raw_gradient + k * LANES, (own - behind) * optical_depth);
+        const Floats optical_depth = load(optical_depths + k * LANES);
+        const Floats raw_gradient = (*(Floats*)gradient[k] * *(Floats*)passed[k] - behind) * optical_depth;
         const Floats before = k ? *(Floats*)passed[k - 1] : (Floats)1.0f;
         behind += *(Floats*)gradient[k] * before * (1.0f - exponential(-optical_depth));
+        if (!__builtin_reduce_or(raw_gradient != 0.0f)) continue;
+        const Points points = along(rays.origins, rays.directions, distance((edge(k) + edge(k + 1)) * 0.5f, a.spacing));
+        for (int i = 0; i < LANES; ++i) {
+            if (raw_gradient[i] == 0.0f) continue;
+            learning[count] = points.x[i];
+            learning[most + count] = points.y[i];
+            learning[2 * most + count] = points.z[i];
+            learning[3 * most + count++] = raw_gradient[i];
+        }
     }
+    for (int i = count; i < (count + LANES - 1) / LANES * LANES; ++i)
+        for (int row = 0; row < 4; ++row) learning[row * most + i] = 0.0f;
+    a.learning_count[block] = count;
 }
 
 // One level, all rays: adds to the table's gradient. The finest level, which misses the cache most, is task 0.
 inline void proposal_scatter(const ProposalArguments& a, int task) {
     const Level level = a.levels[a.level_count - 1 - task];
+    const long most = (long)a.samples * LANES;
     for (int block = 0; block * LANES < a.rays; ++block) {
-        const RayBlock rays = ray_block(a, block);
-        const UniformEdges edge = UniformEdges::of(rays.jitter, a.samples);
-        for (int k = 0; k < a.samples - 1; ++k) {
-            const float* gradient = a.raw_gradient + ((long)block * a.samples + k) * LANES;
-            const Floats middle = distance((edge(k) + edge(k + 1)) * 0.5f, a.spacing);
-            add_gradient<1>(a.table_gradient, cells_of(along(rays.origins, rays.directions, middle), level),
-                            gradient);
+        const float* learning = a.learning + 4 * block * most;
+        for (int i = 0; i < a.learning_count[block]; i += LANES) {
+            const Points points = {load(learning + i), load(learning + most + i), load(learning + 2 * most + i)};
+            add_gradient<1>(a.table_gradient, cells_of(points, level), learning + 3 * most + i);
         }
     }
 }

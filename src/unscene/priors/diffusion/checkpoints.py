@@ -71,7 +71,7 @@ def load_checkpoint(source: str | Path, config: DiffusionConfig) -> Checkpoint:
         raise PriorError(
             f"{name}: expected an inpainting U-Net with 9 input channels, got {channels}; use an inpainting checkpoint."
         )
-    return Checkpoint(_set_up(pipeline, config), name)
+    return Checkpoint(set_up(pipeline, config), name)
 
 
 def locate_checkpoint(source: str | Path, *, offline: bool = False) -> tuple[Path, str]:
@@ -200,7 +200,7 @@ def _read_single_file(file: Path, config: DiffusionConfig) -> Any:
         raise PriorError(f"{file}: {_first_line(error)}{hint}") from error
 
 
-def _set_up(pipeline: Any, config: DiffusionConfig) -> Any:
+def set_up(pipeline: Any, config: DiffusionConfig) -> Any:
     """Frozen, on its device, in its precision, with its scheduler."""
     pipeline.set_progress_bar_config(disable=True)
     for encoder, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
