@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 import torch
@@ -14,9 +15,12 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from tests.accelerator.fake_accelerator import DEVICE, HostInvolvedError, fake_accelerator
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from unscene.fields.field import render_pixels, render_view
 from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
+from unscene.geometry.cameras import pixel_centers
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
+from unscene.stages.aligned_inpainting import aligned_noise
 from unscene.stages.dataset_update import UpdatedDataset
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.patches import PatchConfig, PatchGame
@@ -65,27 +69,39 @@ def test_reconstruction(room: BoxScene, posed: bool, bent: bool) -> None:
 
 
 def test_unmasked_reconstruction(room: BoxScene) -> None:
-    nerf, there, generator = field(room), room.scene.to(DEVICE), torch.Generator()
-    objective = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
-    objective.scene = there
-    for sampler in (objective.known, objective.hidden):
-        move(sampler)
+    nerf, generator = field(room), torch.Generator()
+    objective = unmasked(room, nerf)
     take_steps(nerf, lambda step: objective(step, 0.0, generator))
 
 
-def move(sampler: PixelSampler) -> None:
-    """Which pixels are usable has to be known before."""
-    sampler.colors, sampler.index, sampler.device = sampler.colors.to(DEVICE), sampler.index.to(DEVICE), DEVICE
+def unmasked(room: BoxScene, nerf: Nerf) -> UnmaskedReconstruction:
+    """Which pixels are usable has to be known before a step, so they are looked up on the host."""
+    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    known.scene = room.scene.to(DEVICE)
+    for sampler in (known.known, known.hidden):
+        sampler.colors, sampler.index, sampler.device = sampler.colors.to(DEVICE), sampler.index.to(DEVICE), DEVICE
+    return known
 
 
-def patch_game(room: BoxScene, nerf: Nerf, there: bool = True) -> PatchGame:
+def single_view_prior(room: BoxScene, nerf: Nerf) -> SingleViewPrior:
+    """Which pixels are inpainted has to be known before a step too."""
+    masks, image = room.scene.masks, room.scene.image(2)
+    assert masks is not None
+    on_host = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    base = InpaintedView(2, image, image, torch.zeros(0), room.depth[2])
+    prior = SingleViewPrior(on_host, base, masks, rays=32, depth_weight=0.5, share_elsewhere=0.5)
+    prior.reconstruction = unmasked(room, nerf)
+    for name in ("region", "views", "colors", "points"):
+        setattr(prior, name, getattr(prior, name).to(DEVICE))
+    return prior
+
+
+def patch_game(room: BoxScene, nerf: Nerf) -> PatchGame:
+    """The discriminator is made on the host, the scene is elsewhere."""
     masks = room.scene.masks
     assert masks is not None
-    scene = room.scene.to(DEVICE) if there else room.scene
-    game = PatchGame(
-        nerf, scene, torch.arange(4), masks, features, PatchConfig(size=16), torch.Generator().manual_seed(1)
-    )
-    return game.to(DEVICE)
+    scene, generator = room.scene.to(DEVICE), torch.Generator().manual_seed(1)
+    return PatchGame(nerf, scene, torch.arange(4), masks, features, PatchConfig(size=16), generator)
 
 
 def features(images: Tensor) -> list[Tensor]:
@@ -105,36 +121,58 @@ def test_a_step_on_patches_with_photos_on_the_host(room: BoxScene) -> None:
     take_steps(nerf, lambda step: game.losses(generator))
 
 
-def test_the_single_view_prior(room: BoxScene) -> None:
-    nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
-    assert masks is not None
-    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
-    image = room.scene.image(2)
-    base = InpaintedView(2, image, image, torch.zeros(4, 9, 12), torch.ones(masks.shape[1:]))
-    objective = SingleViewPrior(known, base, masks, rays=32, depth_weight=0.1, share_elsewhere=0.5)
-    known.scene = room.scene.to(DEVICE)
-    for sampler in (known.known, known.hidden):
-        move(sampler)
-    for name in ("region", "views", "points", "colors"):
-        setattr(objective, name, getattr(objective, name).to(DEVICE))
-    take_steps(nerf, lambda step: objective(step, 0.0, generator))
+def test_a_step_with_a_single_inpainted_view(room: BoxScene) -> None:
+    nerf, generator = field(room), torch.Generator().manual_seed(2)
+    prior = single_view_prior(room, nerf)
+    take_steps(nerf, lambda step: prior(step, 0.0, generator))
 
 
+def test_a_step_of_joint_optimisation(room: BoxScene) -> None:
+    nerf, generator = field(room), torch.Generator().manual_seed(2)
+    prior, game = single_view_prior(room, nerf), patch_game(room, nerf)
+    take_steps(nerf, lambda step: prior(step, 0.0, generator) | game.losses(generator))
+    assert {p.device for p in (*game.parameters(), *game.buffers())} == {DEVICE}
+
+
+def test_rendering(room: BoxScene) -> None:
+    """In slices, the last of them shorter."""
+    nerf, cameras = field(room, view_dependence=True), room.scene.cameras.to(DEVICE)
+    with fake_accelerator():
+        xy = pixel_centers(48, 36, DEVICE).view(-1, 2)
+        render = render_pixels(nerf, cameras, 3, xy, rays_at_once=1000)
+        assert render.color.device == render.depth.device == render.opacity.device == DEVICE
+        assert render.color.shape == (48 * 36, 3)
+        assert render_view(nerf, cameras, 3).depth.shape == (36, 48)
+
+
+@pytest.mark.parametrize("downscale", [4, 8])
+def test_noise_seen_from_another_view(room: BoxScene, downscale: int) -> None:
+    """48 x 36 pixels are no whole number of cells of 8."""
+    nerf, cameras, generator = field(room), room.scene.cameras.to(DEVICE), torch.Generator().manual_seed(2)
+    noise = torch.randn(4, -(-36 // downscale), -(-48 // downscale)).to(DEVICE)
+    with fake_accelerator():
+        seen = aligned_noise(nerf, cameras, 1, 2, noise, downscale, generator)
+        assert seen.device == DEVICE and seen.shape == noise.shape
+
+
+@pytest.mark.parametrize("pixel_loss", ["none", "l1", "perceptual"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_step_of_masked_adversarial_training(room: BoxScene, masked: bool) -> None:
+def test_a_step_of_masked_adversarial_training(
+    room: BoxScene, masked: bool, pixel_loss: Literal["none", "l1", "perceptual"]
+) -> None:
+    """Its three steps: reconstruction, inpainting, discriminator."""
     nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
     assert masks is not None
-    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
-    known.scene = room.scene.to(DEVICE)
-    for sampler in (known.known, known.hidden):
-        move(sampler)
-    config = MaldNerfConfig(patch=16, masked=masked, pixel_loss="perceptual")
+    known = unmasked(room, nerf)
+    config = MaldNerfConfig(patch=16, masked=masked, pixel_loss=pixel_loss)
     prior = SimpleNamespace(name="none", strength=0.5, steps=2)
+    hidden = masks[:4]
+    colors, depths = room.scene.images[:4][hidden].to(DEVICE), room.depth[:4][hidden].to(DEVICE)
     dataset = UpdatedDataset(
-        nerf, room.scene, torch.arange(4), masks, room.scene.images[:4][masks[:4]], torch.ones(int(masks[:4].sum())),
-        prior, None, config.update, stage="stage",
-    )  # fmt: skip
-    training = MaskedAdversarialTraining(known, dataset, features, config, generator).to(DEVICE)
+        nerf, known.scene, torch.arange(4), masks, colors, depths, prior, None, config.update, stage="stage"
+    )
+    training = MaskedAdversarialTraining(known, dataset, features, config, generator)
+    assert {tensor.device for tensor in (*training.parameters(), *training.buffers())} == {DEVICE}
     take_steps(nerf, lambda step: training(step + 1, 0.0, generator))
 
 

@@ -6,7 +6,7 @@ launches release the GIL. No header is compiled for CUDA: there, `HashGrid` and 
 """
 
 # Warp's kernel language is Python to the eye but not to a type checker:
-# pyright: reportInvalidTypeForm=false
+# pyright: reportInvalidTypeForm=false, reportOperatorIssue=false, reportReturnType=false
 
 from __future__ import annotations
 

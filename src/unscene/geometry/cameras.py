@@ -102,9 +102,13 @@ class Cameras:
 
     def resized(self, width: int, height: int) -> Cameras:
         """The same cameras with images of another resolution."""
-        scale = self.focal.new_tensor([width / self.width, height / self.height])
+        across, down = width / self.width, height / self.height
+
+        def scaled(pixels: Tensor) -> Tensor:
+            return torch.stack([pixels[:, 0] * across, pixels[:, 1] * down], -1)  # nothing is sent to a device
+
         return self._with_known_lenses(
-            focal=self.focal * scale, principal=self.principal * scale, width=width, height=height
+            focal=scaled(self.focal), principal=scaled(self.principal), width=width, height=height
         )
 
     def padded(self, width: int, height: int) -> Cameras:

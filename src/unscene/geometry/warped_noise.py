@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.randomness import sent
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ def carry_noise(noise: Tensor, correspondence: NoiseCorrespondence, generator: t
     rays = len(cell)
     covered = (coverage > 0).float()  # the others' cell means nothing
     count = noise.new_zeros(cells).index_add_(0, cell, covered)[cell].clamp_min(1)
-    fresh = torch.randn(channels, rays, generator=generator).to(noise)
+    fresh = sent(torch.randn(channels, rays, generator=generator), noise.device)
     sums = noise.new_zeros(channels, cells).index_add_(1, cell, fresh * covered)
     carried = noise.reshape(channels, -1)[:, cell] / count.sqrt() + (fresh - sums[:, cell] / count)
-    uncovered = torch.randn(channels, rays, generator=generator).to(noise)
+    uncovered = sent(torch.randn(channels, rays, generator=generator), noise.device)
     return coverage.sqrt() * carried + (1 - coverage).sqrt() * uncovered

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from unscene.device import choose_device, field_device
+from unscene.jobs.forecast import customization_work, forecast
 from unscene.jobs.running import check_customizable, customized, drain, start, with_grown_masks
 from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig
-from unscene.training.events import Watch, ignore
+from unscene.training.events import Note, Watch, ignore
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,15 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
               watch: Watch = ignore, source: dict[str, Any] | None = None) -> Path:  # fmt: skip
     """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
     device = choose_device(options.device)
-    model = load_prior(options.prior, options.diffusion.on(str(device)))
+    diffusion = options.diffusion.on(str(device))
+    model = load_prior(options.prior, diffusion)
     check_customizable(model, options.diffusion)
     record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
     masked = with_grown_masks(scene.to(field_device(device)), options.mask_margin)
+    work = [customization_work(model, options.customization)]
+    instead = "--prior bundled, or fewer steps with --customization.hub-fit.steps"
+    if warning := forecast(model, masked, diffusion, work, instead):
+        watch(Note(warning))
     drain(customized(model, masked, options.customization, folder.checkpoints(options.seed), folder), watch)
     return folder.path / "customization"

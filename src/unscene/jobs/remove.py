@@ -15,6 +15,7 @@ from unscene.evaluation.run_report import report_run
 from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
+from unscene.jobs.forecast import customization_work, forecast, removal_work
 from unscene.jobs.running import check_customizable, customized, device_facts, drain, start, with_grown_masks
 from unscene.memory import peak_memory_gb
 from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
@@ -22,6 +23,7 @@ from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
 from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.results.export import write_points, write_video
 from unscene.results.run import Run, keep_run
 from unscene.results.truth import Truth, evaluate
@@ -116,10 +118,12 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     scene = scene.to(field_device(device))
     masked = with_grown_masks(scene, options.mask_margin)
     checkpoints = folder.checkpoints(options.seed)
+    config, taught = (_with_effort(part, options.effort) for part in (options.settings, options.customization))
+    if warning := _forecast(prior, masked, options, diffusion, config, taught):
+        watch(Note(warning))
     if options.customizes:
-        taught = _with_effort(options.customization, options.effort)
         prior = drain(customized(prior, masked, taught, checkpoints, folder), watch)
-    method, config = METHODS[options.method], _with_effort(options.settings, options.effort)
+    method = METHODS[options.method]
     generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
     removal: Removal = drain(generator, watch)
     run = keep_run(folder, removal.field, scene)
@@ -132,6 +136,20 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
+
+
+def _forecast(
+    prior: Inpainter, scene: Scene, options: RemoveOptions, diffusion: DiffusionConfig, config: Any,
+    taught: CustomizationConfig,
+) -> str | None:  # fmt: skip
+    """How long a large model will take on a processor, and what else there is."""
+    if not isinstance(prior, LatentInpainter):
+        return None
+    teaching = [customization_work(prior, taught)] if options.customizes else []
+    work = [*teaching, *removal_work(prior, scene, config, taught=options.customizes)]
+    copies = "" if options.method == "mald-nerf" else "--prior guided-exemplar, "  # which has no latents
+    fewer = "with --holdout" if options.method == "naive" else f"with --{options.method}.most-views"
+    return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or fewer views {fewer}")
 
 
 def _depth_estimator(source: str, device: str) -> DepthEstimator | None:

@@ -143,8 +143,7 @@ def in_n_out(
 
     # Stage 3: everything together.
     if config.patch_loss:
-        generator = checkpoints.generator("adversary")
-        game = PatchGame(nerf, filled, subset, region, features, config.patch, generator).to(scene.device)
+        game = PatchGame(nerf, filled, subset, region, features, config.patch, checkpoints.generator("adversary"))
 
         def joint(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
             return pretraining(step, progress, generator) | game.losses(generator)

@@ -147,8 +147,7 @@ def mald_nerf(
     dataset = UpdatedDataset(
         nerf, behind, views, region, colors, completed, prior, estimate_depth, config.update, stage=STAGE
     )  # fmt: skip
-    game = checkpoints.generator("adversary")
-    training = MaskedAdversarialTraining(known, dataset, features, config, game).to(scene.device)
+    training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
     yield Note(training.remark)
     rays = config.rays + training.patches.size**2
     yield from fit(STAGE, nerf, training, config.training, checkpoints, rays_per_step=rays, companion=training)
@@ -181,6 +180,7 @@ class MaskedAdversarialTraining(Companion):
         self.register_buffer("pinned_steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("unreported", torch.zeros(3))  # sums of accuracy, gradient norm and penalty
         self.tolerant = self.told = False  # of a pinned discriminator
+        self.to(known.scene.device)  # weights are drawn on the host
         self.remark = (
             f"{len(dataset.views)} views are inpainted again in turn, one update every {config.update.every} steps, "
             f"from noise of {dataset.strongest:g} down to {dataset.weakest:g} of the schedule"

@@ -11,6 +11,7 @@ from torch import Tensor
 from unscene.fields.field import RadianceField
 from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.randomness import sent
 from unscene.geometry.warped_noise import carry_noise, corresponding_cells
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
@@ -44,7 +45,7 @@ def inpaint_aligned(
             noises.append(
                 aligned_noise(field, scene.cameras, view, base.view, base.noise, prior.downscale, generator)
                 if ela
-                else torch.randn(base.noise.shape, generator=generator).to(base.noise)
+                else sent(torch.randn(base.noise.shape, generator=generator), base.noise.device)
             )
         photos = torch.stack([scene.image(view) for view in members.tolist()])
         inpainted = prior.inpaint_latent(
@@ -76,5 +77,5 @@ def aligned_noise(
     rays = latent.image_rays(view)
     render = field.render(rays)
     points = rays.origins[:, None] + rays.directions[:, None] * render.distances[..., None]
-    correspondence = corresponding_cells(points, render.weights, latent[[base_view]])
+    correspondence = corresponding_cells(points, render.weights, latent[base_view : base_view + 1])
     return carry_noise(noise, correspondence, generator).view_as(noise)

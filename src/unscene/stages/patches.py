@@ -91,6 +91,7 @@ class PatchGame(Companion):
         self.adversary = Adversary(self.sampler.size, config.adversary, generator)
         self.config, self.features, self.scene = config, features, scene
         self._nerf = (nerf,)  # a tuple keeps the field out of this module's state
+        self.to(scene.device)  # weights are drawn on the host
 
     def calm(self, rollbacks: int) -> None:
         """Halve the discriminator's step size."""

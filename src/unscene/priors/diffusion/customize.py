@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unscene.files import atomic_write
+from unscene.geometry.randomness import sent
 from unscene.priors.diffusion.checkpoints import training_scheduler
 from unscene.priors.diffusion.config import CustomizeConfig
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
@@ -92,13 +93,14 @@ class SceneCustomization:
         """Squared errors, holes and object masks on the latent grid: three of B 1 h w."""
         model, device = self.model, pipeline.unet.device
         pixels = photos.permute(0, 3, 1, 2).float().to(device)
-        excluded, hole = (m[:, None].float().to(device) for m in (objects, holes | objects))
+        objects, holes = sent(objects, device), sent(holes, device)
+        excluded, hole = (m[:, None].float() for m in (objects, holes | objects))
         with torch.no_grad():
             latents, known = model.encode(pixels), model.encode(masked_pixels(pixels, hole))
             excluded, hole = (mask_to_latent(m, model.downscale) for m in (excluded, hole))
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
+            noise = sent(torch.randn(latents.shape, generator=generator), device)
             levels = logit_normal_levels(torch.rand(len(pixels), generator=generator), self.config.noise_centre, 1.0)
-            times = (levels * self.scheduler.config.num_train_timesteps).long().to(device)
+            times = sent((levels * self.scheduler.config.num_train_timesteps).long(), device)
             noisy = self.scheduler.add_noise(latents, noise, times)
             velocity = self.scheduler.config.prediction_type == "v_prediction"
             target = self.scheduler.get_velocity(latents, noise, times) if velocity else noise

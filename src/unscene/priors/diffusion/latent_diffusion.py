@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unscene.geometry.randomness import sent
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.diffusion.attention import cross_view_attention
 from unscene.priors.diffusion.checkpoints import BUNDLED, Checkpoint, load_checkpoint, training_scheduler
@@ -91,6 +92,11 @@ class LatentDiffusionInpainter:
         """Scale of classifier-free guidance."""
         default = 1.0 if self.is_bundled else 7.5
         return default if self.config.guidance is None else self.config.guidance
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the U-Net runs twice, with and without the prompt."""
+        return self.guidance != 1.0 and self.config.prompt != self.config.negative_prompt
 
     @property
     def steps(self) -> int:
@@ -194,7 +200,7 @@ class LatentDiffusionInpainter:
     ) -> Tensor:
         """Run the last `strength` of the scheduler's steps; with DDIM (Song et al. 2021) nothing random is drawn."""
         scheduler = self.pipeline.scheduler
-        scheduler.set_timesteps(steps, device=noise.device)
+        scheduler.set_timesteps(steps, device="cpu")  # it decides by their values
         skipped = (steps - max(1, round(strength * steps))) * scheduler.order
         times = scheduler.timesteps[skipped:]
         if hasattr(scheduler, "set_begin_index"):
@@ -202,11 +208,12 @@ class LatentDiffusionInpainter:
         if origin is None or strength == 1.0:
             latents = noise.float() * scheduler.init_noise_sigma
         else:
-            latents = scheduler.add_noise(origin, noise.float(), times[:1].repeat(len(noise)))
+            latents = scheduler.add_noise(origin, noise.float(), sent(times[:1].repeat(len(noise)), noise.device))
         condition = self._condition(pixels, holes)
         exact = self._step_arguments(noise.device)
         for time in times:
-            predicted = self._predict(scheduler.scale_model_input(latents, time), time, condition)
+            inputs = scheduler.scale_model_input(latents, time)
+            predicted = self._predict(inputs, sent(time, noise.device), condition)
             latents = scheduler.step(predicted, time, latents, **exact).prev_sample
         return latents
 
@@ -231,8 +238,7 @@ class LatentDiffusionInpainter:
 
     def _text(self, pixels: Tensor) -> TextCondition:
         config = self.config
-        guided = self.guidance != 1.0 and config.prompt != config.negative_prompt
-        size = (pixels.shape[-2], pixels.shape[-1])
+        size, guided = (pixels.shape[-2], pixels.shape[-1]), self.is_guided
         return text_condition(self.pipeline, config.prompt, config.negative_prompt, len(pixels), size, guided=guided)
 
     def _step_arguments(self, device: torch.device) -> dict:

@@ -1,0 +1,119 @@
+"""What a large diffusion model will take of a processor, said before it starts, with what else there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
+from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.scenes.scene import Scene
+from unscene.stages.customization import CustomizationConfig
+from unscene.stages.dataset_update import UpdateConfig, noise_bounds, noise_level
+from unscene.stages.view_choice import views_with_holes
+from unscene.training.fit import FitConfig
+
+TRAINING_PASSES = 2  # forward, and back through frozen weights, which costs the same; adapters are small
+
+
+@dataclass(frozen=True)
+class Work:
+    """Images times steps of a sampler or of training. guided: with and without the prompt; aligned: with attention to
+    a base view; side: of a training crop, None for whole photos; passes: through the network."""
+
+    image_steps: int
+    guided: bool = False
+    aligned: bool = False
+    side: int | None = None
+    passes: int = 1
+
+
+def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterable[Work], instead: str) -> str | None:
+    """Words about the work that lies before ``prior``; None unless it is a large latent model on a processor.
+
+    diffusion: with its device settled. instead: what else there is, in words.
+    """
+    if diffusion.device != "cpu" or getattr(prior, "pipeline", None) is None:
+        return None
+    from unscene.priors.diffusion import cost
+
+    unet = prior.pipeline.unet
+    if (parameters := cost.parameter_count(unet)) <= cost.LARGE:
+        return None
+    parts, operations = [part for part in work if part.image_steps], 0
+    for part in parts:
+        size = (part.side, part.side) if part.side else (scene.cameras.height, scene.cameras.width)
+        each = cost.image_step_operations(prior, *size, guided=part.guided, aligned=part.aligned)
+        operations += part.image_steps * part.passes * each
+    steps = sum(part.image_steps for part in parts)
+    seconds = operations / cost.processor_speed(unet.dtype)
+    return (
+        f"'{prior.name}' ({parameters / 1e6:,.0f} M parameters) runs on the processor: up to {steps:,} images times "
+        f"steps, {operations / 1e12:,.3g} tera-operations, which this processor needs {duration(seconds)} or more for; "
+        f"to wait less: {_accelerator()}{instead}"
+    )
+
+
+def removal_work(
+    prior: Any, scene: Scene, settings: InNOutConfig | MaldNerfConfig | NaiveConfig, *, taught: bool
+) -> list[Work]:
+    """What a removal asks of its prior at most: less where other views have seen what a mask hides.
+
+    taught: whether it will be taught the scene first, after which it has a prompt.
+    """
+    assert scene.masks is not None
+    guided = prior.is_guided or (taught and prior.guidance != 1)
+    steps = sampler_steps(prior, prior.strength)
+    count = len(views_with_holes(scene.masks, scene.train))
+    if isinstance(settings, NaiveConfig):
+        return [Work(len(scene.train) * steps, guided)]
+    if isinstance(settings, MaldNerfConfig):
+        views = _most(count, settings.most_views)
+        return [Work(views * steps + _update_steps(prior, settings.update, settings.training, views), guided)]
+    voters = min(settings.candidates, count)
+    views = _most(max(0, count - 1), settings.most_views)
+    with_base = views + math.ceil(views / settings.views_at_once)  # the base view is in every batch
+    filled_again = 1 if voters > 1 else 0  # towards the mean of the candidates
+    aligned = settings.ila and settings.own_weight != 1
+    return [Work((voters + filled_again) * steps, guided), Work(with_base * steps, guided, aligned)]
+
+
+def customization_work(prior: Any, config: CustomizationConfig) -> Work:
+    """What teaching a prior takes of its U-Net; nothing where only time is limited."""
+    schedule = config.fit if prior.is_bundled else config.hub_fit
+    side = config.model.crop or (96 if prior.is_bundled else prior.pipeline.unet.config.sample_size * prior.downscale)
+    return Work((schedule.steps or 0) * config.model.batch, side=side, passes=TRAINING_PASSES)
+
+
+def sampler_steps(prior: Any, strength: float) -> int:
+    """How many steps of its schedule a prior runs."""
+    return max(1, round(strength * prior.steps))
+
+
+def _update_steps(prior: Any, update: UpdateConfig, training: FitConfig, views: int) -> int:
+    """Images times steps of all of a dataset's updates."""
+    total, (strongest, weakest) = training.steps or 0, noise_bounds(prior, update)
+    at = [step for step in range(update.every, total, update.every) if step / total >= update.first]
+    levels = (noise_level(step / total, strongest, weakest) for step in at)
+    return min(update.views_at_once, views) * sum(sampler_steps(prior, level) for level in levels)
+
+
+def _most(count: int, most: int | None) -> int:
+    return count if most is None else min(count, most)
+
+
+def _accelerator() -> str:
+    if torch.cuda.is_available():
+        return "--device cuda, "
+    return "--device mps, " if torch.backends.mps.is_available() else ""
+
+
+def duration(seconds: float) -> str:
+    """In words: hours, minutes or seconds."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:,.0f} hours" if seconds >= 36000 else f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(1, seconds):.0f} seconds"
