@@ -328,5 +328,5 @@ def _kernels(features: int, hashing: Literal["dense", "xor", "add"]) -> SimpleNa
         for kernel in (encode, add_table_gradient, point_gradient)
     }
     for kernel in compiled.values():
-        kernel.module.load("cpu")
+        kernel.module.load("cpu", block_dim=1)  # as launches ask for, or they would compile again
     return SimpleNamespace(**compiled)
