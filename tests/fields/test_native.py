@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tests.fields.reference_hash_grid import ReferenceHashGrid
-from unscene.fields import native_field, native_proposal
+from unscene.fields import native_field, native_proposal, processor
 from unscene.fields.hash_grid import HashGridConfig
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.processor import level_table
@@ -219,3 +219,9 @@ def test_rays_that_learn_get_their_gradient() -> None:
     assert some.origins.grad is not None and some.origins.grad.any()
     with torch.no_grad():
         assert model._runs_natively(some.origins, some.directions)
+
+
+def test_nothing_is_compiled_twice() -> None:
+    field().render(rays(20))
+    kernel = processor._kernel("proposal_forward", "ProposalArguments")
+    assert len(kernel.module.execs) == 1  # one block size

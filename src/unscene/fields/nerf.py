@@ -30,13 +30,13 @@ class NerfConfig:
     grid: HashGridConfig = field(default_factory=HashGridConfig)
     """Encoding of the field itself."""
     proposal_grid: HashGridConfig = field(
-        default_factory=lambda: HashGridConfig(levels=4, features=1, coarsest=16, finest=128, log2_table_size=16)
+        default_factory=lambda: HashGridConfig(levels=4, features=1, coarsest=16, finest=128, log2_table_size=15)
     )
     """Encoding of the proposal density, which is the exponential of its summed features. Finer cells than a proposal
     interval is long would hide thin surfaces between two samples."""
     hidden: int = 32
     """Width of the network behind the encoding."""
-    proposal_samples: int = 48
+    proposal_samples: int = 32
     """Intervals per ray at which the proposal is evaluated."""
     field_samples: int = 16
     """Intervals per ray at which the field is evaluated."""

@@ -96,5 +96,5 @@ def _kernel(function: str, arguments_type: str) -> wp.Kernel:
 
     options = {"extra_build_options": _build_options()}
     kernel = wp.kernel(one_task, enable_backward=False, module="unique", module_options=options)
-    kernel.module.load("cpu")
+    kernel.module.load("cpu", block_dim=1)  # as launches ask for, or they would compile again
     return kernel

@@ -33,11 +33,11 @@ class FitOptions:
 
     nerf: NerfConfig = field(default_factory=NerfConfig)
     """The field."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(seconds=60))
-    """How long to learn."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(seconds=60, learning_rate=2e-2))
+    """How long and how fast to learn."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """Weights of the histogram losses."""
-    rays: int = 4096
+    rays: int = 2304
     """Rays per step."""
     refine_poses: bool = False
     """Correct the camera poses while fitting."""

@@ -236,5 +236,5 @@ def _trace_kernel():
             weights[i] = wp.vec2(0.0, 0.0)
 
     kernel = wp.kernel(trace, enable_backward=False, module="unique")
-    kernel.module.load("cpu")
+    kernel.module.load("cpu", block_dim=1)  # as launches on processors ask for
     return kernel
