@@ -17,11 +17,11 @@ import statistics
 import time
 from pathlib import Path
 
-import unscene  # isort: skip  (its thread settings must be in place before torch loads)
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import unscene
 from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.customize import SceneCustomization, draw_crops, draw_rectangles
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter

@@ -20,13 +20,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import unscene  # isort: skip  (its thread settings must be in place before torch loads)
 import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.fields.reference_hash_grid import ReferenceHashGrid
 
+import unscene
 from unscene.fields.hash_grid import HashGrid, HashGridConfig
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.scenes.load import load_scene

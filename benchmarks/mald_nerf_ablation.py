@@ -20,7 +20,6 @@ import statistics
 import time
 from pathlib import Path
 
-import unscene  # noqa: F401  (its thread settings must be in place before torch loads)
 from unscene.evaluation.consistency import view_consistency
 from unscene.evaluation.metrics import score
 from unscene.fields.field import render_view

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import unscene  # noqa: F401  (its thread settings must be in place before torch loads)
 from unscene.evaluation.metrics import psnr, ssim
 from unscene.evaluation.report import Report, write_report
 from unscene.files import write_json, write_png

@@ -2,13 +2,9 @@
 
 import ctypes
 import importlib
-import os
 import sys
 from typing import Any
 
-# Both must be in place before torch loads. Warp's threads and torch's share the cores: OpenMP threads that spin while
-# they wait take them away from the hash grid (60k against 85k rays a second on two cores).
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 if sys.platform == "linux":
     # Keep freed memory: returning and faulting in the same tens of megabytes every step costs a tenth of the time.
     _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

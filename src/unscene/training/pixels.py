@@ -72,7 +72,7 @@ def training_pixels(scene: Scene) -> Tensor:
 def unmasked_training_pixels(scene: Scene) -> Tensor:
     """N H W bool: pixels of training views that do not show the object."""
     usable = training_pixels(scene)
-    return usable if scene.masks is None else usable & ~scene.masks
+    return usable if scene.masks is None else usable & ~scene.masks.to(usable.device)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class RegularizerConfig:
 
     interlevel: float = 1.0
     """Proposal supervision (mip-NeRF 360, eq. 13)."""
-    distortion: float = 2e-3
-    """Concentration of weights (mip-NeRF 360, eq. 15)."""
+    distortion: float = 0.0
+    """Concentration of weights (mip-NeRF 360, eq. 15). Off: proposals do the same, and it is a twentieth of a step."""
     hash_decay: float = 1e-3
     """Mean squared hash features (Zip-NeRF, section 4); Zip-NeRF's 0.1 is for tables a hundred times as large."""
 
@@ -93,7 +93,9 @@ def reconstruction_terms(render: Render, color: Tensor, step: int, config: Regul
     The proposal learns on every step at first, later on every third, as in nerfacto: its backward pass costs a tenth.
     """
     t, w = render.histogram.edges, render.histogram.weights
-    terms = {"reconstruction": charbonnier(render.color, color), "distortion": config.distortion * distortion(t, w)}
+    terms = {"reconstruction": charbonnier(render.color, color)}
+    if config.distortion:
+        terms["distortion"] = config.distortion * distortion(t, w)
     if _teaches_proposal(step):
         cover = torch.stack([interlevel(t, w, p.edges, p.weights) for p in render.proposals]).sum()
         terms["interlevel"] = config.interlevel * cover
