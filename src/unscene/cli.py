@@ -20,6 +20,7 @@ COMMANDS = {
     "shards": "render objects into training data for the novel-view models",
     "train": "train the bundled models",
 }
+RESUMABLE = ("demo", "fit", "remove", "customize", "orbit")
 HELP = """usage: unscene COMMAND [OPTIONS]
 
 Take objects out of 3D scenes: photos with camera poses and object masks in, the scene without the object out.
@@ -48,16 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
         commands = importlib.import_module("unscene.commands")
         return commands.run(command, arguments[1:])
     except KeyboardInterrupt:
-        resumable = command in ("demo", "fit", "remove", "customize", "orbit")
-        return _fail("interrupted" + ("; repeat the command with --resume to go on." if resumable else "."), status=130)
+        how = "; repeat the command with --resume to go on." if command in RESUMABLE else "."
+        return _fail(f"interrupted{how}", status=130)
     except Exception as error:
-        explanation = _explain(error)
+        explanation = _explain(error, command)
         if explanation is None:
             raise
         return _fail(explanation)
 
 
-def _explain(error: Exception) -> str | None:
+def _explain(error: Exception, command: str) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
     from unscene.device import DeviceError, explain_failure
     from unscene.objects.object_error import ObjectError
@@ -71,8 +72,10 @@ def _explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."
-    if isinstance(error, RuntimeError) and (explained := explain_failure(error, "the command")):
-        return str(explained)
+    if isinstance(error, RuntimeError):
+        explained = explain_failure(error, f"'{command}'", resumable=command in RESUMABLE)
+        if explained is not None:
+            return str(explained)
     if isinstance(error, MemoryError) or ("memory" in str(error).lower() and "alloc" in str(error).lower()):
         return "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels)."
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC

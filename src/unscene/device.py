@@ -66,21 +66,25 @@ def _failure(name: str) -> str | None:
     return None
 
 
-def explain_failure(error: RuntimeError, doing: str) -> DeviceError | None:
-    """Words for a CUDA device that is too small or went away while ``doing`` something; None for any other error."""
+def explain_failure(error: RuntimeError, doing: str, *, resumable: bool = True) -> DeviceError | None:
+    """Words for a CUDA device that is too small or went away while ``doing`` something; None for any other error.
+
+    resumable: whether the command knows --resume.
+    """
     if isinstance(error, torch.OutOfMemoryError):
-        wanted = str(error).partition("Tried to allocate ")[2].partition(". ")[0]
+        wanted = str(error).partition("Tried to allocate ")[2].partition(". ")[0].rstrip(".")
+        full = f"the device's memory is full: {doing} asked for {f'{wanted}, ' if wanted else ''}more than is left."
+        if not resumable:
+            return DeviceError(f"{full} Repeat the command with --device cpu.")
         return DeviceError(
-            f"the device's memory is full: {doing} needed {wanted or 'more'} than is left. Nothing finished was lost: "
-            "repeat the command with --resume and --diffusion.offload model, which keeps networks in main memory until "
-            "they are needed, or with --resume --device cpu; or start anew with a larger --scale (2 takes a quarter of "
-            "the pixels) or fewer --in-n-out.views-at-once."
+            f"{full} Nothing finished was lost: repeat the command with --resume and --device cpu or, for a diffusion "
+            "prior, --diffusion.offload model, which keeps networks in main memory until they are needed; or start "
+            "anew with a larger --scale (2 takes a quarter of the pixels) or, for In-N-Out, fewer "
+            "--in-n-out.views-at-once."
         )
     lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
     if not lost:
         return None
     reason = str(error).strip().splitlines()[0]
-    return DeviceError(
-        f"the device was lost: {doing} ended with '{reason}'. Nothing finished was lost: repeat the command with "
-        "--resume, on another device with --device."
-    )
+    again = "Nothing finished was lost: repeat the command with --resume," if resumable else "Repeat the command,"
+    return DeviceError(f"the device was lost: {doing} ended with '{reason}'. {again} on another device with --device.")

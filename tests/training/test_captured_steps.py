@@ -193,6 +193,36 @@ def test_a_fit_whose_capture_is_refused_says_so_and_goes_on(graphs: None, monkey
     assert sum(isinstance(event, StepDone) for event in events) == 40
 
 
+def test_the_state_of_a_card_s_generator_is_passed_over_without_one(tmp_path: Path) -> None:
+    """It has 16 bytes, which the processor's generator could not take. The host's numbers go on."""
+    checkpoints = Checkpoints(tmp_path, 3)
+    before = StageRandomness(checkpoints, "a", None)
+    torch.rand(5, generator=before.host)
+    state = before.state() | {"device generator": torch.arange(16, dtype=torch.uint8)}
+    checkpoints.save("a", state, finished=False, values={"step": 7})
+    saved = checkpoints.load("a")
+    assert saved is not None
+    after = StageRandomness(checkpoints, "a", None)
+    after.restore(saved[0], 7)
+    assert torch.equal(torch.rand(5, generator=after.host), torch.rand(5, generator=before.host))
+    assert after.state().keys() == {"generator"}
+
+
+def test_a_stage_saved_beside_a_card_is_finished_without_one(tmp_path: Path) -> None:
+    config = FitConfig(steps=20, checkpoint_seconds=0)
+    model, checkpoints = Line(), Checkpoints(tmp_path, 5)
+    with pytest.raises(Killed):
+        list(fit("line", model, NoisyLine(model, killed_at=10), config, checkpoints, rays_per_step=16))
+    saved = checkpoints.load("line")
+    assert saved is not None
+    card = {"device generator": torch.arange(16, dtype=torch.uint8)}
+    checkpoints.save("line", saved[0] | card, finished=False, values=saved[1])
+    resumed, whole = Line(), Line()
+    list(fit("line", resumed, NoisyLine(resumed), config, checkpoints, rays_per_step=16))
+    list(fit("line", whole, NoisyLine(whole), config, Checkpoints(None, 5), rays_per_step=16))
+    assert torch.equal(resumed.slope, whole.slope) and torch.equal(resumed.offset, whole.offset)
+
+
 def test_a_generator_that_was_not_saved_is_made_anew() -> None:
     checkpoints = Checkpoints(None, 3)
     saved = StageRandomness(checkpoints, "a", None).state()

@@ -51,8 +51,11 @@ class Scene:
 
     def to(self, device: torch.device) -> Scene:
         """The scene on another device; photos that do not fit there stay in main memory, pinned."""
-        fits = has_room(device, self.images.numel())
-        images = self.images.to(device) if fits else self.images.cpu().pin_memory()
+        if has_room(device, self.images.numel()):
+            images = self.images.to(device)
+        else:
+            images = self.images.cpu()
+            images = images.pin_memory() if device.type == "cuda" else images
         masks = None if self.masks is None else self.masks.to(device)
         return dataclasses.replace(self, cameras=self.cameras.to(device), images=images, masks=masks)
 

@@ -72,7 +72,7 @@ def training_pixels(scene: Scene) -> Tensor:
 def unmasked_training_pixels(scene: Scene) -> Tensor:
     """N H W bool: pixels of training views that do not show the object."""
     usable = training_pixels(scene)
-    return usable if scene.masks is None else usable & ~scene.masks
+    return usable if scene.masks is None else usable & ~scene.masks.to(usable.device)
 
 
 @dataclass(frozen=True)
