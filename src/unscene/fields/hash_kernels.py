@@ -195,7 +195,7 @@ def level_kernels(features: int, hashing: Hashing) -> SimpleNamespace:
         points_gradient[i] = points_gradient[i] + slope(points[i], level, gradient[i, column], table)
 
     kernels = _module(f"unscene_hash_{hashing}_{features}", encode, add_table_gradient, point_gradient)
-    kernels.encode.module.load("cpu")
+    kernels.encode.module.load("cpu", block_dim=1)  # as launches on processors ask for
     return kernels
 
 
