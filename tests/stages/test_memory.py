@@ -19,6 +19,8 @@ from tests.conftest import TINY_NERF
 from unscene.fields.field import Histogram, Render
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Rays
+from unscene.geometry.masks import dilate
+from unscene.jobs.running import with_grown_masks
 from unscene.methods.mald_nerf import STAGE, MaldNerfConfig, MaskedAdversarialTraining
 from unscene.stages.aligned_inpainting import inpaint_aligned
 from unscene.stages.dataset_update import UpdatedDataset
@@ -106,6 +108,13 @@ def test_the_counter_sees_floats_while_they_live() -> None:
     assert most_floats(work)[0] == 4000
     assert most_floats(lambda: [torch.ones(1000) * 2 for _ in range(3)])[0] == 16000
     assert most_floats(lambda: torch.ones(1000, dtype=torch.uint8))[0] == 0
+
+
+def test_masks_grow_one_by_one(room: BoxScene) -> None:
+    masks = room.scene.masks
+    assert masks is not None
+    most, grown = most_floats(lambda: with_grown_masks(room.scene, 2))
+    assert torch.equal(grown.masks, dilate(masks, 2)) and most < 2 * PHOTO
 
 
 def test_renders_are_of_masked_pixels_only(room: BoxScene) -> None:

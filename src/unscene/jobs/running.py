@@ -62,7 +62,9 @@ def device_facts(device: torch.device) -> dict[str, float]:
 
 def with_grown_masks(scene: Scene, margin: int) -> Scene:
     """The scene with masks grown by ``margin`` pixels, since masks tend to miss an object's rim."""
-    return scene.with_masks(dilate(scene.masks, margin)) if scene.masks is not None and margin else scene
+    if scene.masks is None or not margin:
+        return scene
+    return scene.with_masks(torch.cat([dilate(mask[None], margin) for mask in scene.masks]))  # as floats one by one
 
 
 def check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:
