@@ -16,7 +16,7 @@ from unscene.fields.hash_grid import HashGrid
 from unscene.fields.perceptron import Perceptron
 from unscene.fields.processor import Arguments, launch, pointer
 
-SAMPLES, OUTPUTS, APPEARANCE, CHUNK_RAYS = 16, 12, 8, 256  # of field.h and network.h
+SAMPLES, OUTPUTS, APPEARANCE, CHUNK_RAYS = 16, 12, 8, 128  # of field.h and network.h
 MOST_INPUTS, MOST_HIDDEN = 32, 128
 
 

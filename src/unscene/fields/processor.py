@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -46,27 +49,53 @@ class Arguments(ctypes.Structure):
 
 
 def launch(function: str, arguments: Arguments, tasks: int) -> None:
-    """Call a native ``function(arguments, task)`` for every task, shared out among torch's number of threads.
+    """Call a native ``function(arguments, task)`` for every task, shared out among `native_threads`.
 
-    function: its C++ name with template arguments. Tasks start in order.
+    function: its C++ name with template arguments.
     """
     kernel, address = _kernel(function, f"{type(arguments).__name__.lstrip('_')}Arguments"), ctypes.addressof(arguments)
 
     def run(first: int, count: int) -> None:
         wp.launch(kernel, dim=count, inputs=[first, address], device="cpu")
 
-    threads = min(torch.get_num_threads(), tasks)
-    if threads <= 1:
-        run(0, tasks)
-        return
-    per_launch = max(1, tasks // (4 * threads))  # a few parts a thread, so that one that is late finds less to do
-    starts = range(0, tasks, per_launch)
-    list(_pool(os.getpid(), threads).map(lambda start: run(start, min(per_launch, tasks - start)), starts))
+    threads = min(native_threads(), tasks)
+    bounds = [tasks * part // threads for part in range(threads + 1)]
+    parts = [(first, last - first) for first, last in itertools.pairwise(bounds)]
+    # One part a thread, ours among them: more would wait for each other's turn to launch, longer than they run.
+    others = [_pool(os.getpid(), threads).submit(run, *part) for part in parts[1:]]
+    run(*parts[0])
+    for other in others:
+        other.result()
+
+
+_reserved: int | None = None
+
+
+def native_threads() -> int:
+    """Threads that native functions share their work among: torch's number, but for `torch_on_one_thread`."""
+    return _reserved or torch.get_num_threads()
+
+
+@contextmanager
+def torch_on_one_thread() -> Iterator[None]:
+    """Meanwhile torch computes on one thread, native functions on as many as torch had.
+
+    A step of a field is native but for a hundred small operations, each done sooner than a second thread wakes up.
+    """
+    global _reserved
+    before, threads = _reserved, torch.get_num_threads()
+    _reserved = native_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _reserved = before
 
 
 @functools.cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="field")
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="field")
 
 
 def _build_options() -> wp.ModuleBuildOptions:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unscene.fields.processor import torch_on_one_thread
 from unscene.training.captured_steps import CapturableObjective, CapturedSteps, CudaGraphs, StepByStep, can_capture
 from unscene.training.checkpoints import Checkpoints, StageRandomness
 from unscene.training.events import Event, Note, StageDone, StageStarted
@@ -91,7 +93,8 @@ def fit(
     if config.steps is None and config.seconds is None:
         raise ValueError("FitConfig needs `steps`, `seconds` or both")
     saved_modules = nn.ModuleDict({"model": model} | ({"companion": companion} if companion else {}))
-    captured = companion is None and isinstance(objective, CapturableObjective) and can_capture(_device(model))
+    made_of_rays = companion is None and isinstance(objective, CapturableObjective)
+    captured = made_of_rays and can_capture(_device(model))
     optimizer = Optimizer(model.parameters(), config.learning_rate, captured=captured)
     random = StageRandomness(checkpoints, stage, optimizer.device if captured else None)
     step, spent, rollbacks = 0, 0.0, 0
@@ -153,7 +156,8 @@ def fit(
             optimizer.set_rate(0.5**rollbacks * _learning_rate(config, step, progress))
             if companion:
                 yield from companion.before_step(step, progress, random.host)
-            meter.add(steps(step, progress))
+            with torch_on_one_thread() if made_of_rays else nullcontext():
+                meter.add(steps(step, progress))
             report = meter.report(step + 1, progress)
         except DivergedError as error:
             good = checkpoints.load(stage) if companion and rollbacks < MOST_ROLLBACKS else None

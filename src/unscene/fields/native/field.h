@@ -6,7 +6,7 @@
 namespace unscene {
 
 constexpr int BLOCK_RAYS = 16;    // encoded together, level by level
-constexpr int CHUNK_RAYS = 256;   // share one copy of the network and one sum of its gradients
+constexpr int CHUNK_RAYS = 128;   // share one copy of the network and one sum of its gradients
 constexpr int APPEARANCE = 8;
 
 struct FieldArguments {
