@@ -220,11 +220,11 @@ def test_names_that_would_meet(paths: list[str], wanted: list[str]) -> None:
 
 QUICK = unscene.FitConfig(steps=2)
 IN_N_OUT = InNOutConfig(
-    nerf=TINY_NERF, reconstruction=QUICK, prior=QUICK, joint=QUICK, rays=64, prior_rays=16, masked_rays=16,
+    nerf=TINY_NERF, reconstruction=QUICK, prior=QUICK, joint=QUICK, rays=64, prior_rays=16,
     candidates=8, patch=PatchConfig(size=16),
 )  # fmt: skip
 MALD_NERF = MaldNerfConfig(
-    nerf=TINY_NERF, reconstruction=QUICK, training=replace(QUICK, steps=12), rays=64, masked_rays=16, patch=16,
+    nerf=TINY_NERF, reconstruction=QUICK, training=replace(QUICK, steps=12), rays=64, patch=16,
     most_views=2, update=UpdateConfig(every=4),
 )  # fmt: skip
 TAUGHT = CustomizationConfig(CustomizeConfig(rank=2, batch=2, crop=48), fit=QUICK)

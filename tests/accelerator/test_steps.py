@@ -76,9 +76,9 @@ def test_unmasked_reconstruction(room: BoxScene) -> None:
 
 def unmasked(room: BoxScene, nerf: Nerf) -> UnmaskedReconstruction:
     """Which pixels are usable has to be known before a step, so they are looked up on the host."""
-    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    known = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64)
     known.scene = room.scene.to(DEVICE)
-    for sampler in (known.known, known.hidden):
+    for sampler in (known.known,):
         sampler.colors, sampler.index, sampler.device = sampler.colors.to(DEVICE), sampler.index.to(DEVICE), DEVICE
     return known
 
@@ -87,9 +87,9 @@ def single_view_prior(room: BoxScene, nerf: Nerf) -> SingleViewPrior:
     """Which pixels are inpainted has to be known before a step too."""
     masks, image = room.scene.masks, room.scene.image(2)
     assert masks is not None
-    on_host = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64, masked_rays=16)
+    on_host = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64)
     base = InpaintedView(2, image, image, torch.zeros(0), room.depth[2])
-    prior = SingleViewPrior(on_host, base, masks, rays=32, depth_weight=0.5, share_elsewhere=0.5)
+    prior = SingleViewPrior(on_host, base, masks, rays=32, known_rays=64, depth_weight=0.5, share_elsewhere=0.5)
     prior.reconstruction = unmasked(room, nerf)
     for name in ("region", "views", "colors", "points"):
         setattr(prior, name, getattr(prior, name).to(DEVICE))

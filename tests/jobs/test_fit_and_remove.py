@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = unscene.FitConfig(steps=2)
 FAST = unscene.FitConfig(steps=150, learning_rate=3e-2, warmup_steps=5)
 IN_N_OUT = InNOutConfig(
-    nerf=TINY_NERF, reconstruction=FAST, prior=QUICK, joint=QUICK, rays=512, prior_rays=64, masked_rays=64,
+    nerf=TINY_NERF, reconstruction=FAST, prior=QUICK, joint=QUICK, rays=512, prior_rays=64,
     candidates=2, patch=PatchConfig(size=16),
 )  # fmt: skip
 REMOVE = unscene.RemoveOptions(prior="exemplar", video_frames=4, in_n_out=IN_N_OUT)
@@ -261,7 +261,7 @@ def test_a_prior_taught_the_scene_removes_and_is_kept(scene: Scene, tmp_path: Pa
 def test_mald_nerf_chooses_and_teaches_its_prior_and_shows_the_updates(scene: Scene, tmp_path: Path) -> None:
     """Nothing but the method is asked for."""
     config = MaldNerfConfig(
-        nerf=TINY_NERF, reconstruction=QUICK, training=replace(QUICK, steps=12), rays=64, masked_rays=16, patch=16,
+        nerf=TINY_NERF, reconstruction=QUICK, training=replace(QUICK, steps=12), rays=64, patch=16,
         most_views=2, update=UpdateConfig(every=4),
     )  # fmt: skip
     options = replace(

@@ -34,7 +34,7 @@ CONFIG = InNOutConfig(
     reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
     prior=FitConfig(steps=3, checkpoint_seconds=0),
     joint=FitConfig(steps=5, checkpoint_seconds=0),
-    rays=64, prior_rays=32, masked_rays=16, visibility=NOTHING_SEEN, candidates=2, views_at_once=3,
+    rays=64, prior_rays=32, visibility=NOTHING_SEEN, candidates=2, views_at_once=3,
     patch=PatchConfig(size=16),
 )  # fmt: skip
 

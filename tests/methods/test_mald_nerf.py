@@ -37,7 +37,7 @@ CONFIG = MaldNerfConfig(
     nerf=TINY_NERF,
     reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
     training=FitConfig(steps=24, checkpoint_seconds=0),
-    rays=64, masked_rays=16, patch=16, visibility=VisibilityConfig(depth_tolerance=0.0), patience=1000,
+    rays=64, patch=16, visibility=VisibilityConfig(depth_tolerance=0.0), patience=1000,
     update=UpdateConfig(every=2, first=0, strongest=0.8, weakest=0.2),
 )  # fmt: skip
 
@@ -293,14 +293,13 @@ def seam_accuracy(monkeypatch: pytest.MonkeyPatch, *, masked: bool) -> float:
                   torch.arange(COUNT), torch.arange(0))  # fmt: skip
     drawn: list[int] = []
 
-    def terms_and_renders(step: int, generator: torch.Generator, more: list[Rays]):
-        xy = cameras.project(torch.zeros(len(more[0]), dtype=torch.long), more[0].origins + more[0].directions)[0]
+    def terms_and_render(step: int, generator: torch.Generator, count: int, more: Rays):
+        xy = cameras.project(torch.zeros(len(more), dtype=torch.long), more.origins + more.directions)[0]
         column, row = xy.floor().long().clamp(0, SIDE - 1).unbind(-1)
         color = rendered[drawn[-1], row, column]
-        return {}, [SimpleNamespace(color=color, distance=torch.ones(len(color)))]
+        return {}, SimpleNamespace(color=color, distance=torch.ones(len(color)))
 
-    known = SimpleNamespace(nerf=None, rays=64, regularizer=None, scene=scene, terms_and_renders=terms_and_renders)
-    monkeypatch.setattr(module, "compactness", lambda render, regularizer: torch.zeros(()))
+    known = SimpleNamespace(nerf=None, rays=64, regularizer=None, scene=scene, terms_and_render=terms_and_render)
     config = replace(CONFIG, masked=masked, patch=32, patience=10**6)
     images = ((inpainted + shift).clamp(0, 1) * 255).round().to(torch.uint8)
     scene = replace(scene, images=images)

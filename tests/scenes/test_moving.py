@@ -77,7 +77,7 @@ def test_objectives_are_the_same_without_room(both: tuple[Scene, Scene]) -> None
     terms = []
     for scene in both:
         nerf = Nerf.around(scene.cameras, TINY_NERF, torch.Generator().manual_seed(0))
-        known = UnmaskedReconstruction(nerf, scene, RegularizerConfig(), rays=64, masked_rays=16)
+        known = UnmaskedReconstruction(nerf, scene, RegularizerConfig(), rays=64)
         assert scene.masks is not None
         game = PatchGame(
             nerf, scene, torch.arange(4), scene.masks, lambda images: [images], PatchConfig(size=16),

@@ -163,7 +163,7 @@ def test_an_unfinished_checkpoint_of_mald_nerf_holds_no_photos(tmp_path: Path) -
     assert scene.masks is not None
     region = torch.zeros_like(scene.masks)
     region[:, 150:190, 200:260] = True
-    known = UnmaskedReconstruction(nerf, scene, RegularizerConfig(), rays=64, masked_rays=16)
+    known = UnmaskedReconstruction(nerf, scene, RegularizerConfig(), rays=64)
     config = MaldNerfConfig(patch=16)
     dataset = UpdatedDataset(
         nerf, scene, scene.train, region, scene.images[region], large.depth[region],

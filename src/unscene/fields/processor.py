@@ -58,6 +58,8 @@ def launch(function: str, arguments: Arguments, tasks: int) -> None:
     def run(first: int, count: int) -> None:
         wp.launch(kernel, dim=count, inputs=[first, address], device="cpu")
 
+    if tasks == 0:
+        return
     threads = min(native_threads(), tasks)
     bounds = [tasks * part // threads for part in range(threads + 1)]
     parts = [(first, last - first) for first, last in itertools.pairwise(bounds)]

@@ -52,11 +52,11 @@ class InNOutConfig:
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """Weights of the histogram losses."""
     rays: int = 4096
-    """Unmasked rays per step (paper)."""
+    """Unmasked rays per step of `reconstruction` (paper)."""
     prior_rays: int = 1024
     """Rays of the base view's inpainted region per step (ours)."""
-    masked_rays: int = 512
-    """Rays of the other views' masks per step, which carry no colour, only the demand for compact weights (ours)."""
+    known_rays: int = 1024
+    """Unmasked rays per step after that, when what they show is known (ours; paper: 4,096 in every step)."""
     visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
     """When a masked pixel counts as seen by other views."""
     candidates: int = 5
@@ -107,7 +107,7 @@ def in_n_out(
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # Stage 1: the field from what is visible, then with one inpainted view.
-    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, masked_rays=config.masked_rays)
+    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
     yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
@@ -116,7 +116,7 @@ def in_n_out(
         nerf, behind, region, depths, prior, config.candidates, checkpoints, estimate_depth
     )
     pretraining = SingleViewPrior(
-        known, base, region, rays=config.prior_rays, depth_weight=config.depth_weight,
+        known, base, region, rays=config.prior_rays, known_rays=config.known_rays, depth_weight=config.depth_weight,
         share_elsewhere=config.share_elsewhere,
     )  # fmt: skip
     yield from fit("single-view prior", nerf, pretraining, config.prior, checkpoints, rays_per_step=pretraining.rays)

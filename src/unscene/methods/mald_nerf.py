@@ -27,7 +27,7 @@ from unscene.stages.dataset_update import UpdateConfig, UpdatedDataset, inpaint_
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
 from unscene.stages.patches import Patch, PatchSampler
-from unscene.stages.reconstruction import UnmaskedReconstruction, compactness
+from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.stages.removal import Removal
 from unscene.stages.view_choice import spread, views_with_holes
 from unscene.stages.visibility import look_behind
@@ -61,8 +61,8 @@ class MaldNerfConfig:
     """Weights of interlevel, distortion and hash-decay losses (ours)."""
     rays: int = 4096
     """Unmasked rays per step (ours)."""
-    masked_rays: int = 512
-    """Rays of all masks per step, which carry no colour, only the demand for compact weights (ours)."""
+    known_rays: int = 1024
+    """The same while inpainting, when what they show is known (ours)."""
     visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
     """When a masked pixel counts as seen by other views."""
     patch: int = 64
@@ -133,7 +133,7 @@ def mald_nerf(
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # What the photos show, and what none of them does.
-    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, masked_rays=config.masked_rays)
+    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
     yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
@@ -149,7 +149,7 @@ def mald_nerf(
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
     yield Note(training.remark)
-    rays = config.rays + training.patches.size**2
+    rays = config.known_rays + training.patches.size**2
     yield from fit(STAGE, nerf, training, config.training, checkpoints, rays_per_step=rays, companion=training)
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
@@ -205,7 +205,8 @@ class MaskedAdversarialTraining(Companion):
         count, where, inside = len(where), sent(where, device), sent(inside, device)
         view = torch.full((count,), patch.view, device=device)
         rays = cameras.rays(view, patch.pixels(device).view(-1, 2)[where])
-        terms, (render,) = self.known.terms_and_renders(step, generator, [rays])  # reconstruction: L_r
+        known = self.config.known_rays
+        terms, render = self.known.terms_and_render(step, generator, known, rays)  # reconstruction: L_r
 
         visible = sent(shown, device)
         real = (self.dataset.image(index)[patch.window].float() / 255 * visible[..., None]).permute(2, 0, 1)[None]
@@ -219,11 +220,9 @@ class MaskedAdversarialTraining(Companion):
             terms["patch L1"] = self.config.pixel_weight * (fake - real).abs().sum() / (3 * count)
         elif self.config.pixel_loss == "perceptual":
             terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
-        share = len(rays) / self.known.rays
         depth = self.dataset.depth(index)[patch.window].flatten()[where]
         errors = relative_depth(render.distance, rays.depth_per_distance, depth)[inside]
         terms["depth"] = self.config.depth_weight * errors.mean()
-        terms["patch compactness"] = share * compactness(render, self.known.regularizer)
         return terms
 
     def _draw(self, generator: torch.Generator) -> tuple[Patch, Tensor]:

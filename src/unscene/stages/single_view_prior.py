@@ -10,7 +10,7 @@ from unscene.geometry.masks import surface_points
 from unscene.geometry.randomness import integers, uniform
 from unscene.losses.rays import charbonnier, relative_depth
 from unscene.stages.independent_inpainting import InpaintedView
-from unscene.stages.reconstruction import UnmaskedReconstruction, compactness
+from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.training.captured_steps import CapturableObjective, Kind
 
 
@@ -24,7 +24,7 @@ class SingleViewPrior(CapturableObjective):
 
     def __init__(
         self, reconstruction: UnmaskedReconstruction, base: InpaintedView, region: Tensor, *, rays: int,
-        depth_weight: float, share_elsewhere: float,
+        known_rays: int, depth_weight: float, share_elsewhere: float,
     ):  # fmt: skip
         self.reconstruction, self.depth_weight, self.share_elsewhere = reconstruction, depth_weight, share_elsewhere
         self.region, self.views = region, region.flatten(1).any(1).nonzero()[:, 0]
@@ -32,7 +32,7 @@ class SingleViewPrior(CapturableObjective):
         self.base, self.colors = base.view, base.image[hole]
         self.points = surface_points(reconstruction.scene.cameras, base.view, base.depth)[hole]
         self.prior_rays = rays
-        self.rays = reconstruction.rays + rays
+        self.known_rays, self.rays = known_rays, known_rays + rays
 
     def kind(self, step: int) -> Kind | None:
         return self.reconstruction.kind(step)
@@ -42,12 +42,11 @@ class SingleViewPrior(CapturableObjective):
         chosen = integers(len(self.points), self.prior_rays, generator, self.points.device)
         view, xy, depth = self._looked_at(chosen, generator)
         rays = known.scene.cameras.rays(view, xy)
-        terms, (render,) = known.terms_and_renders(step, generator, [rays])
+        terms, render = known.terms_and_render(step, generator, self.known_rays, rays)
         terms["prior colour"] = share * charbonnier(render.color, self.colors[chosen])
         terms["prior depth"] = (
             share * self.depth_weight * relative_depth(render.distance, rays.depth_per_distance, depth).mean()
         )
-        terms["prior compactness"] = share * compactness(render, known.regularizer)
         return terms
 
     def _looked_at(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

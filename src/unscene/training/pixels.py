@@ -88,14 +88,17 @@ class RegularizerConfig:
 
 
 def reconstruction_terms(render: Render, color: Tensor, step: int, config: RegularizerConfig) -> dict[str, Tensor]:
-    """Colour loss and histogram regularisers of rendered rays with known colours (R 3).
+    """Colour loss and histogram regularisers of rendered rays with known colours (R 3)."""
+    return {"reconstruction": charbonnier(render.color, color)} | histogram_terms(render, step, config)
+
+
+def histogram_terms(render: Render, step: int, config: RegularizerConfig) -> dict[str, Tensor]:
+    """Regularisers of the histograms along rays, whether their colours are known or not.
 
     The proposal learns on every step at first, later on every third, as in nerfacto: its backward pass costs a tenth.
     """
     t, w = render.histogram.edges, render.histogram.weights
-    terms = {"reconstruction": charbonnier(render.color, color)}
-    if config.distortion:
-        terms["distortion"] = config.distortion * distortion(t, w)
+    terms = {"distortion": config.distortion * distortion(t, w)} if config.distortion else {}
     if _teaches_proposal(step):
         cover = torch.stack([interlevel(t, w, p.edges, p.weights) for p in render.proposals]).sum()
         terms["interlevel"] = config.interlevel * cover
