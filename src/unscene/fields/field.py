@@ -10,6 +10,8 @@ from torch import Tensor
 
 from unscene.geometry.cameras import Cameras, Rays, pixel_centers
 
+RAYS_AT_ONCE = {"cpu": 8192}
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -74,9 +76,13 @@ class PixelRender:
 
 @torch.no_grad()
 def render_pixels(
-    field: RadianceField, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int = 8192
+    field: RadianceField, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int | None = None
 ) -> PixelRender:
-    """Render pixel positions ``xy`` (P 2) of one view, in slices, so that memory does not grow with the image."""
+    """Render pixel positions ``xy`` (P 2) of one view, in slices, so that memory does not grow with the image.
+
+    rays_at_once: by default what stays in a processor's caches, or what keeps another device busy.
+    """
+    rays_at_once = rays_at_once or RAYS_AT_ONCE.get(xy.device.type, 65536)
     color = torch.empty(len(xy), 3, device=xy.device)
     depth, opacity = torch.empty_like(color[:, 0]), torch.empty_like(color[:, 0])
     for first in range(0, len(xy), rays_at_once):
@@ -88,7 +94,7 @@ def render_pixels(
     return PixelRender(color, depth, opacity)
 
 
-def render_view(field: RadianceField, cameras: Cameras, view: int, *, rays_at_once: int = 8192) -> PixelRender:
+def render_view(field: RadianceField, cameras: Cameras, view: int, *, rays_at_once: int | None = None) -> PixelRender:
     """Render a whole view."""
     xy = pixel_centers(cameras.width, cameras.height, cameras.focal.device).reshape(-1, 2)
     flat = render_pixels(field, cameras, view, xy, rays_at_once=rays_at_once)

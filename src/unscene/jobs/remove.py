@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from unscene.device import choose_device, field_device
 from unscene.evaluation.run_report import report_run
@@ -127,10 +128,12 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
     removal: Removal = drain(generator, watch)
     run = keep_run(folder, removal.field, scene)
-    _write_results(run, folder, masked, removal, options, watch)
+    rendered = _write_results(run, folder, masked, removal, options, watch)
     metrics: dict[str, dict[str, Any]] = {}
     if truth is not None:
-        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features)) | {"perceptual": features.name}
+        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features, rendered)) | {
+            "perceptual": features.name
+        }
     totals = {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)}
     write_json(folder.path / "metrics.json", {**metrics, **totals, **device_facts(device)})
     report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
@@ -169,18 +172,18 @@ def _with_effort(config: Any, effort: float) -> Any:
 
 def _write_results(
     run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch
-) -> None:
-    """Renders, masks, cleaned data set, video and points."""
+) -> dict[int, Tensor]:
+    """Renders, masks, cleaned data set, video and points. Returns the renders of test views, H W 3 uint8."""
     assert scene.masks is not None
     views = scene.test if len(scene.test) else scene.train
-    rendered = run.render("test", run.folder / "renders", watch)
-    cleaned = removal.scene
+    files = run.render("test", run.folder / "renders", watch)
+    cleaned, size, rendered = removal.scene, (scene.cameras.width, scene.cameras.height), dict[int, Tensor]()
     if len(scene.test):  # test photos may show the object too: inside their masks the field speaks
-        size = (scene.cameras.width, scene.cameras.height)
-        renders = (torch.from_numpy(read_image(file, file.name, size)) for file in rendered)
-        inside = zip(views.tolist(), renders, strict=True)
+        for view, file in zip(views.tolist(), files, strict=True):
+            rendered[view] = torch.from_numpy(read_image(file, file.name, size))
         shown = (
-            torch.where(scene.masks[view][..., None].cpu(), render, scene.images[view].cpu()) for view, render in inside
+            torch.where(scene.masks[view][..., None].cpu(), render, scene.images[view].cpu())
+            for view, render in rendered.items()
         )
         cleaned = cleaned.with_images(views, shown)
     write_transforms(run.folder / "dataset", cleaned.with_masks(None))
@@ -195,3 +198,4 @@ def _write_results(
         run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator
     )
     drain(points, watch)
+    return rendered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from unscene.fields.field import render_view
 from unscene.fields.hash_grid import HashGridConfig
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.file_names import view_files
-from unscene.files import atomic_write, write_json
+from unscene.files import atomic_write, to_uint8, write_json
 from unscene.geometry.cameras import Cameras, orbit_path
 from unscene.scenes.scene import Scene
 from unscene.scenes.transforms import read_cameras, write_frames
@@ -26,6 +27,7 @@ from unscene.training.events import ItemDone, StageDone, StageStarted, Watch, ig
 from unscene.training.run import RunError, RunFolder
 
 PATH_FRAMES = 72
+WRITING_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,13 @@ class Run:
             cameras, names = self.cameras[views], [self.view_files[self.names[v]] for v in views.tolist()]
         watch(StageStarted(stage))
         started, written = time.monotonic(), []
-        for index, name in enumerate(names):
-            image = render_view(self.field, cameras, index).color
-            written.append(RunFolder(out).write_image(f"{name}.png", image))
-            watch(ItemDone(stage, index + 1, len(names)))
+        with ThreadPoolExecutor(WRITING_THREADS) as threads:  # a PNG takes as long as its render
+            for index, name in enumerate(names):
+                image = to_uint8(render_view(self.field, cameras, index).color)
+                written.append(threads.submit(RunFolder(out).write_image, f"{name}.png", image))
+                watch(ItemDone(stage, index + 1, len(names)))
         watch(StageDone(stage, time.monotonic() - started))
-        return written
+        return [file.result() for file in written]
 
 
 def keep_run(folder: RunFolder, nerf: Nerf, scene: Scene) -> Run:

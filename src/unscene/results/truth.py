@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +62,13 @@ def _read(file: Path) -> np.ndarray:
     return read_image(file, file.name, image_size(file, file.name))
 
 
-def evaluate(run: Run, truth: Truth, features: Features | None = None) -> Score:
-    """Render the views whose truth is known and score them. Raises SceneError if no name of the run's views fits."""
+def evaluate(
+    run: Run, truth: Truth, features: Features | None = None, rendered: Mapping[int, Tensor] | None = None
+) -> Score:
+    """Render the views whose truth is known and score them. Raises SceneError if no name of the run's views fits.
+
+    rendered: views that have been rendered before, by their index, H W 3 uint8 of the truth's size.
+    """
     files = run.view_files
     stems = {v: stem for v, name in enumerate(run.names) if (stem := _known(name, files, truth.images))}
     if not stems:
@@ -73,7 +78,10 @@ def evaluate(run: Run, truth: Truth, features: Features | None = None) -> Score:
         )
     true = [truth.images[stem] for stem in stems.values()]
     cameras = run.cameras.resized(true[0].shape[1], true[0].shape[0])
-    images = [render_view(run.field, cameras, v).color.cpu() for v in stems]
+    images = [
+        rendered[v].float() / 255 if rendered and v in rendered else render_view(run.field, cameras, v).color.cpu()
+        for v in stems
+    ]
     masked = [stem for v in stems if (stem := _known(run.names[v], files, truth.masks))]
     masks = None
     if len(masked) == len(true):
