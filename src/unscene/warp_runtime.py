@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,6 @@ def start_warp() -> None:
     """Start Warp without its complaint about a missing CUDA driver, which native code writes past all log levels."""
     with _silent():
         wp.init()
-    let_openmp_sleep()
 
 
 @contextlib.contextmanager
@@ -54,28 +52,6 @@ def torch_stream(device: torch.device) -> wp.Stream:
 def _wrapped(device: torch.device, stream: torch.cuda.Stream) -> wp.Stream:
     """Kept: to wrap a stream makes an event, and a wrapper that goes takes the stream's registration along."""
     return wp.stream_from_torch(stream)
-
-
-def let_openmp_sleep() -> None:
-    """Keep torch's OpenMP threads from spinning while they wait: they share the cores with the threads of our kernels.
-
-    libgomp reads its environment when it is loaded, maybe before us, but spins only as long as it has no more threads
-    than there are cores. A thread that waits for good, with a team of its own as large as the machine, makes it so.
-    """
-    cores = os.cpu_count() or 1
-    started = threading.Event()
-
-    def gather_a_team() -> None:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(cores)  # of this thread, and of those that torch meets meanwhile
-        torch.ones(cores << 16).add_(1)
-        torch.set_num_threads(threads)
-        started.set()
-        threading.Event().wait()
-
-    if cores > 1 and sys.platform == "linux":
-        threading.Thread(target=gather_a_team, name="openmp-may-sleep", daemon=True).start()
-        started.wait()
 
 
 def kernel_cache() -> Path:

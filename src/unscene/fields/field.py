@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from unscene.fields.processor import torch_on_one_thread
 from unscene.geometry.cameras import Cameras, Rays, pixel_centers
 
 RAYS_AT_ONCE = {"cpu": 8192}
@@ -85,12 +86,13 @@ def render_pixels(
     rays_at_once = rays_at_once or RAYS_AT_ONCE.get(xy.device.type, 65536)
     color = torch.empty(len(xy), 3, device=xy.device)
     depth, opacity = torch.empty_like(color[:, 0]), torch.empty_like(color[:, 0])
-    for first in range(0, len(xy), rays_at_once):
-        part = slice(first, first + rays_at_once)
-        rays = cameras.rays(torch.full((len(xy[part]),), view, device=xy.device), xy[part])
-        render = field.render(rays)
-        color[part], opacity[part] = render.color, render.opacity
-        depth[part] = render.distance * rays.depth_per_distance
+    with torch_on_one_thread():
+        for first in range(0, len(xy), rays_at_once):
+            part = slice(first, first + rays_at_once)
+            rays = cameras.rays(torch.full((len(xy[part]),), view, device=xy.device), xy[part])
+            render = field.render(rays)
+            color[part], opacity[part] = render.color, render.opacity
+            depth[part] = render.distance * rays.depth_per_distance
     return PixelRender(color, depth, opacity)
 
 
