@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,8 @@ class AcceleratorBenchmark:
     """Whether to do the whole removal."""
     effort: float = 1.0
     """Multiplies the removal's steps."""
-    options: list[str] = field(default_factory=list)
-    """Further options of `unscene remove`, for instance --options --fill mask."""
+    video_frames: int = 48
+    """Frames of the removal's video; 0 where there is no ffmpeg."""
 
 
 def main(options: AcceleratorBenchmark) -> int:
@@ -126,9 +126,8 @@ def _encoding(device: torch.device) -> dict[str, Tensor]:
     grid, draws = grid.to(device), torch.Generator().manual_seed(2)
     points = torch.rand(32_768, 3, generator=draws).to(device).requires_grad_()
     encoded = grid(points)
-    gradients = torch.autograd.grad(
-        encoded, [grid.table, points], torch.randn(encoded.shape, generator=draws).to(device)
-    )
+    arriving = torch.randn(encoded.shape, generator=draws).to(device)
+    gradients = torch.autograd.grad(encoded, [grid.table, points], arriving)
     names = ("hash grid: encoding", "hash grid: gradient of its table", "hash grid: gradient of points")
     return {name: value.detach().cpu().double() for name, value in zip(names, (encoded, *gradients), strict=True)}
 
@@ -179,8 +178,7 @@ def removal(device: torch.device, options: AcceleratorBenchmark) -> dict[str, An
     width, height = options.size
     scene = box_scene(views=options.views, width=width, height=height).scene
     model = stable_diffusion_1_5(device)
-    asked = ["--method", "in-n-out", "--device", str(device), "--effort", str(options.effort), *options.options]
-    chosen = tyro.cli(job.RemoveOptions, args=asked)
+    chosen = job.RemoveOptions(device=str(device), effort=options.effort, video_frames=options.video_frames)
     stages = Stages(device)
     began = time.monotonic()
     with loaded_prior(model):
