@@ -24,7 +24,6 @@ MARKED = re.compile(r"^<!-- run in tests -->\n```(\w+)\n(.*?)^```", re.MULTILINE
 NOT_OURS = ("make", "git", "pip", "python", "cd", "#")
 STEPS = 3
 MOST_LINES = 200  # of the README
-NOT_YET = {"benchmarks/accelerator.py"}  # named where their figures will stand
 
 
 @dataclass(frozen=True)
@@ -115,24 +114,19 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @every_page
 def test_files_that_a_page_names_are_there(page: Path) -> None:
-    assert [name for name in documented.missing_files(page.read_text()) if name not in NOT_YET] == []
+    assert documented.missing_files(page.read_text()) == []
 
 
 @every_page
 def test_commands_and_options_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
-    wanted = [words for words in documented.commands_of(text) if not NOT_YET & set(words)]
-    assert [fault for words in wanted if (fault := documented.fault(words))] == []
+    assert [fault for words in documented.commands_of(text) if (fault := documented.fault(words))] == []
     known = documented.all_options()
     unknown = [
         option for option in documented.options_of(text)
         if option not in known and not (option.endswith(".*") and any(name.startswith(option[:-1]) for name in known))
     ]  # fmt: skip
     assert unknown == []
-
-
-def test_what_is_still_to_come_is_not_there() -> None:
-    assert not [name for name in NOT_YET if (ROOT / name).exists()], "there now: take it out of NOT_YET"
 
 
 def test_the_code_is_laid_out_as_the_readme_draws_it() -> None:

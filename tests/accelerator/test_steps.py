@@ -140,7 +140,7 @@ def test_rendering(room: BoxScene) -> None:
     with fake_accelerator():
         xy = pixel_centers(48, 36, DEVICE).view(-1, 2)
         render = render_pixels(nerf, cameras, 3, xy, rays_at_once=1000)
-        assert render.color.device == render.depth.device == render.opacity.device == DEVICE
+        assert render.color.device == render.depth.device == DEVICE
         assert render.color.shape == (48 * 36, 3)
         assert render_view(nerf, cameras, 3).depth.shape == (36, 48)
 

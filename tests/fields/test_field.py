@@ -24,8 +24,7 @@ class Ball:
         distance = 2 + rays.directions[:, 0] + rays.origins[:, 1]
         ones = torch.ones(len(rays), 1)
         histogram = Histogram(torch.tensor([[0.0, 1.0]]).expand(len(rays), 2), ones)
-        opacity = rays.directions[:, 2]
-        return Render(rays.directions.abs(), distance, opacity, distance[:, None], ones, histogram, ())
+        return Render(rays.directions.abs(), distance, distance[:, None], ones, histogram, ())
 
 
 def two_cameras() -> Cameras:
@@ -42,14 +41,13 @@ def test_slices_equal_one_go(at_once: int) -> None:
     assert max(sliced.asked) <= at_once and whole.asked == [77]
     assert torch.equal(ours.color, theirs.color)
     assert torch.equal(ours.depth, theirs.depth)
-    assert torch.equal(ours.opacity, theirs.opacity)
 
 
 def test_images_are_laid_out_in_rows_and_depth_runs_along_the_axis() -> None:
     cameras = two_cameras()
     image, rays = render_view(Ball(), cameras, 1), cameras.image_rays(1)
     pixel = 4 * 11 + 9
-    assert image.color.shape == (7, 11, 3) and image.depth.shape == image.opacity.shape == (7, 11)
+    assert image.color.shape == (7, 11, 3) and image.depth.shape == (7, 11)
     assert torch.equal(image.color[4, 9], rays.directions[pixel].abs())
     distance = 2 + rays.directions[pixel, 0] + rays.origins[pixel, 1]
     # z-depth is the distance times the cosine, and the cosine is the direction's third component here

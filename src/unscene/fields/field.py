@@ -29,14 +29,13 @@ class Histogram:
 class Render:
     """What R rays see.
 
-    color: R 3 in [0, 1]; distance: R, expected distance in world units; opacity: R.
+    color: R 3 in [0, 1]; distance: R, expected distance in world units.
     distances: R S, middles of the samples in world units; weights: R S, their share of the colour.
     histogram: the same weights over normalised distance; proposals: the coarse histograms that placed the samples.
     """
 
     color: Tensor
     distance: Tensor
-    opacity: Tensor
     distances: Tensor
     weights: Tensor
     histogram: Histogram
@@ -47,7 +46,6 @@ class Render:
         return Render(
             self.color[rays],
             self.distance[rays],
-            self.opacity[rays],
             self.distances[rays],
             self.weights[rays],
             self.histogram[rays],
@@ -65,14 +63,13 @@ class RadianceField(Protocol):
 
 @dataclass(frozen=True)
 class PixelRender:
-    """Rendered pixels of one view. color: ... 3 in [0, 1]; depth: ..., z-depth in world units; opacity: ...
+    """Rendered pixels of one view. color: ... 3 in [0, 1]; depth: ..., z-depth in world units.
 
     The leading shape is H W for a whole view, P for chosen pixels.
     """
 
     color: Tensor
     depth: Tensor
-    opacity: Tensor
 
 
 @torch.no_grad()
@@ -85,15 +82,15 @@ def render_pixels(
     """
     rays_at_once = rays_at_once or RAYS_AT_ONCE.get(xy.device.type, 65536)
     color = torch.empty(len(xy), 3, device=xy.device)
-    depth, opacity = torch.empty_like(color[:, 0]), torch.empty_like(color[:, 0])
+    depth = torch.empty_like(color[:, 0])
     with torch_on_one_thread():
         for first in range(0, len(xy), rays_at_once):
             part = slice(first, first + rays_at_once)
             rays = cameras.rays(torch.full((len(xy[part]),), view, device=xy.device), xy[part])
             render = field.render(rays)
-            color[part], opacity[part] = render.color, render.opacity
+            color[part] = render.color
             depth[part] = render.distance * rays.depth_per_distance
-    return PixelRender(color, depth, opacity)
+    return PixelRender(color, depth)
 
 
 def render_view(field: RadianceField, cameras: Cameras, view: int, *, rays_at_once: int | None = None) -> PixelRender:
@@ -101,4 +98,4 @@ def render_view(field: RadianceField, cameras: Cameras, view: int, *, rays_at_on
     xy = pixel_centers(cameras.width, cameras.height, cameras.focal.device).reshape(-1, 2)
     flat = render_pixels(field, cameras, view, xy, rays_at_once=rays_at_once)
     shape = (cameras.height, cameras.width)
-    return PixelRender(flat.color.view(*shape, 3), flat.depth.view(shape), flat.opacity.view(shape))
+    return PixelRender(flat.color.view(*shape, 3), flat.depth.view(shape))

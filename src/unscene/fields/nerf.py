@@ -87,17 +87,11 @@ class Nerf(nn.Module):
         return Render(
             color=ray_color,
             distance=(weights * middles).sum(-1) * self.radius,
-            opacity=weights[:, :-1].sum(-1),
             distances=middles * self.radius,
             weights=weights,
             histogram=Histogram(fine, weights),
             proposals=(proposal,),
         )
-
-    def density(self, points: Tensor) -> Tensor:
-        """Density at world points (P 3) per unit of the scene's radius, P."""
-        encoded = self.grid(contract((points - self.center) / self.radius))
-        return _density(self.network(encoded)[:, 0])
 
     def hash_decay(self) -> Tensor:
         """Mean squared hash features per level, summed (Zip-NeRF, section 4)."""
