@@ -82,7 +82,8 @@ def native_threads() -> int:
 def torch_on_one_thread() -> Iterator[None]:
     """Meanwhile torch computes on one thread, native functions on as many as torch had.
 
-    A step of a field is native but for a hundred small operations, each done sooner than a second thread wakes up.
+    A step of a field is native but for a hundred small operations, each done sooner than a second thread wakes up, and
+    threads of torch's that spin between them would take the cores from ours: on a busy machine to a third of the speed.
     """
     global _reserved
     before, threads = _reserved, torch.get_num_threads()

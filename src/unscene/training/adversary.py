@@ -49,6 +49,7 @@ class Adversary(nn.Module):
         super().__init__()
         self.config, self.rate, self.turn = config, 1.0, 0
         self.discriminator = PatchDiscriminator(patch, generator)
+        self.discriminator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         for index, parameter in enumerate(self.discriminator.parameters()):
             # As a buffer, the optimiser's memory is part of this module's state: a resumed game goes on exactly.
             self.register_buffer(f"square_average_{index}", torch.zeros_like(parameter))

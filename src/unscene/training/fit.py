@@ -93,10 +93,10 @@ def fit(
     if config.steps is None and config.seconds is None:
         raise ValueError("FitConfig needs `steps`, `seconds` or both")
     saved_modules = nn.ModuleDict({"model": model} | ({"companion": companion} if companion else {}))
-    made_of_rays = companion is None and isinstance(objective, CapturableObjective)
-    captured = made_of_rays and can_capture(_device(model))
+    captured = companion is None and isinstance(objective, CapturableObjective) and can_capture(_device(model))
     optimizer = Optimizer(model.parameters(), config.learning_rate, captured=captured)
     random = StageRandomness(checkpoints, stage, optimizer.device if captured else None)
+    renders = companion is not None or isinstance(objective, CapturableObjective)  # else networks alone learn
     step, spent, rollbacks = 0, 0.0, 0
 
     def take(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ def fit(
             optimizer.set_rate(0.5**rollbacks * _learning_rate(config, step, progress))
             if companion:
                 yield from companion.before_step(step, progress, random.host)
-            with torch_on_one_thread() if made_of_rays else nullcontext():
+            with torch_on_one_thread() if renders else nullcontext():
                 meter.add(steps(step, progress))
             report = meter.report(step + 1, progress)
         except DivergedError as error:
