@@ -104,7 +104,7 @@ def _remove(
     print(json.dumps(run.metrics, indent=2))
 
 
-# Four minutes on two cores. With fewer steps of reconstruction some seeds get the table's depth wrong.
+# A minute and a half on two cores. With fewer steps of reconstruction some seeds get the table's depth wrong.
 DEMO = RemoveOptions(
     effort=0.45,
     video_frames=24,

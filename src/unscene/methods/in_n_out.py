@@ -45,17 +45,17 @@ class InNOutConfig:
     """The field. The paper switches view dependence off for stability."""
     reconstruction: FitConfig = field(default_factory=lambda: FitConfig(steps=1100, final_learning_rate=3e-3))
     """Stage 1, unmasked rays only. Paper: 10,000 steps for all of stage 1."""
-    prior: FitConfig = field(default_factory=lambda: FitConfig(steps=400, learning_rate=5e-3, final_learning_rate=2e-3))
+    prior: FitConfig = field(default_factory=lambda: FitConfig(steps=400, learning_rate=1e-2, final_learning_rate=3e-3))
     """Stage 1, with the base view's inpainting and depth."""
-    joint: FitConfig = field(default_factory=lambda: FitConfig(steps=500, learning_rate=3e-3, final_learning_rate=5e-4))
+    joint: FitConfig = field(default_factory=lambda: FitConfig(steps=500, learning_rate=7e-3, final_learning_rate=1e-3))
     """Stage 3. Paper: 5,000 steps."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """Weights of the histogram losses."""
     rays: int = 4096
     """Unmasked rays per step of `reconstruction` (paper)."""
-    prior_rays: int = 1024
+    prior_rays: int = 3072
     """Rays of the base view's inpainted region per step (ours)."""
-    known_rays: int = 1024
+    known_rays: int = 768
     """Unmasked rays per step after that, when what they show is known (ours; paper: 4,096 in every step)."""
     visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
     """When a masked pixel counts as seen by other views."""
