@@ -123,7 +123,7 @@ def test_fields_compute_wherever_their_kernels_do() -> None:
 
 def test_room_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 8000))
-    assert has_room(torch.device("cuda:0"), 400) and not has_room(torch.device("cuda:0"), 401)
+    assert has_room(torch.device("cuda:0"), 700) and not has_room(torch.device("cuda:0"), 701)
     assert has_room(torch.device("cpu"), 10**15) and has_room(torch.device("mps"), 10**15)
 
 
@@ -183,6 +183,15 @@ def test_the_record_holds_what_was_asked_and_what_was_used(run: Path) -> None:
 # What models are told
 
 
+def test_a_device_for_models_that_is_not_there_is_named_by_its_option(
+    room: BoxScene, one_card: None, tmp_path: Path
+) -> None:
+    options = unscene.RemoveOptions(diffusion=DiffusionConfig(device="cuda:1"))
+    with pytest.raises(DeviceError, match=r"^--diffusion\.device: expected one that this machine has, got 'cuda:1'"):
+        unscene.remove(room.scene, tmp_path / "run", options)
+    assert not (tmp_path / "run").exists()
+
+
 class Stop(Exception):
     """Enough has been seen."""
 
@@ -192,7 +201,7 @@ class Stop(Exception):
     ({"precision": "float32"}, ("cuda:0", "float32")),
     ({"device": "cpu"}, ("cpu", "float32")),
     ({"device": "cpu", "precision": "bfloat16"}, ("cpu", "bfloat16")),
-    ({"device": "cuda:1"}, ("cuda:1", "float16")),
+    ({"device": "cuda"}, ("cuda:0", "float16")),
 ])  # fmt: skip
 @pytest.mark.parametrize("job", ["remove", "customize"])
 def test_models_go_where_everything_goes_unless_told_otherwise(

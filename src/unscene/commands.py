@@ -58,7 +58,7 @@ def _fit(
     source: Source,
     out: Path,
     holdout: int = 8,
-    seconds: float | None = 60,
+    seconds: float | None = None,
     steps: int | None = None,
     resume: bool = False,
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = FitOptions(),  # noqa: B008
@@ -69,14 +69,14 @@ def _fit(
         source: the scene.
         out: run folder to write.
         holdout: keep every so manieth view for testing, 0 none.
-        seconds: time to learn; "None" with --steps.
+        seconds: time to learn; 60 if neither this nor --steps is given.
         steps: steps to learn.
         resume: go on with an interrupted run.
         options: everything else.
     """
     scene = source.load(holdout)
-    schedule = dataclasses.replace(options.fit, seconds=None if steps else seconds, steps=steps)
-    options = dataclasses.replace(options, fit=schedule)
+    if steps is not None or seconds is not None:
+        options = dataclasses.replace(options, fit=dataclasses.replace(options.fit, seconds=seconds, steps=steps))
     with Screen() as screen:
         run = fit(scene, out, options, resume=resume, watch=screen, source=source.record(holdout))
     print(json.dumps(run.metrics, indent=2))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 
 HELP = "auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps"
-ROOM_SHARE = 0.4  # of a device's free memory that photos and masks may take, so that fields and models fit beside them
+ROOM_SHARE = 0.7  # of a device's free memory that photos and what is made of them may take, beside fields and models
 
 
 class DeviceError(RuntimeError):
     """A device that is not there, too small, or gone; the text says what was expected, what came, what to do."""
 
 
-def choose_device(asked: str) -> torch.device:
-    """The device of a name, with its index; `auto` takes CUDA where it works. Raises DeviceError."""
+def choose_device(asked: str, option: str = "--device") -> torch.device:
+    """The device of a name, with its index; `auto` takes CUDA where it works. DeviceError names the option."""
     if asked == "auto":
         return torch.device("cuda", torch.cuda.current_device()) if _failure("cuda") is None else torch.device("cpu")
     try:
@@ -21,10 +21,10 @@ def choose_device(asked: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise DeviceError(f"--device: expected {HELP}, got '{asked}'.")
+        raise DeviceError(f"{option}: expected {HELP}, got '{asked}'.")
     if (reason := _failure(asked)) is not None:
         raise DeviceError(
-            f"--device: expected one that this machine has, got '{asked}' ({reason}); leave --device out, or see "
+            f"{option}: expected one that this machine has, got '{asked}' ({reason}); leave {option} out, or see "
             "`unscene doctor`."
         )
     if device.type == "cuda" and device.index is None:

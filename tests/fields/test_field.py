@@ -18,6 +18,8 @@ class Ball:
 
     asked: list[int] = field(default_factory=list)
 
+    is_native = False
+
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         assert jitter is None
         self.asked.append(len(rays))

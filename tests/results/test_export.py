@@ -25,6 +25,8 @@ class Ball:
     radius: float = 1.0
     sky: float = 1e4
 
+    is_native = False
+
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         middle = -(rays.origins * rays.directions).sum(-1)
         half = self.radius**2 - (rays.origins + rays.directions * middle[:, None]).square().sum(-1)

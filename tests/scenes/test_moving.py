@@ -12,7 +12,7 @@ from tests.accelerator.fake_accelerator import DEVICE
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
-from unscene.scenes.scene import Scene
+from unscene.scenes.scene import BYTES_PER_PIXEL, Scene
 from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.training.pixels import PixelSampler, RegularizerConfig, training_pixels, unmasked_training_pixels
@@ -38,7 +38,7 @@ def test_a_scene_moves_as_a_whole_where_there_is_room(room: BoxScene) -> None:
 
 def test_photos_stay_where_there_is_no_room(room: BoxScene, asked: list[int]) -> None:
     there = room.scene.to(DEVICE)
-    assert asked == [8 * 36 * 48 * 3]  # a byte a colour
+    assert asked == [8 * 36 * 48 * BYTES_PER_PIXEL]
     assert there.masks is not None
     assert there.images.device == CPU and there.device == there.masks.device == DEVICE
     assert there.image(3).device == DEVICE

@@ -27,6 +27,8 @@ class ExactField:
 
     distance_along: Callable[[Rays], Tensor]
 
+    is_native = False
+
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         distance = self.distance_along(rays)
         distances = torch.stack([0.5 * distance, distance, 2 * distance], -1)

@@ -75,6 +75,8 @@ def finished(events: Any) -> Any:
 class Grey:
     """A field that is grey everywhere, for next to nothing."""
 
+    is_native = False
+
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         one = torch.ones(len(rays))
         histogram = Histogram(one[:, None], one[:, None])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from unscene.fields.processor import torch_on_one_thread
+from unscene.fields.threads import torch_on_one_thread
 from unscene.geometry.cameras import Cameras, Rays, pixel_centers
 
 RAYS_AT_ONCE = {"cpu": 8192}
@@ -56,6 +57,11 @@ class Render:
 class RadianceField(Protocol):
     """A scene's colour and density."""
 
+    @property
+    def is_native(self) -> bool:
+        """Whether rendering is native functions' work, which share the processor's threads out among themselves."""
+        ...
+
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         """Render world-space rays; ``jitter`` (R, in [0, 1)) shifts the samples, None puts them in the middle."""
         ...
@@ -83,7 +89,7 @@ def render_pixels(
     rays_at_once = rays_at_once or RAYS_AT_ONCE.get(xy.device.type, 65536)
     color = torch.empty(len(xy), 3, device=xy.device)
     depth = torch.empty_like(color[:, 0])
-    with torch_on_one_thread():
+    with torch_on_one_thread() if field.is_native else nullcontext():
         for first in range(0, len(xy), rays_at_once):
             part = slice(first, first + rays_at_once)
             rays = cameras.rays(torch.full((len(xy[part]),), view, device=xy.device), xy[part])

@@ -19,6 +19,7 @@ import warp as wp
 from torch import Tensor
 
 from unscene.fields.hash_kernels import HASHING_CODES, grid_kernels, level_kernels, row_type
+from unscene.fields.threads import native_threads
 from unscene.warp_runtime import torch_stream
 
 HASHINGS = {code: hashing for hashing, code in HASHING_CODES.items()}
@@ -124,8 +125,8 @@ def _levels_on(device: torch.device, levels: tuple[int, ...]) -> Tensor:
 
 
 @functools.cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(torch.get_num_threads(), 1), thread_name_prefix="hash-grid")
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="hash-grid")
 
 
 def _launch_on_processor(
@@ -142,7 +143,7 @@ def _launch_on_processor(
         inputs = [first, wp.vec4i(*described[index]), column, added, *arrays]
         wp.launch(kernels[index], dim=last - first, inputs=inputs, device="cpu")
 
-    parts = min(torch.get_num_threads(), count) if count * len(described) > 4096 else 1
+    parts = min(native_threads(), count) if count * len(described) > 4096 else 1
     bounds = [count * part // parts for part in range(parts + 1)]
 
     def slice_of_points(part: int) -> None:
@@ -154,4 +155,4 @@ def _launch_on_processor(
 
     # the fine levels miss the cache and take longest: first
     tasks = (slice_of_points, range(parts)) if split_points else (whole_level, reversed(range(len(described))))
-    list((map if parts == 1 else _pool(os.getpid()).map)(*tasks))
+    list((map if parts == 1 else _pool(os.getpid(), native_threads()).map)(*tasks))

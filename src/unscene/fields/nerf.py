@@ -112,17 +112,19 @@ class Nerf(nn.Module):
         weights = weights_from_density(sigma, self._distance(edges))
         return weights, (weights[..., None] * color).sum(1), (weights[..., None] * appearance).sum(1)
 
-    def _runs_natively(self, origins: Tensor, directions: Tensor) -> bool:
-        """Whether the fused functions for processors do: they are compiled for some sizes, and know no gradient of
-        rays, which pose refinement wants."""
-        rays_are_fixed = not (torch.is_grad_enabled() and (origins.requires_grad or directions.requires_grad))
-        on_processor = origins.device.type == "cpu" and origins.dtype == torch.float32
+    @property
+    def is_native(self) -> bool:
+        """Whether the fused functions for processors render this field: they are compiled for some sizes."""
         return (
-            on_processor
-            and rays_are_fixed
+            self.center.device.type == "cpu"
             and native_proposal.fits(self.proposal_grid, self.config.proposal_samples)
             and native_field.fits(self.grid, self.network, self.config.field_samples)
         )
+
+    def _runs_natively(self, origins: Tensor, directions: Tensor) -> bool:
+        """Whether they do for these rays: they know no gradient of rays, which pose refinement wants."""
+        rays_are_fixed = not (torch.is_grad_enabled() and (origins.requires_grad or directions.requires_grad))
+        return rays_are_fixed and origins.dtype == torch.float32 and self.is_native
 
     def _propose_natively(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> tuple[Histogram, Tensor]:
         near, far = _spacing(self.config.near), _spacing(self.config.far)

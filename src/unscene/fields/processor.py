@@ -14,9 +14,7 @@ import ctypes
 import functools
 import itertools
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
@@ -24,6 +22,7 @@ import warp as wp
 from torch import Tensor
 
 from unscene.fields.hash_grid import HashGridConfig, grid_levels
+from unscene.fields.threads import native_threads
 from unscene.warp_runtime import start_warp
 
 HEADERS = Path(__file__).parent / "native"
@@ -65,35 +64,12 @@ def launch(function: str, arguments: Arguments, tasks: int) -> None:
     parts = [(first, last - first) for first, last in itertools.pairwise(bounds)]
     # One part a thread, ours among them: more would wait for each other's turn to launch, longer than they run.
     others = [_pool(os.getpid(), threads).submit(run, *part) for part in parts[1:]]
-    run(*parts[0])
+    try:
+        run(*parts[0])
+    finally:
+        wait(others)  # whatever happens: they write into our caller's tensors
     for other in others:
         other.result()
-
-
-_reserved: int | None = None
-
-
-def native_threads() -> int:
-    """Threads that native functions share their work among: torch's number, but for `torch_on_one_thread`."""
-    return _reserved or torch.get_num_threads()
-
-
-@contextmanager
-def torch_on_one_thread() -> Iterator[None]:
-    """Meanwhile torch computes on one thread, native functions on as many as torch had.
-
-    A step of a field is native but for a hundred small operations, each done sooner than a second thread wakes up, and
-    threads of torch's that spin between them would take the cores from ours: on a busy machine to a third of the speed.
-    """
-    global _reserved
-    before, threads = _reserved, torch.get_num_threads()
-    _reserved = native_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        _reserved = before
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from unscene.device import choose_device, field_device
 from unscene.jobs.forecast import customization_work, forecast
-from unscene.jobs.running import check_customizable, customized, drain, start, with_grown_masks
+from unscene.jobs.running import check_customizable, customized, drain, place, start, with_grown_masks
 from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
@@ -38,7 +38,7 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
               watch: Watch = ignore, source: dict[str, Any] | None = None) -> Path:  # fmt: skip
     """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
     device = choose_device(options.device)
-    diffusion = options.diffusion.on(str(device))
+    diffusion = place(options.diffusion, device)
     model = load_prior(options.prior, diffusion)
     check_customizable(model, options.diffusion)
     record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}

@@ -28,10 +28,14 @@ def export(run: Run, format: Format, out: Path | None = None, *, watch: Watch = 
     if format == "dataset":
         _copy_dataset(run.folder / "dataset", path)
     elif format == "video":
-        drain(write_video(path, run.field, orbit_path(run.cameras[run.train], PATH_FRAMES)), watch)
+        drain(write_video(path, run.field, orbit_path(run.cameras[run.train], PATH_FRAMES)), watch, resumable=False)
     else:
         generator = torch.Generator().manual_seed(0)
-        drain(write_points(path, run.field, run.cameras[run.train], points=POINTS, generator=generator), watch)
+        drain(
+            write_points(path, run.field, run.cameras[run.train], points=POINTS, generator=generator),
+            watch,
+            resumable=False,
+        )
     return path
 
 

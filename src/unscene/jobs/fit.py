@@ -61,7 +61,9 @@ def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, re
     objective = PixelReconstruction(nerf, scene.cameras, pixels, options.regularizer, rays=options.rays, poses=poses)
     learnt = torch.nn.ModuleList([nerf, *([poses] if poses else [])])
     meter = _RayMeter(watch)
-    drain(fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays), meter)
+    native = nerf.is_native and poses is None
+    fitting = fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays, native=native)
+    drain(fitting, meter)
     run = keep_run(folder, nerf, scene)
     speed = meter.median() or run.metrics.get("rays_per_second")  # a run resumed at its end takes no steps
     metrics: dict[str, Any] = {"rays_per_second": speed}

@@ -17,7 +17,7 @@ from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.jobs.forecast import customization_work, forecast, removal_work
-from unscene.jobs.running import check_customizable, customized, device_facts, drain, start, with_grown_masks
+from unscene.jobs.running import check_customizable, customized, device_facts, drain, place, start, with_grown_masks
 from unscene.memory import peak_memory_gb
 from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
 from unscene.priors.choose import load_prior
@@ -107,7 +107,7 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
         )
     started = time.monotonic()
     device = choose_device(options.device)
-    diffusion = options.diffusion.on(str(device))
+    diffusion = place(options.diffusion, device)
     prior, features = load_prior(options.chosen_prior, diffusion), AutoencoderFeatures(field_device(device))
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unscene.device import device_name, explain_failure, field_device, peak_device_memory_gb
+from unscene.device import choose_device, device_name, explain_failure, field_device, peak_device_memory_gb
 from unscene.file_names import view_files
 from unscene.geometry.masks import dilate
 from unscene.priors.diffusion.config import DiffusionConfig
@@ -36,9 +37,9 @@ def start(
     return folder, watch
 
 
-def drain(events: Generator[Event, None, Any], watch: Watch) -> Any:
+def drain(events: Generator[Event, None, Any], watch: Watch, *, resumable: bool = True) -> Any:
     """Pass all events on; returns what the generator returned. Raises DeviceError for a device that is too small or
-    went away, naming the stage."""
+    went away, naming the stage, and --resume if the command knows it."""
     doing = "the first stage"
     while True:
         try:
@@ -46,12 +47,20 @@ def drain(events: Generator[Event, None, Any], watch: Watch) -> Any:
         except StopIteration as finished:
             return finished.value
         except RuntimeError as error:
-            if (explained := explain_failure(error, doing)) is None:
+            if (explained := explain_failure(error, doing, resumable=resumable)) is None:
                 raise
             raise explained from error
         if isinstance(event, StageStarted):
             doing = f"'{event.stage}'"
         watch(event)
+
+
+def place(diffusion: DiffusionConfig, device: torch.device) -> DiffusionConfig:
+    """A diffusion model's settings with device and precision settled. Raises DeviceError for one that is not there."""
+    if diffusion.device:
+        device = choose_device(diffusion.device, "--diffusion.device")
+        diffusion = dataclasses.replace(diffusion, device=str(device))
+    return diffusion.on(str(device))
 
 
 def device_facts(device: torch.device) -> dict[str, float]:

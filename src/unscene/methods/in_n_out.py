@@ -47,7 +47,7 @@ class InNOutConfig:
     """Stage 1, unmasked rays only. Paper: 10,000 steps for all of stage 1."""
     prior: FitConfig = field(default_factory=lambda: FitConfig(steps=400, learning_rate=1e-2, final_learning_rate=3e-3))
     """Stage 1, with the base view's inpainting and depth."""
-    joint: FitConfig = field(default_factory=lambda: FitConfig(steps=500, learning_rate=7e-3, final_learning_rate=1e-3))
+    joint: FitConfig = field(default_factory=lambda: FitConfig(steps=460, learning_rate=7e-3, final_learning_rate=1e-3))
     """Stage 3. Paper: 5,000 steps."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """Weights of the histogram losses."""
@@ -108,7 +108,15 @@ def in_n_out(
 
     # Stage 1: the field from what is visible, then with one inpainted view.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
+    yield from fit(
+        "reconstruction",
+        nerf,
+        known,
+        config.reconstruction,
+        checkpoints,
+        rays_per_step=config.rays,
+        native=nerf.is_native,
+    )
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)
@@ -119,7 +127,15 @@ def in_n_out(
         known, base, region, rays=config.prior_rays, known_rays=config.known_rays, depth_weight=config.depth_weight,
         share_elsewhere=config.share_elsewhere,
     )  # fmt: skip
-    yield from fit("single-view prior", nerf, pretraining, config.prior, checkpoints, rays_per_step=pretraining.rays)
+    yield from fit(
+        "single-view prior",
+        nerf,
+        pretraining,
+        config.prior,
+        checkpoints,
+        rays_per_step=pretraining.rays,
+        native=nerf.is_native,
+    )
 
     # Stage 2: the other views, aligned with the base view.
     filled, subset = behind.with_images(torch.tensor([base.view]), base.image[None]), torch.tensor([base.view])
@@ -149,7 +165,16 @@ def in_n_out(
             return pretraining(step, progress, generator) | game.losses(generator)
 
         rays = pretraining.rays + game.sampler.size**2
-        yield from fit("joint optimisation", nerf, joint, config.joint, checkpoints, rays_per_step=rays, companion=game)
+        yield from fit(
+            "joint optimisation",
+            nerf,
+            joint,
+            config.joint,
+            checkpoints,
+            rays_per_step=rays,
+            native=nerf.is_native,
+            companion=game,
+        )
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 

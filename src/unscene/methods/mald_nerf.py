@@ -134,7 +134,15 @@ def mald_nerf(
 
     # What the photos show, and what none of them does.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from fit("reconstruction", nerf, known, config.reconstruction, checkpoints, rays_per_step=config.rays)
+    yield from fit(
+        "reconstruction",
+        nerf,
+        known,
+        config.reconstruction,
+        checkpoints,
+        rays_per_step=config.rays,
+        native=nerf.is_native,
+    )
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)
@@ -150,7 +158,16 @@ def mald_nerf(
     training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
     yield Note(training.remark)
     rays = config.known_rays + training.patches.size**2
-    yield from fit(STAGE, nerf, training, config.training, checkpoints, rays_per_step=rays, companion=training)
+    yield from fit(
+        STAGE,
+        nerf,
+        training,
+        config.training,
+        checkpoints,
+        rays_per_step=rays,
+        native=nerf.is_native,
+        companion=training,
+    )
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 
@@ -220,8 +237,8 @@ class MaskedAdversarialTraining(Companion):
             terms["patch L1"] = self.config.pixel_weight * (fake - real).abs().sum() / (3 * count)
         elif self.config.pixel_loss == "perceptual":
             terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
-        depth = self.dataset.depth(index)[patch.window].flatten()[where]
-        errors = relative_depth(render.distance, rays.depth_per_distance, depth)[inside]
+        depth = self.dataset.depth(index)[patch.window].flatten()[where][inside]  # outside there is none
+        errors = relative_depth(render.distance[inside], rays.depth_per_distance[inside], depth)
         terms["depth"] = self.config.depth_weight * errors.mean()
         return terms
 

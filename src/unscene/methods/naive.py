@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.files import to_uint8
 from unscene.losses.perceptual import Features
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
@@ -59,7 +60,7 @@ def naive(
         started, generator = time.monotonic(), checkpoints.generator(stage)
         images = []
         for view in train.tolist():
-            images.append(inpaint_view(prior, scene, view, masks[view], generator)[None])
+            images.append(to_uint8(inpaint_view(prior, scene, view, masks[view], generator))[None])
             yield ItemDone(stage, len(images), len(train))
         product = {"images": torch.cat(images)}
         checkpoints.save(stage, product, finished=True)
@@ -69,6 +70,8 @@ def naive(
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
     pixels = PixelSampler(filled, training_pixels(filled))
     objective = PixelReconstruction(nerf, filled.cameras, pixels, config.regularizer, rays=config.rays)
-    yield from fit("reconstruction", nerf, objective, config.fit, checkpoints, rays_per_step=config.rays)
+    yield from fit(
+        "reconstruction", nerf, objective, config.fit, checkpoints, rays_per_step=config.rays, native=nerf.is_native
+    )
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)

@@ -78,10 +78,13 @@ def evaluate(
         )
     true = [truth.images[stem] for stem in stems.values()]
     cameras = run.cameras.resized(true[0].shape[1], true[0].shape[0])
-    images = [
-        rendered[v].float() / 255 if rendered and v in rendered else render_view(run.field, cameras, v).color.cpu()
-        for v in stems
-    ]
+
+    def shown(view: int, true_image: Tensor) -> Tensor:
+        if rendered and view in rendered and rendered[view].shape == true_image.shape:
+            return rendered[view].float() / 255
+        return render_view(run.field, cameras, view).color.cpu()
+
+    images = [shown(view, image) for view, image in zip(stems, true, strict=True)]
     masked = [stem for v in stems if (stem := _known(run.names[v], files, truth.masks))]
     masks = None
     if len(masked) == len(true):

@@ -13,6 +13,8 @@ from unscene.device import has_room
 from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 
+BYTES_PER_PIXEL = 4 * 3 + 1 + 12  # four versions of the photos, masks, a sampler's index while it is made
+
 
 class SceneError(ValueError):
     """Input that cannot be used; the text says what was expected, what came and what to do."""
@@ -51,7 +53,7 @@ class Scene:
 
     def to(self, device: torch.device) -> Scene:
         """The scene on another device; photos that do not fit there stay in main memory, pinned."""
-        if has_room(device, self.images.numel()):
+        if has_room(device, BYTES_PER_PIXEL * self.images.shape[:3].numel()):
             images = self.images.to(device)
         else:
             images = self.images.cpu()
@@ -62,6 +64,7 @@ class Scene:
     def with_images(self, views: Tensor, images: Iterable[Tensor]) -> Scene:
         """The scene with ``images`` (V of H W 3, float in [0, 1] or uint8) in place of those of ``views`` (V)."""
         changed = self.images.clone()
+        changed = changed.pin_memory() if self.images.is_pinned() else changed
         for view, image in zip(views.tolist(), images, strict=True):
             changed[view] = to_uint8(image)
         return dataclasses.replace(self, images=changed)

@@ -22,7 +22,7 @@ class AdversaryConfig:
 
     gradient_penalty: float = 0.2
     """Weight of R1 (In-N-Out's release)."""
-    penalty_every: int = 4
+    penalty_every: int = 8
     """Steps of the discriminator between two that have R1, with that many times its weight (StyleGAN2's lazy
     regularisation, every 16th there; the interval is ours): R1 is half the work of a step that has it."""
     learning_rate: float = 1e-3

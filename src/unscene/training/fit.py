@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.processor import torch_on_one_thread
+from unscene.fields.threads import torch_on_one_thread
 from unscene.training.captured_steps import CapturableObjective, CapturedSteps, CudaGraphs, StepByStep, can_capture
 from unscene.training.checkpoints import Checkpoints, StageRandomness
 from unscene.training.events import Event, Note, StageDone, StageStarted
@@ -80,6 +80,7 @@ def fit(
     *,
     rays_per_step: int,
     companion: Companion | None = None,
+    native: bool = False,
 ) -> Generator[Event, None, None]:
     """Minimise the sum of the objective's terms over the model's parameters with Adam.
 
@@ -88,6 +89,7 @@ def fit(
     and without a companion at once, DivergedError is raised when a loss is not finite, naming the term. On a processor
     that is at once; elsewhere no step is taken on such a loss, and it is found when the next report is due.
 
+    native: the steps are mostly native functions' work, so torch keeps to one thread, see `torch_on_one_thread`.
     On CUDA a `CapturableObjective` without a companion is run as CUDA graphs.
     """
     if config.steps is None and config.seconds is None:
@@ -96,7 +98,6 @@ def fit(
     captured = companion is None and isinstance(objective, CapturableObjective) and can_capture(_device(model))
     optimizer = Optimizer(model.parameters(), config.learning_rate, captured=captured)
     random = StageRandomness(checkpoints, stage, optimizer.device if captured else None)
-    renders = companion is not None or isinstance(objective, CapturableObjective)  # else networks alone learn
     step, spent, rollbacks = 0, 0.0, 0
 
     def take(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -129,7 +130,10 @@ def fit(
         values = {"step": step, "seconds": time.monotonic() - started, "rollbacks": rollbacks}
         checkpoints.save(stage, tensors, finished=False, values=values)
 
-    if saved := checkpoints.load(stage):
+    saved = checkpoints.load(stage)
+    if saved and not set(saved_modules.state_dict()) <= saved[0].keys():
+        saved = None  # of another version: as good as damaged
+    if saved:
         tensors, values, finished = saved
         if finished:
             _load_modules(saved_modules, tensors)
@@ -156,7 +160,7 @@ def fit(
             optimizer.set_rate(0.5**rollbacks * _learning_rate(config, step, progress))
             if companion:
                 yield from companion.before_step(step, progress, random.host)
-            with torch_on_one_thread() if renders else nullcontext():
+            with torch_on_one_thread() if native else nullcontext():
                 meter.add(steps(step, progress))
             report = meter.report(step + 1, progress)
         except DivergedError as error:
