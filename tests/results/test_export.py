@@ -36,7 +36,7 @@ class Ball:
         color = torch.where((points[:, :1] > 0) & hit[:, None], torch.tensor([1.0, 0, 0]), torch.tensor([0, 0.2, 1.0]))
         weights = torch.ones(len(rays), 1)
         histogram = Histogram(torch.tensor([0.0, 1.0]).expand(len(rays), 2), weights)
-        return Render(color, distance, torch.ones(len(rays)), distance[:, None], weights, histogram, (histogram,))
+        return Render(color, distance, distance[:, None], weights, histogram, (histogram,))
 
 
 def cameras_around(count: int = 3, width: int = 33, height: int = 25) -> Cameras:

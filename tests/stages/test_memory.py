@@ -80,7 +80,7 @@ class Grey:
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
         one = torch.ones(len(rays))
         histogram = Histogram(one[:, None], one[:, None])
-        return Render(0.5 * torch.ones(len(rays), 3), one, one, one[:, None], one[:, None], histogram, ())
+        return Render(0.5 * torch.ones(len(rays), 3), one, one[:, None], one[:, None], histogram, ())
 
 
 class Echo:
