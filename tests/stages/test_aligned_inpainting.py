@@ -34,9 +34,7 @@ class ExactField:
         distances = torch.stack([0.5 * distance, distance, 2 * distance], -1)
         weights = torch.tensor([0.0, 1.0, 0.0]).expand_as(distances)
         histogram = Histogram(torch.linspace(0, 1, 4).expand(len(rays), 4), weights)
-        return Render(
-            torch.zeros(len(rays), 3), distance, torch.ones(len(rays)), distances, weights, histogram, (histogram,)
-        )
+        return Render(torch.zeros(len(rays), 3), distance, distances, weights, histogram, (histogram,))
 
 
 @dataclass(frozen=True)
