@@ -32,7 +32,7 @@ def unseen_regions() -> dict[int, Tensor]:
         masks[view] = scene.masks[view]
         depths = torch.stack([true_depth(v) for v in range(len(scene))])
         full = F.interpolate(depths[view][None, None], size=blind.shape)[0, 0]
-        regions[view] = unseen_by_all(view, full, masks, depths, scene.cameras, config)
+        regions[view] = unseen_by_all(view, full[masks[view]], masks, depths, scene.cameras, config)
     return regions
 
 
