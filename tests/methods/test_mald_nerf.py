@@ -271,6 +271,13 @@ def test_a_loss_that_is_no_number_sends_the_run_back_and_is_stated(
         run(room.scene, DarkeningInpainter())
 
 
+def test_the_field_stays_finite_when_the_adversary_sees_the_surroundings(room: BoxScene) -> None:
+    """Outside of what was inpainted there is no depth to learn from, nor a gradient."""
+    removal, log = run(room.scene, DarkeningInpainter(), replace(CONFIG, masked=False))
+    assert all(parameter.isfinite().all() for parameter in removal.field.parameters())
+    assert not [event.text for event in log if isinstance(event, Note) and "back to step" in event.text]
+
+
 SIDE, COUNT = 32, 120
 
 

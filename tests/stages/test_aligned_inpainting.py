@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.box_scene import box_scene
 from unscene.fields.field import Histogram, Render
 from unscene.geometry.cameras import Cameras, Rays, look_at
 from unscene.scenes.still_life import still_life, true_depth
-from unscene.stages.aligned_inpainting import aligned_noise
+from unscene.stages.aligned_inpainting import aligned_noise, batch_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,3 +191,9 @@ def test_noise_is_fresh_where_the_base_view_does_not_look() -> None:
     carried = aligned_noise(field, cameras, 1, 0, noise, DOWNSCALE, torch.Generator().manual_seed(1)).flatten(1)
     correlation = (F.normalize(carried, dim=0).T @ F.normalize(noise.flatten(1), dim=0)).abs().max()
     assert correlation < 0.75  # 65,536 pairs of independent draws of 64
+
+
+def test_large_photos_go_in_smaller_batches_on_a_processor() -> None:
+    small, large = (box_scene(views=2, width=side, height=side).scene for side in (64, 800))
+    assert (batch_views(small, 4), batch_views(large, 4), batch_views(small, 1)) == (4, 1, 1)
+    assert batch_views(large.to(torch.device("meta")), 4) == 4

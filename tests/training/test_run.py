@@ -108,3 +108,9 @@ def test_images_are_written_as_they_are(tmp_path: Path) -> None:
 def test_floats_are_clamped_and_rounded() -> None:
     values = torch.tensor([-0.5, 0.0, 0.499 / 255, 0.501 / 255, 1.0, 3.0])
     assert to_uint8(values).tolist() == [0, 0, 0, 1, 255, 255]
+
+
+def test_a_run_that_goes_on_elsewhere_records_where(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cuda:0"}, resume=False)
+    run = RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cpu"}, resume=True)
+    assert run.config["device"] == "cpu" and run.config["seed"] == 1 and run.config["versions"]

@@ -12,6 +12,7 @@ import torch
 from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
+from unscene.stages.aligned_inpainting import batch_views
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig, noise_bounds, noise_level
 from unscene.stages.view_choice import views_with_holes
@@ -76,7 +77,7 @@ def removal_work(
         return [Work(views * steps + _update_steps(prior, settings.update, settings.training, views), guided)]
     voters = min(settings.candidates, count)
     views = _most(max(0, count - 1), settings.most_views)
-    with_base = views + math.ceil(views / settings.views_at_once)  # the base view is in every batch
+    with_base = views + math.ceil(views / batch_views(scene, settings.views_at_once))  # the base view is in every batch
     filled_again = 1 if voters > 1 else 0  # towards the mean of the candidates
     aligned = settings.ila and settings.own_weight != 1
     return [Work((voters + filled_again) * steps, guided), Work(with_base * steps, guided, aligned)]

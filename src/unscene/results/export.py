@@ -15,6 +15,7 @@ from torch import Tensor
 from unscene.fields.field import RadianceField, render_pixels, render_view
 from unscene.files import atomic_write
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.masks import pixel_points
 from unscene.training.events import Event, ItemDone, StageStarted
 
 FRAMES_PER_SECOND = 24
@@ -62,9 +63,7 @@ def write_points(
         xy = torch.rand(per_view, 2, generator=generator).to(device) * size
         render = render_pixels(field, cameras, view, xy)
         near = render.depth < 10 * render.depth.median()
-        rays = cameras.rays(torch.full((per_view,), view, device=device), xy)
-        distance = render.depth / rays.depth_per_distance
-        positions.append((rays.origins + rays.directions * distance[:, None])[near])
+        positions.append(pixel_points(cameras, view, xy, render.depth)[near])
         colors.append(render.color[near])
         yield ItemDone(stage, view + 1, len(cameras))
     rgb = (torch.cat(colors).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

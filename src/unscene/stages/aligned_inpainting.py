@@ -39,10 +39,8 @@ def inpaint_aligned(
         return filled.with_images(views, product["images"])
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
-    images = []
-    if scene.device.type == "cpu":
-        views_at_once = max(1, min(views_at_once, PIXELS_ON_A_PROCESSOR // region[0].numel()))
-    for batch in views.split(views_at_once):
+    images, at_once = [], batch_views(scene, views_at_once)
+    for batch in views.split(at_once):
         members = torch.cat([torch.tensor([base.view]), batch])
         starts, noises = [base.start], [base.noise]
         for view in batch.tolist():
@@ -60,12 +58,19 @@ def inpaint_aligned(
         images.append(to_uint8(inpainted[1:]))
         done = sum(len(part) for part in images)
         yield ItemDone(stage, done, len(views))
-        if done % max(1, len(views) // PREVIEWS) < views_at_once:
+        if done % max(1, len(views) // PREVIEWS) < at_once:
             yield Picture("aligned", images[-1][0], scene.names[batch[0]])
     aligned = torch.cat(images)
     checkpoints.save(stage, {"images": aligned}, finished=True)
     yield StageDone(stage, time.monotonic() - started)
     return filled.with_images(views, aligned)
+
+
+def batch_views(scene: Scene, most: int) -> int:
+    """Views that are denoised in one batch with the base view, at most so many."""
+    if scene.device.type != "cpu":
+        return most
+    return max(1, min(most, PIXELS_ON_A_PROCESSOR // (scene.cameras.width * scene.cameras.height)))
 
 
 @torch.no_grad()

@@ -47,6 +47,8 @@ class RunFolder:
                     f"{path}: expected --resume with the settings the run began with, got other values for "
                     f"{', '.join(differing)}; repeat the first command with --resume added, or choose another --out."
                 )
+            if "device" in config:
+                write_json(recorded, run.config | {"device": config["device"]})  # where it goes on
             return run
         RunFolder.check_free(path, resume=False)
         path.mkdir(parents=True, exist_ok=True)
