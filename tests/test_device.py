@@ -16,6 +16,7 @@ from tests.conftest import TINY_NERF
 from unscene.cli import main
 from unscene.device import DeviceError, choose_device, device_name, explain_failure, field_device, has_room
 from unscene.jobs.customize import CustomizeOptions, customize
+from unscene.jobs.remove import ways_to_fit
 from unscene.methods import InNOutConfig
 from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.config import DiffusionConfig
@@ -253,11 +254,12 @@ LOST = [
 
 
 def test_a_full_device() -> None:
+    kept = "Nothing finished was lost: go on with --resume and --device cpu"
     assert str(explain_failure(FULL, "'fit'")) == (
-        "the device's memory is full: 'fit' asked for 2.00 GiB, more than is left. Nothing finished was lost: repeat "
-        "the command with --resume and --device cpu or, for a diffusion prior, --diffusion.offload model, which keeps "
-        "networks in main memory until they are needed; or start anew with a larger --scale (2 takes a quarter of the "
-        "pixels) or, for In-N-Out, fewer --in-n-out.views-at-once."
+        f"the device's memory is full: 'fit' asked for 2.00 GiB, more than is left. {kept}."
+    )
+    assert str(explain_failure(FULL, "'fit'", ways=["with A", "start anew with B"])).endswith(
+        f"{kept}; or with A; or start anew with B."
     )
     assert str(explain_failure(torch.OutOfMemoryError("no more"), "'render'", resumable=False)) == (
         "the device's memory is full: 'render' asked for more than is left. Repeat the command with --device cpu."
@@ -268,10 +270,25 @@ def test_a_full_device() -> None:
 def test_a_lost_device(error: RuntimeError) -> None:
     lost = "the device was lost: 'fit' ended with 'CUDA error: unspecified launch failure'."
     assert str(explain_failure(error, "'fit'")) == (
-        f"{lost} Nothing finished was lost: repeat the command with --resume, on another device with --device."
+        f"{lost} Nothing finished was lost: go on with --resume and another --device."
     )
     again = str(explain_failure(error, "'fit'", resumable=False))
-    assert again == f"{lost} Repeat the command, on another device with --device."
+    assert again == f"{lost} Repeat the command with another --device."
+
+
+def test_a_command_offers_only_what_it_knows() -> None:
+    """Offloading needs a diffusion model that is not taught the scene; the demo has no --scale."""
+    diffusion, copies = load_prior("bundled"), load_prior("exemplar")
+    scaled = {"scale": 1}
+    plain = ways_to_fit(diffusion, unscene.RemoveOptions(prior="bundled"), scaled)
+    assert [any(word in way for way in plain) for word in ("offload", "views-at-once", "--scale", "batch")] == [
+        True, True, True, False,
+    ]  # fmt: skip
+    assert ways_to_fit(copies, unscene.RemoveOptions(prior="exemplar"), {}) == []
+    taught = ways_to_fit(diffusion, unscene.RemoveOptions(method="mald-nerf"), scaled)
+    assert [any(word in way for way in taught) for word in ("offload", "views-at-once", "batch")] == [
+        False, False, True,
+    ]  # fmt: skip
 
 
 def test_other_errors_are_not_the_devices() -> None:

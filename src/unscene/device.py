@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 HELP = "auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps"
@@ -66,25 +68,22 @@ def _failure(name: str) -> str | None:
     return None
 
 
-def explain_failure(error: RuntimeError, doing: str, *, resumable: bool = True) -> DeviceError | None:
+def explain_failure(
+    error: RuntimeError, doing: str, *, resumable: bool = True, ways: Sequence[str] = ()
+) -> DeviceError | None:
     """Words for a CUDA device that is too small or went away while ``doing`` something; None for any other error.
 
-    resumable: whether the command knows --resume.
+    resumable: whether the command knows --resume. ways: what takes less memory in this command, beside the processor;
+    clauses that go on after "go on with --device cpu; or".
     """
+    again = "Nothing finished was lost: go on with --resume and" if resumable else "Repeat the command with"
     if isinstance(error, torch.OutOfMemoryError):
         wanted = str(error).partition("Tried to allocate ")[2].partition(". ")[0].rstrip(".")
-        full = f"the device's memory is full: {doing} asked for {f'{wanted}, ' if wanted else ''}more than is left."
-        if not resumable:
-            return DeviceError(f"{full} Repeat the command with --device cpu.")
-        return DeviceError(
-            f"{full} Nothing finished was lost: repeat the command with --resume and --device cpu or, for a diffusion "
-            "prior, --diffusion.offload model, which keeps networks in main memory until they are needed; or start "
-            "anew with a larger --scale (2 takes a quarter of the pixels) or, for In-N-Out, fewer "
-            "--in-n-out.views-at-once."
-        )
+        asked = f"asked for {f'{wanted}, ' if wanted else ''}more than is left"
+        others = "".join(f"; or {way}" for way in ways)
+        return DeviceError(f"the device's memory is full: {doing} {asked}. {again} --device cpu{others}.")
     lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
     if not lost:
         return None
     reason = str(error).strip().splitlines()[0]
-    again = "Nothing finished was lost: repeat the command with --resume," if resumable else "Repeat the command,"
-    return DeviceError(f"the device was lost: {doing} ended with '{reason}'. {again} on another device with --device.")
+    return DeviceError(f"the device was lost: {doing} ended with '{reason}'. {again} another --device.")

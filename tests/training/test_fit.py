@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Note, StageDone, StageStarted, StepDone
 from unscene.training.fit import MOST_ROLLBACKS, Companion, DivergedError, FitConfig, Objective, fit
+from unscene.training.optimizer import Optimizer
 
 CONFIG = FitConfig(steps=30, learning_rate=0.05, final_learning_rate=0.005, warmup_steps=3, checkpoint_seconds=0)
 
@@ -136,6 +137,19 @@ def test_divergence_names_the_term_and_leaves_the_model_alone(value: float) -> N
     with pytest.raises(DivergedError, match=rf"'line' .* step 2: .*broken = {value:g}"):
         run(model, objective, Checkpoints(None, 0))
     assert model.slope.isfinite() and model.offset.isfinite()
+
+
+@pytest.mark.parametrize("devices", [("cpu",), ()])
+def test_a_step_on_no_finite_loss_leaves_weights_that_can_be_learnt_on(
+    devices: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Off the processor such losses are found only later; not every device has the fused Adam that passes over them."""
+    monkeypatch.setattr("unscene.training.optimizer.FUSED_DEVICES", devices)
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = Optimizer([weight], 0.1)
+    for value in (1.0, float("nan"), float("inf"), 1.0):
+        optimizer.step_down((weight * value).sum())
+    assert weight.isfinite() and weight < 0.9
 
 
 def test_the_step_size_warms_up_and_decays() -> None:

@@ -48,5 +48,6 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
     instead = "--prior bundled, or fewer steps with --customization.hub-fit.steps"
     if warning := forecast(model, masked, diffusion, work, instead):
         watch(Note(warning))
-    drain(customized(model, masked, options.customization, folder.checkpoints(options.seed), folder), watch)
+    teaching = customized(model, masked, options.customization, folder.checkpoints(options.seed), folder)
+    drain(teaching, watch, ways=["start anew with a smaller --customization.model.batch"])
     return folder.path / "customization"

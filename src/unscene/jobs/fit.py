@@ -16,7 +16,7 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.file_names import view_files
 from unscene.files import write_json
-from unscene.jobs.running import device_facts, drain, start
+from unscene.jobs.running import SMALLER_SCALE, device_facts, drain, start
 from unscene.memory import peak_memory_gb
 from unscene.results.run import Run, keep_run
 from unscene.scenes.scene import Scene
@@ -63,7 +63,7 @@ def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, re
     meter = _RayMeter(watch)
     native = nerf.is_native and poses is None
     fitting = fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays, native=native)
-    drain(fitting, meter)
+    drain(fitting, meter, ways=["start anew with fewer --rays", SMALLER_SCALE])
     run = keep_run(folder, nerf, scene)
     speed = meter.median() or run.metrics.get("rays_per_second")  # a run resumed at its end takes no steps
     metrics: dict[str, Any] = {"rays_per_second": speed}

@@ -17,7 +17,17 @@ from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.jobs.forecast import customization_work, forecast, removal_work
-from unscene.jobs.running import check_customizable, customized, device_facts, drain, place, start, with_grown_masks
+from unscene.jobs.running import (
+    OFFLOAD,
+    SMALLER_SCALE,
+    check_customizable,
+    customized,
+    device_facts,
+    drain,
+    place,
+    start,
+    with_grown_masks,
+)
 from unscene.memory import peak_memory_gb
 from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
 from unscene.priors.choose import load_prior
@@ -122,11 +132,12 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     config, taught = (_with_effort(part, options.effort) for part in (options.settings, options.customization))
     if warning := _forecast(prior, masked, options, diffusion, config, taught):
         watch(Note(warning))
+    ways = ways_to_fit(prior, options, source or {})
     if options.customizes:
-        prior = drain(customized(prior, masked, taught, checkpoints, folder), watch)
+        prior = drain(customized(prior, masked, taught, checkpoints, folder), watch, ways=ways)
     method = METHODS[options.method]
     generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
-    removal: Removal = drain(generator, watch)
+    removal: Removal = drain(generator, watch, ways=ways)
     run = keep_run(folder, removal.field, scene)
     rendered = _write_results(run, folder, masked, removal, options, watch)
     metrics: dict[str, dict[str, Any]] = {}
@@ -153,6 +164,20 @@ def _forecast(
     copies = "" if options.method == "mald-nerf" else "--prior guided-exemplar, "  # which has no latents
     fewer = "with --holdout" if options.method == "naive" else f"with --{options.method}.most-views"
     return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or fewer views {fewer}")
+
+
+def ways_to_fit(prior: Inpainter, options: RemoveOptions, source: dict[str, Any]) -> list[str]:
+    """What takes less of a device's memory, of what this run can do."""
+    latent, ways = isinstance(prior, LatentInpainter), list[str]()
+    if latent and not options.customizes and options.diffusion.offload == "none":
+        ways.append(OFFLOAD)
+    if options.customizes:
+        ways.append("start anew with a smaller --customization.model.batch")
+    if latent and options.method == "in-n-out" and options.in_n_out.views_at_once > 1:
+        ways.append("start anew with fewer --in-n-out.views-at-once")
+    if "scale" in source:
+        ways.append(SMALLER_SCALE)
+    return ways
 
 
 def _depth_estimator(source: str, device: str) -> DepthEstimator | None:

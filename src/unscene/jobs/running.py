@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,16 @@ def start(
     return folder, watch
 
 
-def drain(events: Generator[Event, None, Any], watch: Watch, *, resumable: bool = True) -> Any:
+SMALLER_SCALE = "start anew with a larger --scale (2 takes a quarter of the pixels)"
+OFFLOAD = "with --resume and --diffusion.offload model, which keeps networks in main memory until they are needed"
+
+
+def drain(
+    events: Generator[Event, None, Any], watch: Watch, *, resumable: bool = True, ways: Sequence[str] = ()
+) -> Any:
     """Pass all events on; returns what the generator returned. Raises DeviceError for a device that is too small or
-    went away, naming the stage, and --resume if the command knows it."""
+    went away, naming the stage, --resume if the command knows it, and the other ``ways`` that `explain_failure` tells
+    of."""
     doing = "the first stage"
     while True:
         try:
@@ -47,7 +54,7 @@ def drain(events: Generator[Event, None, Any], watch: Watch, *, resumable: bool 
         except StopIteration as finished:
             return finished.value
         except RuntimeError as error:
-            if (explained := explain_failure(error, doing, resumable=resumable)) is None:
+            if (explained := explain_failure(error, doing, resumable=resumable, ways=ways)) is None:
                 raise
             raise explained from error
         if isinstance(event, StageStarted):

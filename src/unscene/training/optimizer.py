@@ -37,11 +37,16 @@ class Optimizer:
 
     def step_down(self, loss: Tensor) -> None:
         """Follow the gradient of a loss. Where the loss is no finite number, a fused Adam leaves everything as it is,
-        without the host's help."""
+        and any other takes the gradient for nought, without the host's help."""
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
+        usable = loss.detach().isfinite()
         if self._fused:
-            self._adam.found_inf = (~loss.detach().isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
+            self._adam.found_inf = (~usable).float()  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            for parameter in self._adam.param_groups[0]["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = torch.where(usable, parameter.grad, 0)
         self._adam.step()
 
     def state(self) -> dict[str, Tensor]:
