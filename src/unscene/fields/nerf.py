@@ -16,11 +16,12 @@ from unscene.fields.field import Histogram, Render
 from unscene.fields.hash_grid import HashGrid, HashGridConfig
 from unscene.fields.perceptron import Perceptron
 from unscene.fields.processor import level_table
-from unscene.geometry.cameras import Cameras, Rays, focus_point
+from unscene.geometry.cameras import Cameras, Rays, focus_point, look_at_one_point
 from unscene.geometry.stepfun import sample_edges, weights_from_density
 
 DIRECTION_FEATURES = 9  # real spherical harmonics up to degree 2
 APPEARANCE_FEATURES = 8  # what the view-dependent network knows of the surface
+SPREADS_SEEN = 6.0  # radius of the unit ball around cameras that look apart, in mean distances from their centre
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,13 @@ class Nerf(nn.Module):
 
     @staticmethod
     def around(cameras: Cameras, config: NerfConfig, generator: torch.Generator) -> Nerf:
-        """A field whose unit ball is centred where the cameras look and reaches the farthest of them."""
-        center = focus_point(cameras)
-        radius = (cameras.positions - center).norm(dim=-1).max()
+        """A field whose unit ball is centred where the cameras look and reaches the farthest of them. If they look
+        apart, it is centred among them and reaches what they see, if that is a few times as far as they are spread."""
+        center, middle = focus_point(cameras), cameras.positions.mean(0)
+        if look_at_one_point(cameras, center):
+            radius = (cameras.positions - center).norm(dim=-1).max()
+        else:
+            center, radius = middle, SPREADS_SEEN * (cameras.positions - middle).norm(dim=-1).mean()
         return Nerf(config, center=center, radius=radius, generator=generator).to(center.device)
 
     def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:

@@ -200,6 +200,13 @@ def focus_point(cameras: Cameras) -> Tensor:
     return torch.linalg.solve(A, b).float()
 
 
+def look_at_one_point(cameras: Cameras, point: Tensor) -> bool:
+    """Whether their `focus_point` lies well ahead of all cameras, not behind some as where axes are parallel or
+    diverge: farther than they stand from their centre."""
+    spread = (cameras.positions - cameras.positions.mean(0)).norm(dim=-1).mean()
+    return bool(((point - cameras.positions) * cameras.forward).sum(-1).min() >= spread)
+
+
 def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane.
 
@@ -208,7 +215,7 @@ def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     positions, center = cameras.positions, cameras.positions.mean(0)
     up = torch.nn.functional.normalize(-cameras.T_world_camera[:, :, 1].mean(0), dim=0)
     target, spread = focus_point(cameras), (positions - center).norm(dim=-1).mean()
-    if ((target - positions) * cameras.forward).sum(-1).min() < spread:
+    if not look_at_one_point(cameras, target):
         target = center + torch.nn.functional.normalize(cameras.forward.mean(0), dim=0) * 4 * spread
     forward = torch.nn.functional.normalize(target - center, dim=0)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
