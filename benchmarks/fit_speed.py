@@ -65,8 +65,11 @@ def our_field(scene: Scene, rays: int, steps: int, *, reference_encoding: bool =
         return objective(step + PAST_WARM_UP, progress, generator)
 
     def measure() -> float:
-        started = time.perf_counter()
-        list(fit("speed", nerf, past_warm_up, FitConfig(steps=steps), Checkpoints(None, 0), rays_per_step=rays))
+        started, config = time.perf_counter(), FitConfig(steps=steps)
+        events = fit(
+            "speed", nerf, past_warm_up, config, Checkpoints(None, 0), rays_per_step=rays, native=nerf.is_native
+        )
+        list(events)
         return steps * rays / (time.perf_counter() - started)
 
     return measure
