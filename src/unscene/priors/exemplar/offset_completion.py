@@ -164,23 +164,53 @@ def _expanded(
 ) -> np.ndarray:  # fmt: skip
     """Which of N nodes move, at the least total cost: keep or move of each node (N), and of each pair stay if neither
     moves, first_moves or second_moves if one does, nothing if both do (Kolmogorov and Zabih 2004)."""
-    nodes, source, sink = np.arange(len(keep)), len(keep), len(keep) + 1
     stay = np.minimum(stay, first_moves + second_moves)  # squares keep no triangle inequality
-    extra = move - keep
-    extra += np.bincount(first, first_moves - stay, len(keep)) - np.bincount(second, first_moves, len(keep))
-    if (extra >= 0).all():
-        return np.zeros(len(keep), bool)  # nothing flows
-    capacity = np.concatenate([extra.clip(0), (-extra).clip(0), first_moves + second_moves - stay])
+    moved = _may_move(keep - move, first, second, stay, first_moves, second_moves)
+    if not moved.any():
+        return moved
+    among = moved[first] & moved[second]
+    gain = keep - move  # of moving while the others stay
+    gain += np.bincount(first, stay - first_moves, len(keep)) + np.bincount(second, stay - second_moves, len(keep))
+    number = np.cumsum(moved) - 1
+    moved[moved] = _cut(
+        gain[moved], number[first[among]], number[second[among]], (first_moves + second_moves - stay)[among]
+    )
+    return moved
+
+
+def _may_move(
+    gain: np.ndarray, first: np.ndarray, second: np.ndarray,
+    stay: np.ndarray, first_moves: np.ndarray, second_moves: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """The nodes that can gain anything by moving, if all do that can: hardly ever many. The cut is theirs alone.
+
+    A node gains most from a pair if the other moves as well; one that gains nothing even so stays in any case, and so
+    its neighbours gain less than was thought.
+    """
+    may, left = np.ones(len(gain), bool), -1
+    while left != (left := int(may.sum())):
+        from_first = np.where(may[second], second_moves, stay - first_moves)
+        from_second = np.where(may[first], first_moves, stay - second_moves)
+        total = gain + np.bincount(first, from_first, len(gain)) + np.bincount(second, from_second, len(gain))
+        may &= total > 0
+    return may
+
+
+def _cut(gain: np.ndarray, first: np.ndarray, second: np.ndarray, together: np.ndarray) -> np.ndarray:
+    """Which of N nodes move: each gains by moving alone (N), pairs gain more if both do (together, at least 0)."""
+    nodes, source, sink = np.arange(len(gain)), len(gain), len(gain) + 1
+    extra = np.bincount(second, -together, len(gain)) - gain
+    capacity = np.concatenate([extra.clip(0), (-extra).clip(0), together])
     tail = np.concatenate([np.full(len(nodes), source), nodes, first])
     head = np.concatenate([nodes, np.full(len(nodes), sink), second])
     whole = (capacity * UNITS).clip(0, LARGEST_CAPACITY).round().astype(np.int32)
-    graph = csr_matrix((whole, (tail, head)), shape=(len(keep) + 2,) * 2)
+    graph = csr_matrix((whole, (tail, head)), shape=(len(gain) + 2,) * 2)
     residual = graph - maximum_flow(graph, source, sink).flow
     residual.data = residual.data.clip(0)
     residual.eliminate_zeros()
-    moved = np.ones(len(keep) + 2, bool)
+    moved = np.ones(len(gain) + 2, bool)
     moved[breadth_first_order(residual, source, return_predecessors=False)] = False
-    return moved[: len(keep)]
+    return moved[: len(gain)]
 
 
 def _rim_seams(image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor) -> np.ndarray:
