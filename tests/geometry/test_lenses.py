@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ def test_newtons_steps_converge_quadratically(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(lenses, "APPROACH", (0.5, 0.8) + (1,) * steps)
         errors.append((undistort(distorted, parameters) - plane).norm(dim=-1).max().item())
     assert errors[0] < 0.2
-    for before, after in zip(errors, errors[1:], strict=False):
+    for before, after in itertools.pairwise(errors):
         assert after < max(3 * before**2, 1e-15)
 
 

@@ -1,8 +1,7 @@
 """Lenses as OpenCV describes them: radial k1, k2, k3 and tangential p1, p2 (Brown 1966), and how to undo them.
 
-Positions are those of the image plane at z = 1. With q = (p2, p1), r2 = |u|^2 and D = 1 + k1 r2 + k2 r2^2 + k3 r2^3 +
-2 q.u the model is u -> D u + r2 q. Its Jacobian D I + 2 s u u^T + 2 (u q^T + q u^T), s the derivative of the radial part
-by r2, is symmetric.
+Positions are those of the image plane at z = 1. With q = (p2, p1), r2 = |u|^2, R = 1 + k1 r2 + k2 r2^2 + k3 r2^3 and
+D = R + 2 q.u the model is u -> D u + r2 q. Its Jacobian is symmetric: D I + 2 R' u u^T + 2 (u q^T + q u^T).
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def undistort(plane: Tensor, distortion: Tensor) -> Tensor:
     """
     k1, k2, p1, p2, k3 = distortion.unbind(-1)
     distorted_x, distorted_y = plane.unbind(-1)
-    slope1, slope2, slope3 = 2 * k1, 4 * k2, 6 * k3  # of the radial part: 2 s
+    slope1, slope2, slope3 = 2 * k1, 4 * k2, 6 * k3  # of the radial part, 2 R'
     two_p1, two_p2, four_p1, four_p2 = 2 * p1, 2 * p2, 4 * p1, 4 * p2
     one, longest = torch.ones_like(distorted_x), LONGEST_STEP * (distorted_x.abs() + distorted_y.abs())
     x, y = APPROACH[0] * distorted_x, APPROACH[0] * distorted_y
