@@ -327,16 +327,8 @@ def test_the_lens_of_all_photos_folds_back(tiny: TinyScene) -> None:
 
 
 def test_a_fisheye_that_folds_back(tiny: TinyScene) -> None:
-    changes = {
-        "camera_model": "OPENCV_FISHEYE",
-        "p1": 0,
-        "p2": 0,
-        "k1": -0.5,
-        "k2": -1.5,
-        "k3": 0.0,
-        "fl_x": 20,
-        "fl_y": 20,
-    }
+    changes = dict.fromkeys(("p1", "p2", "k3"), 0) | {"camera_model": "OPENCV_FISHEYE", "k1": -0.5, "k2": -1.5}
+    changes |= {"fl_x": 20, "fl_y": 20}
     assert frame_error(tiny, **changes) == (
         "images/002.png: expected a lens whose distortion can be undone all over the photo, but this one folds back "
         "inside it: k1 = -0.5, k2 = -1.5; calibrate it again with fewer parameters, or undistort the photos first."

@@ -32,7 +32,7 @@ def choose_origin(frames: Sequence[Frame]) -> tuple[Tensor, tuple[str, ...]]:
     origin = np.round(middle / unit) * unit
     shown = ", ".join(f"{value:.12g}" for value in origin)
     note = (
-        f"cameras stand {spread:.2g} apart, but far from the origin of their coordinates: ({shown}) is taken from all "
-        "coordinates while working and added back in what is written"
+        f"cameras are spread over {spread:.1g} units, but far from the origin: ({shown}) is taken from all coordinates "
+        "while working and added back in what is written"
     )
     return torch.from_numpy(origin), (note,)

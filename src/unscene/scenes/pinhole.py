@@ -20,7 +20,7 @@ WIDEST = math.radians(120)  # field of view across or down; a pinhole's rim beyo
 FIRST_ZOOM, ZOOM_STEP, ZOOMS = 8.0, 0.93, 85  # focal lengths to try, as multiples of the lens's own: down to 1/60
 RIM, GRID = 64, 65  # positions along each side of an image, and each way over it, at which a lens is examined
 COARSEST_SAMPLES = 1.25  # pixels of a photo that may lie between two samples of it
-KEPT_MAPS = 4  # of the lenses in use; a map takes six bytes per pixel
+KEPT_MAPS = 4  # of the lenses in use; a map takes eight bytes per pixel
 
 Camera = tuple[float, float, float, float]  # fx, fy, cx, cy in pixels, (0, 0) being the centre of the first
 Maps = tuple[np.ndarray, np.ndarray]

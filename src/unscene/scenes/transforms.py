@@ -205,9 +205,9 @@ def _lens(entry: Entry) -> tuple[tuple[float, ...], WideLens | None]:
     if k4 or k5 or k6:
         got = ", ".join(f"{name} = {value:g}" for name, value in (("k4", k4), ("k5", k5), ("k6", k6)) if value)
         raise SceneError(
-            f"{label}: expected a perspective lens of k1, k2, p1, p2, k3, got one with {got} besides; export undistorted "
-            "photos, or calibrate the lens without it (if it is a fisheye, its camera_model is OPENCV_FISHEYE; if "
-            "OpenCV's rational model, FULL_OPENCV)."
+            f"{label}: expected a perspective lens of k1, k2, p1, p2, k3, got one with {got} besides; export "
+            "undistorted photos, or calibrate the lens without it (if it is a fisheye, its camera_model is "
+            "OPENCV_FISHEYE; if OpenCV's rational model, FULL_OPENCV)."
         )
     return (k1, k2, p1, p2, k3), None
 

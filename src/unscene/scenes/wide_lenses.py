@@ -34,7 +34,7 @@ class FisheyeLens:
     def maps(self, K: np.ndarray, pinhole: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """For `cv2.remap`: where in a photo with camera matrix K each pixel of a pinhole image of ``size`` lies."""
         return cv2.fisheye.initUndistortRectifyMap(
-            K, np.array(self.coefficients), IDENTITY, pinhole, size, cv2.CV_16SC2
+            K, np.array(self.coefficients), IDENTITY, pinhole, size, cv2.CV_32FC1
         )
 
 
@@ -55,7 +55,7 @@ class RationalLens:
 
     def maps(self, K: np.ndarray, pinhole: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """For `cv2.remap`: where in a photo with camera matrix K each pixel of a pinhole image of ``size`` lies."""
-        return cv2.initUndistortRectifyMap(K, np.array(self.coefficients), IDENTITY, pinhole, size, cv2.CV_16SC2)
+        return cv2.initUndistortRectifyMap(K, np.array(self.coefficients), IDENTITY, pinhole, size, cv2.CV_32FC1)
 
 
 WideLens = FisheyeLens | RationalLens
