@@ -13,9 +13,13 @@ import pytest
 import torch
 
 from tests.scenes.tiny_scenes import TinyScene
+from unscene.scenes.capture import Frame, build_cameras
+from unscene.scenes.colmap import PARAMETERS
 from unscene.scenes.load import load_scene
+from unscene.scenes.pinhole import to_pinhole
 from unscene.scenes.scene import Scene
 from unscene.scenes.transforms import read_cameras, write_transforms
+from unscene.scenes.wide_lenses import FisheyeLens
 
 SIZE = (96, 72)
 LENSES = {  # focal length, principal point and coefficients as COLMAP lists them
@@ -168,8 +172,8 @@ def test_a_capture_of_several_lenses(tiny: TinyScene) -> None:
     content["frames"][1] |= {"camera_model": "PINHOLE", "fl_x": 60, "fl_y": 60, "cx": 48, "cy": 36, "k1": 0, "k2": 0}
     content["frames"][1] |= {"k3": 0, "k4": 0}
     other = camera("OPENCV_FISHEYE")
-    other.params = np.array([36.0, 36.0, 47.0, 37.0, 0.1, 0.0, 0.0, 0.0])
-    content["frames"][4] |= {"fl_x": 36, "fl_y": 36, "k1": 0.1, "k2": 0.0, "k3": 0.0, "k4": 0.0}
+    other.params = np.array([32.0, 34.0, 47.0, 37.0, 0.5, 0.0, 0.0, 0.0])
+    content["frames"][4] |= {"k1": 0.5, "k2": 0.0, "k3": 0.0, "k4": 0.0}
     tiny.json(content)
     tiny.array(f"images/{tiny.names[1]}", photo(plain)[..., ::-1])
     tiny.array(f"images/{tiny.names[4]}", photo(other)[..., ::-1])
@@ -214,10 +218,31 @@ def test_cameras_to_render_are_the_pinholes_of_the_scene(tiny: TinyScene) -> Non
     torch.testing.assert_close(read_cameras(root).focal, load_scene(root).cameras.focal)
 
 
+def test_masks_keep_their_values() -> None:
+    """Labels 0, 5 and 200 side by side: nothing in between appears where they meet."""
+    lens = FisheyeLens((0.03, -0.01, 0.004, -0.001))
+    frame = Frame("a.png", Path("a.png"), np.eye(4)[:3], (32.0, 34.0), (47.0, 37.0), *SIZE, wide_lens=lens)
+    (_,), (resampling,), _ = to_pinhole([frame])
+    assert resampling is not None
+    labels = np.random.default_rng(0).choice(np.array([0, 5, 200], np.uint8), SIZE[::-1])
+    for size in (SIZE, (24, 18)):
+        assert set(np.unique(resampling.labels(labels, size))) == {0, 5, 200}
+
+
+def test_how_many_parameters_each_model_of_colmap_has() -> None:
+    models = [model for model in pycolmap.CameraModelId.__members__.values() if int(model) >= 0]
+    counts = {int(model): len(pycolmap.Camera.create_from_model_id(0, model, 100, 80, 60).params) for model in models}
+    assert dict(enumerate(PARAMETERS)) == counts
+
+
+def test_a_lens_without_distortion_is_never_said_to_fold() -> None:
+    frame = Frame("a.png", Path("a.png"), np.eye(4)[:3], (32.0, 34.0), (1e160, 37.0), *SIZE)
+    assert len(build_cameras([frame], *SIZE)) == 1
+
+
 @pytest.mark.parametrize("model", LENSES)
 @pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
-def test_every_model_is_read_to_its_end(tiny: TinyScene, model: str, text: bool) -> None:
-    """Two cameras in one file: the second is found only if the first one's parameters are counted right."""
+def test_captures_of_two_cameras_load(tiny: TinyScene, model: str, text: bool) -> None:
     tiny.photos(size=SIZE)
     tiny.colmap(model, LENSES[model], size=SIZE, text=text, cameras=2)
     assert len(load_scene(tiny.root)) == 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -118,7 +118,7 @@ def build_cameras(frames: Sequence[Frame], width: int, height: int, origin: Tens
     return Cameras(T_world_camera, lens[:, :2].clone(), lens[:, 2:4].clone(), lens[:, 4:].clone(), width, height)
 
 
-def folding_lens(label: str, values: dict[str, float], others: int = 0) -> SceneError:
+def folding_lens(label: str, values: Mapping[str, float], others: int = 0) -> SceneError:
     """The error for a lens whose distortion cannot be undone."""
     got = ", ".join(f"{name} = {value:g}" for name, value in values.items() if value or name in ("k1", "k2"))
     more = f" (and {others} other frames)" if others else ""
@@ -190,8 +190,9 @@ def _check_lenses(frames: Sequence[Frame], lenses: Tensor, width: int, height: i
     inverts = torch.cat([_inverts(part, xy) for part in different.split(LENSES_AT_ONCE)])
     folding = (~inverts[which]).nonzero()[:, 0].tolist()
     if folding:
-        values = dict(zip(("k1", "k2", "p1", "p2", "k3"), frames[folding[0]].distortion, strict=True))
-        raise folding_lens(frames[folding[0]].label, values, len(folding) - 1)
+        first = frames[folding[0]]
+        values: dict[str, float] = dict(zip(("k1", "k2", "p1", "p2", "k3"), first.distortion, strict=True))
+        raise folding_lens(first.label, values, len(folding) - 1)
 
 
 def _inverts(lenses: Tensor, xy: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -85,7 +86,8 @@ def read_masks(
             f"{len(missing)}: {listing(missing)}; add them (an all-black mask where the object is not in view)."
         )
     with ThreadPoolExecutor(DECODING_THREADS) as threads:
-        grey = list(threads.map(lambda *view: _read_grey(*view, size, original), files.paths, names, resamplings))
+        read = partial(_read_grey, size=size, original=original)
+        grey = list(threads.map(read, files.paths, names, resamplings))
     brightest = max(value for _, value in grey)
     notes = list(files.notes)
     if brightest == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,8 +29,7 @@ def choose_origin(frames: Sequence[Frame]) -> tuple[Tensor, tuple[str, ...]]:
     spread = np.median(distances[distances > 0]) if distances.any() else 0.0
     if spread == 0 or abs(middle).max() < FAR * spread:
         return NO_ORIGIN, ()
-    unit = 10.0 ** np.floor(np.log10(spread))
-    origin = np.round(middle / unit) * unit
+    origin = np.round(middle, -math.floor(math.log10(spread)))
     shown = ", ".join(f"{value:.12g}" for value in origin)
     note = (
         f"cameras are spread over {spread:.1g} units, but far from the origin: ({shown}) is taken from all coordinates "
