@@ -335,6 +335,12 @@ def test_a_fisheye_that_folds_back(tiny: TinyScene) -> None:
     )
 
 
+def test_a_lens_of_absurd_numbers(tiny: TinyScene) -> None:
+    assert "folds back inside it: k1 = 1e+300, k2 = -0.01" in frame_error(
+        tiny, camera_model="FULL_OPENCV", k1=1e300, k4=1
+    )
+
+
 def test_a_fisheye_whose_axis_misses_the_photo(tiny: TinyScene) -> None:
     changes = {"camera_model": "OPENCV_FISHEYE", "p1": 0, "p2": 0, "cx": -100}
     assert frame_error(tiny, **changes) == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,10 +17,10 @@ from tests.scenes.tiny_scenes import TinyScene
 from unscene.scenes.capture import Frame, build_cameras
 from unscene.scenes.colmap import PARAMETERS
 from unscene.scenes.load import load_scene
-from unscene.scenes.pinhole import to_pinhole
+from unscene.scenes.pinhole import Resampling, to_pinhole
 from unscene.scenes.scene import Scene
 from unscene.scenes.transforms import read_cameras, write_transforms
-from unscene.scenes.wide_lenses import FisheyeLens
+from unscene.scenes.wide_lenses import FisheyeLens, RationalLens
 
 SIZE = (96, 72)
 LENSES = {  # focal length, principal point and coefficients as COLMAP lists them
@@ -227,6 +228,22 @@ def test_masks_keep_their_values() -> None:
     labels = np.random.default_rng(0).choice(np.array([0, 5, 200], np.uint8), SIZE[::-1])
     for size in (SIZE, (24, 18)):
         assert set(np.unique(resampling.labels(labels, size))) == {0, 5, 200}
+
+
+def test_memory_is_bounded_whatever_the_lens() -> None:
+    """A lens that is all but blind towards its rim, so that its axis is magnified fifty times."""
+    lens = RationalLens((0.0, 0.0, 0.0, 0.0, 0.0, 1000.0, 0.0, 0.0))
+    frame = Frame("a.png", Path("a.png"), np.eye(4)[:3], (1500.0, 1500.0), (48.0, 36.0), *SIZE, wide_lens=lens)
+    sizes = []
+
+    def find_maps(lens: object, photo: object, pinhole: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        sizes.append(size)
+        return np.zeros(size[::-1], np.float32), np.zeros(size[::-1], np.float32)
+
+    pinhole = replace(frame, focal=(30.0, 30.0), wide_lens=None)
+    photo = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    assert Resampling(frame, pinhole, find_maps).photo(photo, SIZE).shape == photo.shape
+    assert sizes == [(2 * SIZE[0], 2 * SIZE[1])]
 
 
 def test_how_many_parameters_each_model_of_colmap_has() -> None:

@@ -20,6 +20,7 @@ WIDEST = math.radians(120)  # field of view across or down; a pinhole's rim beyo
 FIRST_ZOOM, ZOOM_STEP, ZOOMS = 8.0, 0.93, 85  # focal lengths to try, as multiples of the lens's own: down to 1/60
 RIM, GRID = 64, 65  # positions along each side of an image, and each way over it, at which a lens is examined
 COARSEST_SAMPLES = 1.25  # pixels of a photo that may lie between two samples of it
+MOST_SAMPLES = 2  # along a side, per pixel of a photo: no lens that is sold needs more, and memory ends
 KEPT_MAPS = 4  # of the lenses in use; a map takes eight bytes per pixel
 
 Camera = tuple[float, float, float, float]  # fx, fy, cx, cy in pixels, (0, 0) being the centre of the first
@@ -45,7 +46,8 @@ class Resampling:
         Sampled once, as finely as the photo is where lens and pinhole agree, then averaged over areas.
         """
         photo, pinhole = _camera(self.listed, (pixels.shape[1], pixels.shape[0])), _camera(self.pinhole, size)
-        finer = max(1, math.ceil(max(photo[0] / pinhole[0], photo[1] / pinhole[1]) / COARSEST_SAMPLES))
+        most = MOST_SAMPLES * math.ceil(max(pixels.shape[1] / size[0], pixels.shape[0] / size[1]))
+        finer = min(most, max(1, math.ceil(max(photo[0] / pinhole[0], photo[1] / pinhole[1]) / COARSEST_SAMPLES)))
         maps = self._maps(pixels, (size[0] * finer, size[1] * finer))
         sampling = cv2.INTER_CUBIC if finer == 1 else cv2.INTER_LINEAR  # what is averaged need not be sharp
         sampled = cv2.remap(pixels, *maps, sampling, borderMode=cv2.BORDER_REPLICATE)
@@ -96,6 +98,9 @@ def _pinhole_focal(frame: Frame) -> tuple[float, float]:
 
     zooms = [FIRST_ZOOM * ZOOM_STEP**i for i in range(ZOOMS)]
     fitting = next((i for i, zoom in enumerate(zooms) if not fits(zoom)), len(zooms)) - 1
+    folding = folding_lens(frame.label, dict(zip(lens.names, lens.coefficients, strict=True)))
+    if fitting < 0 and ((np.array(frame.principal) >= 0) & (frame.principal <= size)).all():
+        raise folding
     if fitting < 0:
         raise SceneError(
             f"{frame.label}: expected a {lens.kind} lens whose axis meets the photo, got the principal point "
@@ -106,7 +111,7 @@ def _pinhole_focal(frame: Frame) -> tuple[float, float]:
         middle = math.sqrt(inner * outer)
         inner, outer = (middle, outer) if fits(middle) else (inner, middle)
     if _folds_back(frame, inner):
-        raise folding_lens(frame.label, dict(zip(lens.names, lens.coefficients, strict=True)))
+        raise folding
     return frame.focal[0] * inner, frame.focal[1] * inner
 
 
