@@ -42,7 +42,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
     "pycolmap": {"scenes.colmap"},
     "torchvision": set(),
     "transformers": {"priors.diffusion", "priors.depth.network", "priors.novel_views"},
-    "trimesh": {"results.export", "objects.mesh_files"},
+    "trimesh": {"objects.mesh_files"},
     "tyro": {"commands", "jobs.orbit_options", "pretraining.prior_evaluation", "training_commands"},
     "warp": {
         "fields.hash_encoding",

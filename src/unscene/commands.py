@@ -144,7 +144,7 @@ def _render(run: Positional[Path], out: Path, cameras: str = "test", device: str
     """
     opened = open_run(run, device)
     with Screen() as screen:
-        chosen = cameras if cameras in ("test", "path") else read_cameras(cameras)
+        chosen = cameras if cameras in ("test", "path") else read_cameras(cameras, opened.origin)
         written = opened.render(chosen, out, screen)  # pyright: ignore[reportArgumentType]
     print(f"{len(written)} images in {out}")
 

@@ -286,13 +286,66 @@ def test_a_focal_length_that_is_no_number(tiny: TinyScene, value: object, got: s
     )
 
 
+def test_a_camera_that_sees_all_around(tiny: TinyScene) -> None:
+    assert frame_error(tiny, camera_model="EQUIRECTANGULAR") == (
+        "images/002.png: expected a perspective or fisheye lens as camera_model (OPENCV, OPENCV_FISHEYE, FULL_OPENCV "
+        "and their simpler forms), got EQUIRECTANGULAR; undistort the photos first."
+    )
+
+
 @pytest.mark.parametrize(
-    ("changes", "got"), [({"camera_model": "EQUIRECTANGULAR"}, "EQUIRECTANGULAR"), ({"k4": 0.1}, "OPENCV")]
+    ("terms", "got"), [({"k4": -0.002}, "k4 = -0.002"), ({"k4": 1e-9, "k6": 0.5}, "k4 = 1e-09, k6 = 0.5")]
 )
-def test_a_lens_that_is_not_perspective(tiny: TinyScene, changes: dict, got: str) -> None:
+def test_a_perspective_lens_with_more_terms(tiny: TinyScene, terms: dict, got: str) -> None:
+    assert frame_error(tiny, **terms) == (
+        f"images/002.png: expected a perspective lens of k1, k2, p1, p2, k3, got one with {got} besides; "
+        "export undistorted photos, or calibrate the lens without it (if it is a fisheye, its camera_model is "
+        "OPENCV_FISHEYE; if OpenCV's rational model, FULL_OPENCV)."
+    )
+
+
+def test_tangential_distortion_of_a_fisheye(tiny: TinyScene) -> None:
+    assert frame_error(tiny, is_fisheye=True) == (
+        "images/002.png: expected a fisheye lens of k1, k2, k3, k4 (OpenCV's), got p1 = 0.002, p2 = -0.001 besides; "
+        "undistort the photos first in the program that calibrated it."
+    )
+
+
+def test_a_lens_that_folds_back(tiny: TinyScene) -> None:
+    """At r = 0.41, as p1 and p2 have it; the photo's corners are at 0.48."""
+    assert frame_error(tiny, k1=-1.5, k2=0.1) == (
+        "images/002.png: expected a lens whose distortion can be undone all over the photo, but this one folds back "
+        "inside it: k1 = -1.5, k2 = 0.1, p1 = 0.002, p2 = -0.001, k3 = 0.003; "
+        "calibrate it again with fewer parameters, or undistort the photos first."
+    )
+
+
+def test_the_lens_of_all_photos_folds_back(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    tiny.json(tiny.transforms() | {"k1": -1.5, "k2": 0.0})
+    assert load_error(tiny).startswith("images/000.png (and 5 other frames): expected a lens whose distortion can be")
+
+
+def test_a_fisheye_that_folds_back(tiny: TinyScene) -> None:
+    changes = dict.fromkeys(("p1", "p2", "k3"), 0) | {"camera_model": "OPENCV_FISHEYE", "k1": -0.5, "k2": -1.5}
+    changes |= {"fl_x": 20, "fl_y": 20}
     assert frame_error(tiny, **changes) == (
-        f"images/002.png: expected a perspective camera with k1, k2, p1, p2, k3, got {got}; "
-        "undistort the photos first (colmap image_undistorter)."
+        "images/002.png: expected a lens whose distortion can be undone all over the photo, but this one folds back "
+        "inside it: k1 = -0.5, k2 = -1.5; calibrate it again with fewer parameters, or undistort the photos first."
+    )
+
+
+def test_a_lens_of_absurd_numbers(tiny: TinyScene) -> None:
+    assert "folds back inside it: k1 = 1e+300, k2 = -0.01" in frame_error(
+        tiny, camera_model="FULL_OPENCV", k1=1e300, k4=1
+    )
+
+
+def test_a_fisheye_whose_axis_misses_the_photo(tiny: TinyScene) -> None:
+    changes = {"camera_model": "OPENCV_FISHEYE", "p1": 0, "p2": 0, "cx": -100}
+    assert frame_error(tiny, **changes) == (
+        "images/002.png: expected a fisheye lens whose axis meets the photo, got the principal point (-100, 12.25) in "
+        "32x24; correct it."
     )
 
 
@@ -428,10 +481,11 @@ def test_incomplete_colmap_model(tiny: TinyScene, file: str, keep: float | None)
 
 def test_unsupported_colmap_camera(tiny: TinyScene) -> None:
     tiny.photos()
-    tiny.colmap("OPENCV_FISHEYE", [*FOCAL, *PRINCIPAL, 0.1, 0.0, 0.0, 0.0])
+    tiny.colmap("FOV", [*FOCAL, *PRINCIPAL, 0.1])
     assert load_error(tiny) == (
-        "images/000.png: expected one of the camera models SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, "
-        "got OPENCV_FISHEYE; undistort the photos first: "
+        "images/000.png: expected a camera model of OpenCV's kind (SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, "
+        "OPENCV, FULL_OPENCV, SIMPLE_FISHEYE, FISHEYE, SIMPLE_RADIAL_FISHEYE, RADIAL_FISHEYE, OPENCV_FISHEYE), "
+        "got FOV; undistort the photos first: "
         "colmap image_undistorter --image_path images --input_path sparse/0 --output_path undistorted"
     )
 

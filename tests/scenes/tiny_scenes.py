@@ -78,20 +78,25 @@ class TinyScene:
         np.save(self.root / "poses_bounds.npy", rows)
         return rows
 
-    def colmap(self, model: str, params: Sequence[float], *, folder: str = "sparse/0", text: bool = False) -> None:
-        """A COLMAP model with 10 points, seen by nobody."""
+    def colmap(
+        self, model: str, params: Sequence[float], *, folder: str = "sparse/0", text: bool = False,
+        size: tuple[int, int] = SIZE, cameras: int = 1, points_at: tuple[float, float, float] = (0, 0, 0),
+    ) -> None:  # fmt: skip
+        """A COLMAP model with 10 points, seen by nobody, whose images take turns with equal cameras."""
         import pycolmap
 
         reconstruction = pycolmap.Reconstruction()
-        camera = pycolmap.Camera(model=model, width=SIZE[0], height=SIZE[1], params=list(params), camera_id=1)
-        reconstruction.add_camera_with_trivial_rig(camera)
+        for i in range(cameras):
+            camera = pycolmap.Camera(model=model, width=size[0], height=size[1], params=list(params), camera_id=1 + i)
+            reconstruction.add_camera_with_trivial_rig(camera)
         # Ids run against the order of names, as they do in real models.
         for image_id, view in enumerate(reversed(range(len(self.names))), start=1):
             pose = pycolmap.Rigid3d(self.poses[view]).inverse()
-            image = pycolmap.Image(name=self.names[view], camera_id=1, image_id=image_id)
+            image = pycolmap.Image(name=self.names[view], camera_id=1 + view % cameras, image_id=image_id)
             reconstruction.add_image_with_trivial_frame(image, pose)
         for i in range(10):
-            reconstruction.add_point3D(np.array([i, 0.5, -1.0]), pycolmap.Track(), np.array([i, 2, 3], np.uint8))
+            position = np.array([i, 0.5, -1.0]) + points_at
+            reconstruction.add_point3D(position, pycolmap.Track(), np.array([i, 2, 3], np.uint8))
         (self.root / folder).mkdir(parents=True)
         (reconstruction.write_text if text else reconstruction.write_binary)(self.root / folder)
 

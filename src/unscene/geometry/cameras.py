@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-UNDISTORTION_STEPS = 10  # fixed-point steps; reaches 1e-6 for lenses up to |k1| about 0.3
+from unscene.geometry.lenses import distort, undistort
 
 
 @dataclass(frozen=True)
@@ -158,25 +158,6 @@ def pixel_centers(width: int, height: int, device: torch.device | str = "cpu") -
     """Positions of all pixel centres, height width 2, as (x, y)."""
     y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     return torch.stack([x, y], -1) + 0.5
-
-
-def distort(plane: Tensor, distortion: Tensor) -> Tensor:
-    """Undistorted to distorted image-plane positions, P 2, by the OpenCV model (k1, k2, p1, p2, k3), P 5."""
-    k1, k2, p1, p2, k3 = distortion.unbind(-1)
-    x, y = plane.unbind(-1)
-    r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    return torch.stack(
-        [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], -1
-    )
-
-
-def undistort(plane: Tensor, distortion: Tensor) -> Tensor:
-    """Inverse of `distort` by fixed-point iteration."""
-    undistorted = plane
-    for _ in range(UNDISTORTION_STEPS):
-        undistorted = undistorted + plane - distort(undistorted, distortion)
-    return undistorted
 
 
 def look_at(positions: Tensor, target: Tensor, up: Tensor) -> Tensor:

@@ -30,12 +30,9 @@ def export(run: Run, format: Format, out: Path | None = None, *, watch: Watch = 
     elif format == "video":
         drain(write_video(path, run.field, orbit_path(run.cameras[run.train], PATH_FRAMES)), watch, resumable=False)
     else:
-        generator = torch.Generator().manual_seed(0)
-        drain(
-            write_points(path, run.field, run.cameras[run.train], points=POINTS, generator=generator),
-            watch,
-            resumable=False,
-        )
+        generator, cameras = torch.Generator().manual_seed(0), run.cameras[run.train]
+        points = write_points(path, run.field, cameras, points=POINTS, generator=generator, origin=run.origin)
+        drain(points, watch, resumable=False)
     return path
 
 

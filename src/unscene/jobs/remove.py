@@ -220,7 +220,8 @@ def _write_results(
         drain(write_video(run.folder / "video.mp4", run.field, path), watch)
     generator = torch.Generator().manual_seed(options.seed)
     points = write_points(
-        run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator
-    )
+        run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator,
+        origin=scene.origin,
+    )  # fmt: skip
     drain(points, watch)
     return rendered

@@ -9,13 +9,13 @@ from pathlib import Path
 import imageio.v2 as imageio
 import numpy as np
 import torch
-import trimesh
 from torch import Tensor
 
 from unscene.fields.field import RadianceField, render_pixels, render_view
-from unscene.files import atomic_write
+from unscene.files import atomic_write, write_bytes
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import pixel_points
+from unscene.scenes.scene import NO_ORIGIN
 from unscene.training.events import Event, ItemDone, StageStarted
 
 FRAMES_PER_SECOND = 24
@@ -48,11 +48,13 @@ def write_video(path: Path, field: RadianceField, cameras: Cameras) -> Generator
 
 
 def write_points(
-    path: Path, field: RadianceField, cameras: Cameras, *, points: int, generator: torch.Generator
-) -> Generator[Event, None, None]:
+    path: Path, field: RadianceField, cameras: Cameras, *, points: int, generator: torch.Generator,
+    origin: Tensor = NO_ORIGIN,
+) -> Generator[Event, None, None]:  # fmt: skip
     """Unproject views into one coloured point cloud of at most ``points`` points, in world coordinates, as PLY.
 
-    Points farther than ten times the median depth are dropped: sky and the like have no place.
+    origin: 3 float64, where in the world the cameras' coordinates begin. Points farther than ten times the median depth
+    are dropped: sky and the like have no place.
     """
     stage = "points"
     yield StageStarted(stage)
@@ -67,6 +69,26 @@ def write_points(
         colors.append(render.color[near])
         yield ItemDone(stage, view + 1, len(cameras))
     rgb = (torch.cat(colors).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    cloud = trimesh.PointCloud(torch.cat(positions).double().cpu().numpy(), np.ascontiguousarray(rgb))
-    with atomic_write(path) as temporary:
-        cloud.export(temporary, file_type="ply")
+    _write_ply(path, torch.cat(positions).double().cpu().numpy() + origin.numpy(), rgb, precise=bool(origin.any()))
+
+
+def _write_ply(path: Path, positions: np.ndarray, colors: np.ndarray, *, precise: bool) -> None:
+    """Binary PLY of positions P 3 and colours P 3 uint8.
+
+    precise: positions as double, which surveyors' programs read (CloudCompare, PDAL, Open3D): float would round UTM
+    coordinates to half a metre. Else as float, which everything reads.
+    """
+    kind, number = ("double", "<f8") if precise else ("float", "<f4")
+    vertices = np.empty(len(positions), [("position", number, 3), ("color", "u1", 4)])
+    vertices["position"], vertices["color"][:, :3], vertices["color"][:, 3] = positions, colors, 255
+    properties = [f"property {kind} {axis}" for axis in "xyz"]
+    properties += [f"property uchar {channel}" for channel in ("red", "green", "blue", "alpha")]
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(vertices)}",
+        *properties,
+        "end_header",
+        "",
+    ]
+    write_bytes(path, "\n".join(header).encode() + vertices.tobytes())

@@ -21,7 +21,7 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.file_names import view_files
 from unscene.files import atomic_write, to_uint8, write_json
 from unscene.geometry.cameras import Cameras, orbit_path
-from unscene.scenes.scene import Scene
+from unscene.scenes.scene import NO_ORIGIN, Scene
 from unscene.scenes.transforms import read_cameras, write_frames
 from unscene.training.events import ItemDone, StageDone, StageStarted, Watch, ignore
 from unscene.training.run import RunError, RunFolder
@@ -32,7 +32,10 @@ WRITING_THREADS = 4
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the field, the cameras of the input scene in its own order and world, and the run's folder."""
+    """A finished run: the field, the cameras of the input scene in its own order, and the run's folder.
+
+    Field and cameras are in the scene's coordinates: the world of the input files less ``origin`` (3 float64).
+    """
 
     folder: Path
     field: Nerf
@@ -40,6 +43,7 @@ class Run:
     names: tuple[str, ...]
     train: Tensor
     test: Tensor
+    origin: Tensor = NO_ORIGIN
 
     @property
     def view_files(self) -> dict[str, str]:
@@ -53,7 +57,8 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def render(self, cameras: Cameras | Literal["test", "path"], out: Path | str, watch: Watch = ignore) -> list[Path]:
-        """Render PNGs into ``out``: the test views, an orbit, or any cameras in the input scene's world."""
+        """Render PNGs into ``out``: the test views, an orbit, or any cameras in the scene's coordinates, as
+        `read_cameras` gives them with the run's origin."""
         out, stage = Path(out), "render"
         if isinstance(cameras, Cameras):
             cameras = cameras.to(self.cameras.focal.device)
@@ -81,7 +86,7 @@ def keep_run(folder: RunFolder, nerf: Nerf, scene: Scene) -> Run:
         save_file({k: v.cpu().contiguous() for k, v in nerf.state_dict().items()}, temporary)
     write_json(folder.path / "field.json", dataclasses.asdict(nerf.config))
     write_frames(folder.path / "cameras.json", scene, list(scene.names))
-    return Run(folder.path, nerf, scene.cameras, scene.names, scene.train, scene.test)
+    return Run(folder.path, nerf, scene.cameras, scene.names, scene.train, scene.test, scene.origin)
 
 
 def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
@@ -104,7 +109,8 @@ def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
         center=tensors["center"].clone(), radius=tensors["radius"].clone(), generator=torch.Generator(),
     )  # fmt: skip
     nerf.load_state_dict(tensors)
-    return Run(run.path, nerf.to(device), read_cameras(frames).to(device), names, train, test)
+    origin = torch.tensor(listed.get("scene_origin", [0, 0, 0]), dtype=torch.float64)
+    return Run(run.path, nerf.to(device), read_cameras(frames, origin).to(device), names, train, test, origin)
 
 
 def _nerf_config(values: dict[str, Any]) -> NerfConfig:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
-from unscene.scenes.scene import SceneError
+from unscene.geometry.lenses import has_inverse
+from unscene.scenes.scene import NO_ORIGIN, SceneError
+from unscene.scenes.wide_lenses import WideLens
 
 ROTATION_TOLERANCE = 1e-2  # largest entry of R^T R - I that still counts as drift of a rotation
 ASPECT_TOLERANCE = 2.0  # pixels; covers the rounding of down-scaled photos and masks
+LENS_TOLERANCE = 0.01  # pixels by which a ray may miss its own pixel
+LENS_GRID = 21  # positions each way over a photo at which its lens must have an inverse
+LENSES_AT_ONCE = 64  # that are examined
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Frame:
     label: how messages call it, the path within the scene folder. T_world_camera: 3 4, OpenCV axes. focal, principal:
     in pixels of a width x height image, which may differ from the photo at hand. distortion: k1, k2, p1, p2, k3.
     mask_path: nerfstudio mask, black = ignored. split: where the files themselves place the view, if they do.
+    wide_lens: a lens of another model, in place of distortion.
     """
 
     label: str
@@ -37,11 +44,13 @@ class Frame:
     distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
     mask_path: Path | None = None
     split: Literal["train", "test"] | None = None
+    wide_lens: WideLens | None = None
 
 
 @dataclass(frozen=True)
 class Capture:
-    """All frames of a scene folder, in view order, with sparse structure (points: P 3, point_colors: P 3 uint8)."""
+    """All frames of a scene folder, in view order, with sparse structure (points: P 3 float64, point_colors: P 3 uint8)
+    in the world's own coordinates."""
 
     frames: tuple[Frame, ...]
     notes: tuple[str, ...] = ()
@@ -87,18 +96,36 @@ def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[i
     return [i for i in range(len(paths)) if i not in skipped], tuple(notes)
 
 
-def build_cameras(frames: Sequence[Frame], width: int, height: int) -> Cameras:
-    """Cameras of ``frames`` with images of width x height, whatever resolution their intrinsics are given for."""
+def build_cameras(frames: Sequence[Frame], width: int, height: int, origin: Tensor = NO_ORIGIN) -> Cameras:
+    """Cameras of ``frames`` with images of width x height, whatever resolution their intrinsics are given for.
+
+    origin: 3 float64, what positions are relative to. Wide lenses must have become pinholes (`to_pinhole`). Raises
+    SceneError for a lens without inverse inside its photo.
+    """
     rows = []
     for frame in frames:
-        _check_intrinsics(frame)
+        assert frame.wide_lens is None
+        check_intrinsics(frame)
         sx, sy = width / frame.width, height / frame.height
         (fx, fy), (cx, cy) = frame.focal, frame.principal
         rows.append([fx * sx, fy * sy, cx * sx, cy * sy, *frame.distortion])
-    lens = torch.tensor(rows, dtype=torch.float64).float()
+    lens = torch.tensor(rows, dtype=torch.float64)
+    _check_lenses(frames, lens, width, height)
+    lens = lens.float()
     poses = np.stack([rigid_pose(frame.T_world_camera, frame.label) for frame in frames])
+    poses[:, :, 3] -= origin.numpy()
     T_world_camera = torch.from_numpy(poses).float()
     return Cameras(T_world_camera, lens[:, :2].clone(), lens[:, 2:4].clone(), lens[:, 4:].clone(), width, height)
+
+
+def folding_lens(label: str, values: Mapping[str, float], others: int = 0) -> SceneError:
+    """The error for a lens whose distortion cannot be undone."""
+    got = ", ".join(f"{name} = {value:g}" for name, value in values.items() if value or name in ("k1", "k2"))
+    more = f" (and {others} other frames)" if others else ""
+    return SceneError(
+        f"{label}{more}: expected a lens whose distortion can be undone all over the photo, but this one folds back "
+        f"inside it: {got}; calibrate it again with fewer parameters, or undistort the photos first."
+    )
 
 
 def rigid_pose(T: np.ndarray, label: str) -> np.ndarray:
@@ -140,8 +167,10 @@ def size_text(size: tuple[float, float]) -> str:
     return f"{size[0]:g}x{size[1]:g}"
 
 
-def _check_intrinsics(frame: Frame) -> None:
-    lens = (*frame.focal, *frame.principal, *frame.distortion, frame.width, frame.height)
+def check_intrinsics(frame: Frame) -> None:
+    """Raises SceneError for numbers that no camera has."""
+    wide = frame.wide_lens.coefficients if frame.wide_lens else ()
+    lens = (*frame.focal, *frame.principal, *frame.distortion, *wide, frame.width, frame.height)
     if not np.isfinite(lens).all():
         raise SceneError(f"{frame.label}: expected finite camera intrinsics, got NaN or infinity; correct them.")
     if min(frame.focal) <= 0:
@@ -150,3 +179,25 @@ def _check_intrinsics(frame: Frame) -> None:
     if min(frame.width, frame.height) < 1:
         got = size_text((frame.width, frame.height))
         raise SceneError(f"{frame.label}: expected an image size of at least 1x1, got {got}; correct the intrinsics.")
+
+
+def _check_lenses(frames: Sequence[Frame], lenses: Tensor, width: int, height: int) -> None:
+    """A SceneError if a lens (N 9 float64: focal lengths, principal point, distortion) has no inverse somewhere in its
+    photo. Equal lenses are examined once."""
+    different, which = lenses.unique(dim=0, return_inverse=True)
+    share = torch.linspace(0, 1, LENS_GRID, dtype=torch.float64)
+    xy = torch.cartesian_prod(share * width, share * height)
+    inverts = torch.cat([_inverts(part, xy) for part in different.split(LENSES_AT_ONCE)])
+    folding = (~inverts[which]).nonzero()[:, 0].tolist()
+    if folding:
+        first = frames[folding[0]]
+        values: dict[str, float] = dict(zip(("k1", "k2", "p1", "p2", "k3"), first.distortion, strict=True))
+        raise folding_lens(first.label, values, len(folding) - 1)
+
+
+def _inverts(lenses: Tensor, xy: Tensor) -> Tensor:
+    """Whether each of the lenses N 9 has an inverse at all pixel positions P 2, N bool."""
+    focal, principal, distortion = (part[:, None].expand(-1, len(xy), -1) for part in lenses.split([2, 2, 5], 1))
+    plane, tolerance = (xy - principal) / focal, LENS_TOLERANCE / focal.amax(-1)
+    found = has_inverse(plane.flatten(0, 1), distortion.flatten(0, 1), tolerance.flatten())
+    return found.reshape(len(lenses), len(xy)).all(1) | ~lenses[:, 4:].any(1)

@@ -11,12 +11,17 @@ import numpy as np
 from unscene.scenes.capture import Capture, Frame, inside, listing, usable_files
 from unscene.scenes.image_files import find_image, image_folder
 from unscene.scenes.scene import SceneError
+from unscene.scenes.wide_lenses import FisheyeLens, RationalLens, WideLens
 
 if TYPE_CHECKING:
     import pycolmap
 
-PARAMETERS = {0: 3, 1: 4, 2: 4, 3: 5, 4: 8}  # number of those of the camera models we read, by COLMAP's model id
+PARAMETERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12, 16, 4, 5, 3, 4, 6, 2)  # how many a camera has, by COLMAP's model id
+NONE = (0.0, 0.0, 0.0, 0.0, 0.0)
 MODEL_FOLDERS = ("sparse/0", "colmap/sparse/0", "sparse", "colmap/sparse")
+
+Pair = tuple[float, float]
+Distortion = tuple[float, float, float, float, float]
 
 
 def find_model(root: Path) -> Path | None:
@@ -47,7 +52,7 @@ def read_colmap(root: Path, model: Path, *, scale: float) -> Capture:
     return Capture(
         frames,
         notes,
-        points=np.array([point.xyz for point in points], np.float32) if points else None,
+        points=np.array([point.xyz for point in points], np.float64) if points else None,
         point_colors=np.array([point.color for point in points], np.uint8) if points else None,
     )
 
@@ -85,9 +90,9 @@ def _check_complete(model: Path) -> None:
 
 
 def _camera_end(content: bytes, start: int) -> int:
-    """Where a camera ends: id, model, width, height, parameters (at least 3)."""
-    (model,) = struct.unpack_from("<i", content, start + 4)
-    return start + 24 + 8 * PARAMETERS.get(model, 3)
+    """Where a camera ends: id, model, width, height, parameters (of a model newer than the list at least 2)."""
+    (model,) = struct.unpack_from("<I", content, start + 4)
+    return start + 24 + 8 * (PARAMETERS[model] if model < len(PARAMETERS) else 2)
 
 
 def _frame_end(content: bytes, start: int) -> int:
@@ -116,7 +121,7 @@ def _photo_path(root: Path, folder: Path, name: str) -> Path:
 
 
 def _to_frame(image: pycolmap.Image, camera: pycolmap.Camera, path: Path, label: str) -> Frame:
-    focal, principal, distortion = _lens(camera, label)
+    focal, principal, distortion, wide_lens = _lens(camera, label)
     return Frame(
         label=label,
         path=path,
@@ -126,24 +131,41 @@ def _to_frame(image: pycolmap.Image, camera: pycolmap.Camera, path: Path, label:
         width=camera.width,
         height=camera.height,
         distortion=distortion,
+        wide_lens=wide_lens,
     )
 
 
-def _lens(camera: pycolmap.Camera, label: str) -> tuple:
-    """Focal lengths, principal point and OpenCV distortion; COLMAP's models with few parameters are cases of OPENCV."""
+def _lens(camera: pycolmap.Camera, label: str) -> tuple[Pair, Pair, Distortion, WideLens | None]:
+    """Focal lengths, principal point, OpenCV distortion, and the lens where that does not describe it; COLMAP's models
+    with few parameters are cases of larger ones."""
     match camera.model.name, tuple(camera.params):
         case "SIMPLE_PINHOLE", (f, cx, cy):
-            return (f, f), (cx, cy), (0.0, 0.0, 0.0, 0.0, 0.0)
+            return (f, f), (cx, cy), NONE, None
         case "PINHOLE", (fx, fy, cx, cy):
-            return (fx, fy), (cx, cy), (0.0, 0.0, 0.0, 0.0, 0.0)
+            return (fx, fy), (cx, cy), NONE, None
         case "SIMPLE_RADIAL", (f, cx, cy, k1):
-            return (f, f), (cx, cy), (k1, 0.0, 0.0, 0.0, 0.0)
+            return (f, f), (cx, cy), (k1, 0.0, 0.0, 0.0, 0.0), None
         case "RADIAL", (f, cx, cy, k1, k2):
-            return (f, f), (cx, cy), (k1, k2, 0.0, 0.0, 0.0)
+            return (f, f), (cx, cy), (k1, k2, 0.0, 0.0, 0.0), None
         case "OPENCV", (fx, fy, cx, cy, k1, k2, p1, p2):
-            return (fx, fy), (cx, cy), (k1, k2, p1, p2, 0.0)
+            return (fx, fy), (cx, cy), (k1, k2, p1, p2, 0.0), None
+        case "FULL_OPENCV", (fx, fy, cx, cy, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0):
+            return (fx, fy), (cx, cy), (k1, k2, p1, p2, k3), None
+        case "FULL_OPENCV", (fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, k5, k6):
+            return (fx, fy), (cx, cy), NONE, RationalLens((k1, k2, p1, p2, k3, k4, k5, k6))
+        case "SIMPLE_FISHEYE", (f, cx, cy):
+            return (f, f), (cx, cy), NONE, FisheyeLens((0.0, 0.0, 0.0, 0.0))
+        case "FISHEYE", (fx, fy, cx, cy):
+            return (fx, fy), (cx, cy), NONE, FisheyeLens((0.0, 0.0, 0.0, 0.0))
+        case "SIMPLE_RADIAL_FISHEYE", (f, cx, cy, k1):
+            return (f, f), (cx, cy), NONE, FisheyeLens((k1, 0.0, 0.0, 0.0))
+        case "RADIAL_FISHEYE", (f, cx, cy, k1, k2):
+            return (f, f), (cx, cy), NONE, FisheyeLens((k1, k2, 0.0, 0.0))
+        case "OPENCV_FISHEYE", (fx, fy, cx, cy, k1, k2, k3, k4):
+            return (fx, fy), (cx, cy), NONE, FisheyeLens((k1, k2, k3, k4))
     raise SceneError(
-        f"{label}: expected one of the camera models SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, "
+        f"{label}: expected a camera model of OpenCV's kind (SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, "
+        "FULL_OPENCV, SIMPLE_FISHEYE, FISHEYE, SIMPLE_RADIAL_FISHEYE, RADIAL_FISHEYE, OPENCV_FISHEYE), "
         f"got {camera.model.name}; undistort the photos first: "
         "colmap image_undistorter --image_path images --input_path sparse/0 --output_path undistorted"
     )

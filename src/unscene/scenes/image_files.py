@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from unscene.scenes.capture import inside, listing, scene_path, size_text
+from unscene.scenes.pinhole import Resampling
 from unscene.scenes.scene import SceneError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp", ".tif", ".tiff")
@@ -90,8 +91,10 @@ def image_size(path: Path, label: str) -> tuple[int, int]:
         raise _unreadable(label) from error
 
 
-def read_image(path: Path, label: str, size: tuple[int, int]) -> np.ndarray:
+def read_image(path: Path, label: str, size: tuple[int, int], resampling: Resampling | None = None) -> np.ndarray:
     """One photo, height width 3 uint8, area-averaged to ``size``; transparency becomes white (Blender's convention).
+
+    With ``resampling`` it becomes the pinhole camera's on the way.
 
     EXIF orientation is ignored, as COLMAP does: intrinsics and poses belong to the pixels as stored.
     """
@@ -100,18 +103,21 @@ def read_image(path: Path, label: str, size: tuple[int, int]) -> np.ndarray:
             pixels = _rgb(image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL calls a broken PNG a SyntaxError
         raise _unreadable(label) from error
+    if resampling:
+        return resampling.photo(pixels, size)
     if (pixels.shape[1], pixels.shape[0]) != size:
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return pixels
 
 
-def read_photos(root: Path, photos: Photos) -> Tensor:
-    """All photos, N H W 3 uint8, decoded by a few threads."""
+def read_photos(root: Path, photos: Photos, resamplings: Sequence[Resampling | None]) -> Tensor:
+    """All photos, N H W 3 uint8, decoded by a few threads, and resampled there where their lens asks for it."""
     width, height = photos.size
     images = np.empty((len(photos.paths), height, width, 3), np.uint8)
 
     def read(view: int) -> None:
-        images[view] = read_image(photos.paths[view], scene_path(root, photos.paths[view]), photos.size)
+        path = photos.paths[view]
+        images[view] = read_image(path, scene_path(root, path), photos.size, resamplings[view])
 
     with ThreadPoolExecutor(min(DECODING_THREADS, os.cpu_count() or 1)) as threads:
         list(threads.map(read, range(len(photos.paths))))

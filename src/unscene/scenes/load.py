@@ -14,6 +14,8 @@ from unscene.scenes.colmap import find_model, read_colmap
 from unscene.scenes.image_files import Photos, choose_photos, read_photos
 from unscene.scenes.llff import POSES_FILE, read_llff
 from unscene.scenes.mask_files import MaskFiles, find_masks, nerfstudio_masks, read_masks
+from unscene.scenes.origin import choose_origin
+from unscene.scenes.pinhole import to_pinhole
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import read_blender, read_transforms
 
@@ -36,27 +38,31 @@ def load_scene(path: Path | str, *, scale: float = 1, holdout: int = 8, masks: P
     if holdout < 0:
         raise SceneError(f"holdout: expected 0 (none) or every how many views to hold one out, got {holdout}.")
     root, capture = _read_capture(path, scale)
-    frames = capture.frames
+    frames, resamplings, lens_notes = to_pinhole(capture.frames)
     photos = choose_photos(root, [frame.path for frame in frames], scale)
     aspect_notes = _check_aspect(frames, photos)
     train, test = _split(frames, holdout)
     names = _names(frames)
-    cameras = build_cameras(frames, *photos.size)
+    origin, origin_notes = choose_origin(frames)
+    cameras = build_cameras(frames, *photos.size, origin)
     mask_files = _find_masks(root, frames, names, scale, masks)
     removed, mask_notes = (
-        read_masks(mask_files, names, train, size=photos.size, original=photos.original) if mask_files else (None, ())
+        read_masks(mask_files, names, train, resamplings, size=photos.size, original=photos.original)
+        if mask_files
+        else (None, ())
     )
     return Scene(
         name=root.resolve().name,
         cameras=cameras,
-        images=read_photos(root, photos),
+        images=read_photos(root, photos, resamplings),
         names=names,
         train=train,
         test=test,
         masks=removed,
-        points=None if capture.points is None else torch.from_numpy(capture.points),
+        points=None if capture.points is None else (torch.from_numpy(capture.points) - origin).float(),
         point_colors=None if capture.point_colors is None else torch.from_numpy(capture.point_colors),
-        notes=(*capture.notes, *photos.notes, *aspect_notes, *mask_notes),
+        notes=(*capture.notes, *photos.notes, *aspect_notes, *lens_notes, *origin_notes, *mask_notes),
+        origin=origin,
     )
 
 

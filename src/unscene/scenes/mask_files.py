@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from unscene.scenes.capture import inside, listing, same_aspect, size_text
 from unscene.scenes.image_files import DECODING_THREADS, list_images
+from unscene.scenes.pinhole import Resampling
 from unscene.scenes.scene import SceneError
 
 MASK_FOLDERS = ("masks", "seg", "label")
@@ -62,12 +64,19 @@ def nerfstudio_masks(paths: Sequence[Path | None]) -> MaskFiles | None:
 
 
 def read_masks(
-    files: MaskFiles, names: Sequence[str], train: Tensor, *, size: tuple[int, int], original: tuple[float, float]
+    files: MaskFiles,
+    names: Sequence[str],
+    train: Tensor,
+    resamplings: Sequence[Resampling | None],
+    *,
+    size: tuple[int, int],
+    original: tuple[float, float],
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Masks of all views at ``size`` (width, height), N H W bool with True = remove, and notes.
 
-    ``original`` is the size of the photos before down-scaling, which masks must share up to scale. Views held out for
-    testing may lack a mask. Raises SceneError for missing masks, other aspect ratios, all-empty or all-full masks.
+    ``original`` is the size of the photos before down-scaling, which masks must share up to scale; ``resamplings`` are
+    the photos' own. Views held out for testing may lack a mask. Raises SceneError for missing masks, other aspect
+    ratios, all-empty or all-full masks.
     """
     views: list[int] = train.tolist()
     missing = [names[view] for view in views if files.paths[view] is None]
@@ -77,7 +86,8 @@ def read_masks(
             f"{len(missing)}: {listing(missing)}; add them (an all-black mask where the object is not in view)."
         )
     with ThreadPoolExecutor(DECODING_THREADS) as threads:
-        grey = list(threads.map(lambda path, name: _read_grey(path, name, size, original), files.paths, names))
+        read = partial(_read_grey, size=size, original=original)
+        grey = list(threads.map(read, files.paths, names, resamplings))
     brightest = max(value for _, value in grey)
     notes = list(files.notes)
     if brightest == 1:
@@ -105,7 +115,7 @@ def _match(folder: Path, files: list[Path], names: Sequence[str], source: str) -
 
 
 def _read_grey(
-    path: Path | None, name: str, size: tuple[int, int], original: tuple[float, float]
+    path: Path | None, name: str, resampling: Resampling | None, size: tuple[int, int], original: tuple[float, float]
 ) -> tuple[np.ndarray, int]:
     """A mask at ``size``, height width uint8, and its brightest value; black where there is no file."""
     if path is None:
@@ -117,6 +127,8 @@ def _read_grey(
             f"{path.name}: expected a mask of {name}'s size {size_text(original)} or the same aspect ratio, "
             f"got {size_text(got)}; export the masks again from the photos as they are."
         )
+    if resampling:
+        return resampling.labels(grey, size), int(grey.max())
     return cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST_EXACT), int(grey.max())
 
 

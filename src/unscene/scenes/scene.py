@@ -14,6 +14,7 @@ from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 
 BYTES_PER_PIXEL = 4 * 3 + 1 + 12  # four versions of the photos, masks, a sampler's index while it is made
+NO_ORIGIN = torch.zeros(3, dtype=torch.float64)
 
 
 class SceneError(ValueError):
@@ -22,11 +23,13 @@ class SceneError(ValueError):
 
 @dataclass(frozen=True)
 class Scene:
-    """Posed photos of one place, in the world coordinates of the input files.
+    """Posed photos of one place, in the world coordinates of the input files, less an origin.
 
     images: N H W 3 uint8. masks: N H W bool, True = remove, or None. names: the image file names, in view order.
     train, test: view indices. points: P 3 and point_colors: P 3 uint8, sparse structure if the input has any.
     notes: what the reader had to skip or assume, in words for the user.
+    origin: 3 float64 in main memory, where in the world of the files the coordinates of cameras and points begin: zero
+    but for scenes so far out that float32 would round their cameras. Whatever is written has it added back.
 
     A scene is on the device of its cameras and masks. Its photos are there too if they fit, else in pinned main memory,
     from where `image` and samplers send what is asked for. train and test stay in main memory: they are loop counters.
@@ -42,6 +45,7 @@ class Scene:
     points: Tensor | None = None
     point_colors: Tensor | None = None
     notes: tuple[str, ...] = ()
+    origin: Tensor = NO_ORIGIN
 
     def __len__(self) -> int:
         return len(self.cameras)

@@ -10,17 +10,22 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unscene.file_names import distinct
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
 from unscene.scenes.capture import Capture, Frame, build_cameras, inside, listing, size_text, usable_files
 from unscene.scenes.image_files import DECODING_THREADS, find_image, image_size
-from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.pinhole import to_pinhole
+from unscene.scenes.scene import NO_ORIGIN, Scene, SceneError
+from unscene.scenes.wide_lenses import FisheyeLens, RationalLens, WideLens
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes; the world stays as it is
 DISTORTION = ("k1", "k2", "p1", "p2", "k3")
+NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
 PERSPECTIVE_MODELS = (None, "PERSPECTIVE", "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
+FISHEYE_MODELS = ("OPENCV_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "FISHEYE", "SIMPLE_FISHEYE")
 
 Entry = dict[str, Any]
 
@@ -43,10 +48,12 @@ def read_blender(root: Path) -> Capture:
     return _to_capture(root, entries, splits, "transforms_train.json")
 
 
-def read_cameras(path: Path | str) -> Cameras:
+def read_cameras(path: Path | str, origin: Tensor = NO_ORIGIN) -> Cameras:
     """Cameras of a transforms.json (or of the folder with one) whose frames need no images, in frame order.
 
-    Raises SceneError if sizes are missing or differ, and for everything that is wrong with a pose or a lens.
+    origin: 3 float64, that of the scene or run they belong to, which is taken from their positions. Wide lenses become
+    the pinhole cameras that `load_scene` would make of them. Raises SceneError if sizes are missing or differ, and for
+    everything that is wrong with a pose or a lens.
     """
     file = Path(path) / "transforms.json" if Path(path).is_dir() else Path(path)
     if not file.is_file():
@@ -59,14 +66,16 @@ def read_cameras(path: Path | str) -> Cameras:
         got = listing([size_text(size) for size in sorted(sizes)])
         raise SceneError(f"{file.name}: expected one image size for all frames, got {got}; make them equal.")
     frames = [_to_frame(entry, Path(), None, None) for entry in entries]
-    return build_cameras(frames, int(frames[0].width), int(frames[0].height))
+    pinholes, _, _ = to_pinhole(frames)
+    return build_cameras(pinholes, int(frames[0].width), int(frames[0].height), origin)
 
 
 def write_transforms(folder: Path | str, scene: Scene) -> Path:
     """Write ``scene`` as ``images/*.png`` and ``transforms.json``, loadable by `load_scene` and nerfstudio.
 
     The split is kept as file lists; masks, if the scene has them, go to ``keep_masks/`` in nerfstudio's sense (black =
-    ignored). Each file appears under its name only when complete, transforms.json last. Returns its path.
+    ignored). Cameras are in the world of the input, origin included. Each file appears under its name only when
+    complete, transforms.json last. Returns its path.
     """
     folder = Path(folder)
     files = [f"images/{name}" for name in _png_names(scene.names)]
@@ -84,8 +93,13 @@ def write_transforms(folder: Path | str, scene: Scene) -> Path:
 
 
 def write_frames(file: Path, scene: Scene, files: list[str], masks: list[str] | None = None) -> None:
-    """Write a transforms.json that names ``files`` as the scene's images, whether they exist or not."""
-    content, cameras = _camera_entries(scene.cameras)
+    """Write a transforms.json that names ``files`` as the scene's images, whether they exist or not.
+
+    Poses are those of the input's world. What was taken from them while working is kept as ``scene_origin``, if any.
+    """
+    content, cameras = _camera_entries(scene.cameras, scene.origin)
+    if scene.origin.any():
+        content["scene_origin"] = scene.origin.tolist()
     content["frames"] = [
         {"file_path": files[view], **({"mask_path": masks[view]} if masks else {}), **cameras[view]}
         for view in range(len(scene))
@@ -150,12 +164,8 @@ def _listed_photos(root: Path, content: Entry, key: str) -> set[Path] | None:
 
 
 def _to_frame(entry: Entry, path: Path, mask_path: Path | None, split: Literal["train", "test"] | None) -> Frame:
-    label, model = entry["label"], entry.get("camera_model")
-    if model not in PERSPECTIVE_MODELS or entry.get("is_fisheye") or entry.get("k4"):
-        raise SceneError(
-            f"{label}: expected a perspective camera with k1, k2, p1, p2, k3, got {model or 'a fisheye lens'}; "
-            "undistort the photos first (colmap image_undistorter)."
-        )
+    label = entry["label"]
+    distortion, wide_lens = _lens(entry)
     sized = "w" in entry and "h" in entry
     width, height = (_number(entry, "w"), _number(entry, "h")) if sized else image_size(path, label)
     return Frame(
@@ -166,10 +176,40 @@ def _to_frame(entry: Entry, path: Path, mask_path: Path | None, split: Literal["
         principal=(_number(entry, "cx", width / 2), _number(entry, "cy", height / 2)),
         width=width,
         height=height,
-        distortion=tuple(_number(entry, key, 0.0) for key in DISTORTION),  # pyright: ignore[reportArgumentType]
+        distortion=distortion,  # pyright: ignore[reportArgumentType]
         mask_path=mask_path,
         split=split,
+        wide_lens=wide_lens,
     )
+
+
+def _lens(entry: Entry) -> tuple[tuple[float, ...], WideLens | None]:
+    """Distortion, and the lens where that does not describe it: nerfstudio's and instant-ngp's fisheyes, and OpenCV's
+    rational model. A k4 means something else in each, and nothing in a perspective lens without its own model."""
+    label, model = entry["label"], entry.get("camera_model")
+    k1, k2, p1, p2, k3, k4, k5, k6 = (_number(entry, key, 0.0) for key in RationalLens.names)
+    if model in FISHEYE_MODELS or entry.get("is_fisheye"):
+        if p1 or p2:
+            raise SceneError(
+                f"{label}: expected a fisheye lens of k1, k2, k3, k4 (OpenCV's), got p1 = {p1:g}, p2 = {p2:g} besides; "
+                "undistort the photos first in the program that calibrated it."
+            )
+        return NO_DISTORTION, FisheyeLens((k1, k2, k3, k4))
+    if model == "FULL_OPENCV" and (k4 or k5 or k6):
+        return NO_DISTORTION, RationalLens((k1, k2, p1, p2, k3, k4, k5, k6))
+    if model not in (*PERSPECTIVE_MODELS, "FULL_OPENCV"):
+        raise SceneError(
+            f"{label}: expected a perspective or fisheye lens as camera_model (OPENCV, OPENCV_FISHEYE, FULL_OPENCV and "
+            f"their simpler forms), got {model}; undistort the photos first."
+        )
+    if k4 or k5 or k6:
+        got = ", ".join(f"{name} = {value:g}" for name, value in (("k4", k4), ("k5", k5), ("k6", k6)) if value)
+        raise SceneError(
+            f"{label}: expected a perspective lens of k1, k2, p1, p2, k3, got one with {got} besides; export "
+            "undistorted photos, or calibrate the lens without it (if it is a fisheye, its camera_model is "
+            "OPENCV_FISHEYE; if OpenCV's rational model, FULL_OPENCV)."
+        )
+    return (k1, k2, p1, p2, k3), None
 
 
 def _focal_lengths(entry: Entry, width: float, height: float) -> tuple[float, float]:
@@ -219,15 +259,15 @@ def _png_names(names: tuple[str, ...]) -> list[str]:
     return [f"{stem}.png" for stem in distinct(stems if len(set(stems)) == len(names) else names)]
 
 
-def _camera_entries(cameras: Cameras) -> tuple[Entry, list[Entry]]:
+def _camera_entries(cameras: Cameras, origin: Tensor) -> tuple[Entry, list[Entry]]:
     """Values for the top level and for each frame; lenses go to the top level if they are all one."""
     keys = ("fl_x", "fl_y", "cx", "cy", *DISTORTION)
     rows = torch.cat([cameras.focal, cameras.principal, cameras.distortion], 1).tolist()
     lenses = [dict(zip(keys, row, strict=True)) for row in rows]
     shared: Entry = {"camera_model": "OPENCV", "w": cameras.width, "h": cameras.height}
-    poses = [
-        np.concatenate([T, [[0, 0, 0, 1]]]) @ OPENCV_FROM_OPENGL for T in cameras.T_world_camera.double().cpu().numpy()
-    ]
+    T_world_camera = cameras.T_world_camera.double().cpu().numpy()
+    T_world_camera[:, :, 3] += origin.numpy()
+    poses = [np.concatenate([T, [[0, 0, 0, 1]]]) @ OPENCV_FROM_OPENGL for T in T_world_camera]
     matrices = [{"transform_matrix": pose.tolist()} for pose in poses]
     if all(lens == lenses[0] for lens in lenses):
         return shared | lenses[0], matrices
