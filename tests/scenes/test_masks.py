@@ -51,14 +51,12 @@ def test_names_that_match(tiny: TinyScene, pattern: str) -> None:
 
 def test_other_names_pair_by_order(tiny: TinyScene) -> None:
     tiny.nerfstudio()
-    names = [f"mask_{i}.png" for i in range(6)]
+    names = [f"{i}.png" for i in range(7, 13)]
     tiny.masks(names=names[:5])
     tiny.masks(names=names[5:], white=0)
     scene = load_scene(tiny.root)
     assert scene.masks is not None and scene.masks.flatten(1).any(1).tolist() == [True] * 5 + [False]
-    assert scene.notes == (
-        "masks/: masks are named differently from the photos (mask_0.png, 000.png); paired by order",
-    )
+    assert scene.notes == ("masks/: masks are named differently from the photos (7.png, 000.png); paired by order",)
 
 
 def test_masks_of_0_and_1(tiny: TinyScene) -> None:
