@@ -42,25 +42,25 @@ def read_masks(
             "after the object was gone must not be trained on: take them out, or put masks of where it was into "
             "test_label/, as SPIn-NeRF does, to test with them."
         )
-    listed = [(view, path) for view, paths in enumerate(files.paths) for path in paths]
+    own = [(view, path) for view, paths in enumerate(files.paths) for path in paths]
+    truth = list(files.truth.items())
 
     def read(job: tuple[int, Path]) -> MaskImage:
         view, path = job
         mask = read_mask(path, names[view])
-        if not same_aspect(mask.size, original):
-            turned = same_aspect(mask.size, (original[1], original[0]))
-            hint = "without turning them (their EXIF orientation is ignored)" if turned else "as they are"
-            raise SceneError(
-                f"{path.name}: expected a mask of {names[view]}'s size {size_text(original)} or the same aspect ratio, "
-                f"got {size_text(mask.size)}; export the masks again from the photos {hint}."
-            )
+        _check_aspect(mask, names[view], original)
         return mask.resized(size)
 
     with ThreadPoolExecutor(DECODING_THREADS) as threads:
-        white, notes = white_pixels(list(threads.map(read, listed)), files.source, label)
+        decoded = list(threads.map(read, [*own, *truth]))
+    white, notes = white_pixels(decoded[: len(own)], files.source, label)
+    numbered = label is not None and any((mask.values == label).any() for mask in decoded[len(own) :])
+    white_of_truth, _ = white_pixels(decoded[len(own) :], "test_label/", label if numbered else None)
     masks = np.zeros((len(names), size[1], size[0]), bool)
-    for (view, _), pixels in zip(listed, white, strict=True):
+    for (view, _), pixels in zip(own, white, strict=True):
         masks[view] |= pixels != (files.black_is_removed and label is None)
+    for (view, _), pixels in zip(truth, white_of_truth, strict=True):
+        masks[view] = pixels
     said = _check_coverage(masks, train, files.source, names)
     return torch.from_numpy(masks), (*files.notes, *notes, *said)
 
@@ -73,6 +73,17 @@ def read_mask(path: Path, name: str) -> MaskImage:
         raise SceneError(
             f"{path.name}: expected the readable mask of {name}, but the file is truncated or no image; copy it again."
         ) from error
+
+
+def _check_aspect(mask: MaskImage, name: str, original: tuple[float, float]) -> None:
+    if same_aspect(mask.size, original):
+        return
+    turned = same_aspect(mask.size, (original[1], original[0]))
+    hint = "without turning them (their EXIF orientation is ignored)" if turned else "as they are"
+    raise SceneError(
+        f"{mask.name}: expected a mask of {name}'s size {size_text(original)} or the same aspect ratio, "
+        f"got {size_text(mask.size)}; export the masks again from the photos {hint}."
+    )
 
 
 def _check_coverage(masks: np.ndarray, train: Tensor, source: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unscene.scenes.capture import inside, listing, scene_path
@@ -24,11 +24,12 @@ class MaskFiles:
     source: str
     black_is_removed: bool = False
     notes: tuple[str, ...] = ()
+    truth: Mapping[int, Path] = field(default_factory=dict)
+    """Where the object was, in views without it and without other masks."""
 
     def with_truth(self, masks: Mapping[int, Path]) -> MaskFiles:
-        """Masks of views without the object as well, where they have no other."""
-        paths = (own or ((masks[view],) if view in masks else ()) for view, own in enumerate(self.paths))
-        return dataclasses.replace(self, paths=tuple(paths))
+        """With the masks of the views without the object, where they have no other."""
+        return dataclasses.replace(self, truth={v: path for v, path in masks.items() if not self.paths[v]})
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class MaskImage:
     """One decoded mask file.
 
     values: H W uint8, uint16 or float32: grey levels, or labels of which 0 is what to keep. levels: the values that
-    occur, None if they are many. alpha: H W uint8, None if the file has none or all of it is opaque.
+    occur, None if they are many or mean nothing. alpha: H W uint8, None if the file has none or all of it is opaque.
     """
 
     name: str
@@ -75,12 +75,13 @@ def decode_mask(path: Path) -> MaskImage:
         values = np.asarray(image).clip(0, 65535).astype(np.uint16)
         values = values.astype(np.uint8) if values.max() < 256 else values
         return MaskImage(path.name, "grey", values, _levels(values), alpha)
+    lossy = opened.format in ("JPEG", "WEBP")  # with noise that is no label
     red, green, blue = (np.asarray(channel) for channel in image.convert("RGB").split())
     brightest = np.maximum(np.maximum(red, green), blue)
     if (red != green).any() or (green != blue).any():
-        return _colored(path.name, np.stack([red, green, blue], -1), brightest, alpha)
-    lossy = opened.format == "JPEG" and brightest.max() >= 128
-    return MaskImage(path.name, "grey", brightest, None if lossy else _levels(brightest), alpha)
+        return _colored(path.name, np.stack([red, green, blue], -1), brightest, alpha, lossy)
+    levels = None if lossy and brightest.max() >= 128 else _levels(brightest)
+    return MaskImage(path.name, "grey", brightest, levels, alpha)
 
 
 def white_pixels(
@@ -130,7 +131,7 @@ def _color_labels(masks: list[MaskImage], label: int | None) -> tuple[list[np.nd
 
 def _grey(masks: list[MaskImage], label: int | None) -> tuple[list[np.ndarray], list[str]]:
     levels = _union(masks)
-    if label is not None or (levels and _are_labels(levels)):
+    if label is not None or (levels and (levels[-1] < 128 or _void_is_255(masks, levels)) and levels[-1] > 0):
         if label is None and levels == (0, 1):
             return [mask.values > 0 for mask in masks], ["masks hold 0 and 1, not 0 and 255; 1 is read as white"]
         return _labelled(masks, label, "hold the labels")
@@ -176,10 +177,13 @@ def _check_label(masks: Sequence[MaskImage], groups: dict[str, list[int]], label
         )
 
 
-def _are_labels(levels: tuple[float, ...]) -> bool:
-    """Whether grey levels are numbers of objects: all of them dark, but for 255 where nobody knows."""
+def _void_is_255(masks: Sequence[MaskImage], levels: tuple[float, ...]) -> bool:
+    """Whether grey levels number objects, and 255 is where nobody knows: labels are small, and on more pixels."""
     *others, last = levels
-    return 0 < last < 128 or (last == 255 and 1 in others and max(others) <= VOID_BESIDE)
+    if last != 255 or 1 not in others or max(others) > VOID_BESIDE:
+        return False
+    void = sum(int((mask.values == 255).sum()) for mask in masks)
+    return sum(int((mask.values > 0).sum()) for mask in masks) > 2 * void
 
 
 def _union(masks: Sequence[MaskImage]) -> tuple[float, ...] | None:
@@ -207,14 +211,14 @@ def _shades_of_grey(image: Image.Image) -> bool:
     return bool((used == used[:, :1]).all() and not row)
 
 
-def _colored(name: str, rgb: np.ndarray, brightest: np.ndarray, alpha: np.ndarray | None) -> MaskImage:
+def _colored(name: str, rgb: np.ndarray, brightest: np.ndarray, alpha: np.ndarray | None, lossy: bool) -> MaskImage:
     """Labels drawn in colours on black, else a photo or shades of a colour."""
     height, width = brightest.shape
     sample = rgb[:: max(1, height // SAMPLED), :: max(1, width // SAMPLED)].reshape(-1, 3).astype(np.int32)
     colors = np.unique(sample @ (1 << 16, 1 << 8, 1))
-    if len(colors) <= MOST_LABELS and (rgb == 0).all(-1).any():
+    if not lossy and len(colors) <= MOST_LABELS and (rgb == 0).all(-1).any():
         return MaskImage(name, "colors", (brightest > 0).astype(np.uint8), (0.0, 1.0), alpha)
     coarse = (sample >> 4) @ (1 << 8, 1 << 4, 1)
     shares = np.sort(np.bincount(coarse[sample.max(-1) >= 32]))[::-1]
     photo = shares.sum() > 0 and shares[:COMMON_COLORS].sum() < 0.9 * shares.sum()
-    return MaskImage(name, "photo" if photo else "grey", brightest, _levels(brightest), alpha)
+    return MaskImage(name, "photo" if photo else "grey", brightest, None, alpha)
