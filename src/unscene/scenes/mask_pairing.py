@@ -47,7 +47,8 @@ def pair_by_name(
     if not _any(owners):
         owners = _by_number(masks, names.photos, len(photos))
     _refuse_shift(masks, photos, owners, source)
-    return _pairing(masks, photos, owners, source) if _any(owners) else None
+    pairing = _pairing(masks, photos, owners, source)
+    return pairing if any(pairing.masks) else None
 
 
 def pair_by_order(masks: Sequence[str], photos: Sequence[str], source: str, unposed: Sequence[str] = ()) -> Pairing:

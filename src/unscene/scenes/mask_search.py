@@ -56,17 +56,20 @@ def find_masks(root: Path, photos: Sequence[Path], *, scale: float, folder: Path
             raise SceneError(f"{folder}: expected a folder with one mask per photo, found none; check the path.")
     else:
         places = [place for path in _usual_folders(root, scale) if (place := _usual_place(root, path)).files]
-    names, others = ([scene_path(root, path) for path in paths] for paths in (photos, unposed))
-    for place in places:
-        if pairing := pair_by_name(place.names, names, place.source, others):
+    names = [scene_path(root, photo) for photo in photos]
+
+    def others(place: _Place) -> list[str]:
+        masks = set(place.files)
+        return [scene_path(root, path) for path in unposed if path not in masks]
+
+    by_name = [*places, _Place(f"{scene_path(root, photos[0].parent)}/", root, beside)] if folder is None else places
+    for place in by_name:
+        if pairing := pair_by_name(place.names, names, place.source, others(place)):
             return _files(place, pairing, places)
-    if folder is None and beside:
-        place = _Place(f"{scene_path(root, photos[0].parent)}/", root, beside)
-        if pairing := pair_by_name(place.names, names, place.source, others):
-            return _files(place, pairing, [place, *places])
-    return (
-        _files(places[0], pair_by_order(places[0].names, names, places[0].source, others), places) if places else None
-    )
+    if not places:
+        return None
+    pairing = pair_by_order(places[0].names, names, places[0].source, others(places[0]))
+    return _files(places[0], pairing, places)
 
 
 def nerfstudio_masks(paths: Sequence[Path | None]) -> MaskFiles | None:
