@@ -45,6 +45,8 @@ ONE_EACH = {  # masks in the order of their photos
     "gaps": (names("m_{:04}.png", [1, 5, 6, 40]), names("images/IMG_{:04}.jpg", [1, 5, 6, 40])),
     "subfolders of both": ([photo[7:-4] + ".png" for photo in CAMERAS], CAMERAS),
     "subfolders and a suffix": ([photo[7:-4] + "_mask.png" for photo in CAMERAS], CAMERAS),
+    "folders joined to the name": ([photo[7:-4].replace("/", "-") + ".png" for photo in CAMERAS], CAMERAS),
+    "folders joined, and a suffix": ([photo[7:-4].replace("/", "_") + "_mask.png" for photo in CAMERAS], CAMERAS),
     "deeper than the photos": (names("run_3/frame_{:05}.png", range(1, 13)), PHOTOS),
     "less deep than the photos": (names("{:03}.png", range(5)), names("images/left/{:03}.png", range(5))),
     "photos in the scene folder": (names("{}_mask.png", range(5)), names("{}.png", range(5))),
@@ -109,7 +111,9 @@ def test_masks_of_photos_without_pose_are_no_shift() -> None:
 def test_masks_that_belong_to_no_photo_are_noted() -> None:
     pairing = pair_by_name([*names("{:02}.png", range(1, 6)), "palette.png"], names("{:02}.jpg", range(1, 6)), "seg/")
     assert pairing is not None and pairing.masks == ((0,), (1,), (2,), (3,), (4,))
-    assert pairing.notes == ("seg/: 1 of 6 files belong to no photo: palette.png",)
+    assert pairing.notes == (
+        "seg/: 1 of 6 files are left out, as they belong to no photo or to one with a nearer mask: palette.png",
+    )
 
 
 @pytest.mark.parametrize("pattern", ["obj_{}/frame_{:05}.png", "obj_{}/frame_{:05}_mask.png", "{}/{:d}.png"])

@@ -39,6 +39,12 @@ def with_alpha(rgb: np.ndarray, opaque: np.ndarray) -> Image.Image:
     return Image.fromarray(np.dstack([rgb, np.where(opaque, 255, 0).astype(np.uint8)]), "RGBA")
 
 
+def nearly_opaque(pixels: np.ndarray) -> Image.Image:
+    """Black and white whose alpha varies, but hides nothing."""
+    alpha = np.random.default_rng(0).integers(250, 256, pixels.shape, np.uint8)
+    return Image.fromarray(np.dstack([pixels] * 3 + [alpha]), "RGBA")
+
+
 def transparent(image: Image.Image) -> Image.Image:
     """A palette image whose first colour is transparent."""
     image.info["transparency"] = 0
@@ -75,6 +81,7 @@ KINDS: dict[str, tuple[Callable[[], Image.Image | np.ndarray], str, str]] = {
     "soft float": (lambda: (0.2 + 0.6 * BOTH).astype(np.float32), ".tif", ""),
     "RGB": (lambda: np.repeat(grey(BOTH)[..., None], 3, 2), ".png", ""),
     "RGBA, opaque": (lambda: with_alpha(np.repeat(grey(BOTH)[..., None], 3, 2), BOTH | True), ".png", ""),
+    "RGBA, nearly opaque": (lambda: nearly_opaque(grey(BOTH)), ".png", ""),
     "grey with alpha, opaque": (lambda: Image.fromarray(grey(BOTH)).convert("LA"), ".png", ""),
     "GIF": (lambda: grey(BOTH), ".gif", ""),
     "BMP": (lambda: grey(BOTH), ".bmp", ""),

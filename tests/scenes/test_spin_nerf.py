@@ -97,7 +97,8 @@ def test_a_listed_view_that_is_not_there(tiny: TinyScene) -> None:
         load_scene(tiny.root, scale=4)
     assert str(caught.value) == (
         "images_4/test_label/: expected files named like the photos without the object, but 1 of 3 fit none: "
-        "truth_a.png; rename them, so that those photos are kept out of training."
+        "truth_a.png; rename them like those photos, which must be kept out of training, or take them out if those "
+        "photos are not there."
     )
 
 

@@ -103,7 +103,9 @@ class _PhotoNames:
         for index in sorted(range(len(photos)), key=self._depth):
             for parts in (spellings(photos[index])[0], stem_parts(photos[index])):
                 for start in range(len(parts)):
-                    self._add(parts[start:], index)
+                    ending = parts[start:]
+                    for spelt in {ending, ("-".join(ending),), ("_".join(ending),)}:  # as tools write without folders
+                        self._add(spelt, index)
 
     def owners(self, masks: Sequence[Sequence[tuple[str, ...]]]) -> Owners:
         """For each mask, spelt in one way or several, the photo with the longest common ending.
@@ -234,7 +236,10 @@ def _pairing(masks: Sequence[str], photos: Sequence[str], owners: Owners, source
                 f"for {basename(photo)}; remove all but one."
             )
     lost = [masks[mask] for mask, owner in enumerate(owners) if owner is None]
-    notes = (f"{source}: {len(lost)} of {len(masks)} files belong to no photo: {listing(lost)}",) if lost else ()
+    left_out = (
+        f"{len(lost)} of {len(masks)} files are left out, as they belong to no photo or to one with a nearer mask"
+    )
+    notes = (f"{source}: {left_out}: {listing(lost)}",) if lost else ()
     return Pairing(tuple(map(tuple, chosen)), (*notes, *_union_note(masks, chosen, source)))
 
 

@@ -28,7 +28,7 @@ class MaskImage:
     """One decoded mask file.
 
     values: H W uint8, uint16 or float32: grey levels, or labels of which 0 is what to keep. levels: the values that
-    occur, None if they are many or mean nothing. alpha: H W uint8, None if the file has none or all of it is opaque.
+    occur, None if they are many or mean nothing. alpha: H W uint8, None if there is none or nothing is transparent.
     """
 
     name: str
@@ -39,7 +39,8 @@ class MaskImage:
 
     @property
     def is_cut_out(self) -> bool:
-        return self.alpha is not None and bool(self.alpha.min() != self.alpha.max())
+        """Whether something is opaque, something transparent."""
+        return self.alpha is not None and bool(self.alpha.max() >= 128)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,7 +65,7 @@ def decode_mask(path: Path) -> MaskImage:
     alpha = None
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
-        alpha = None if alpha.min() == 255 else alpha
+        alpha = None if alpha.min() >= 128 else alpha
     if image.mode == "P" and not _shades_of_grey(image):
         values = np.array(image)
         return MaskImage(path.name, "palette", values, _levels(values), alpha)

@@ -42,7 +42,8 @@ def pair_truth(root: Path, masks: Sequence[Path], photos: Sequence[Path]) -> dic
     if lost:
         raise SceneError(
             f"{source}: expected files named like the photos without the object, but {len(lost)} of {len(masks)} fit "
-            f"none: {listing(lost)}; rename them, so that those photos are kept out of training."
+            f"none: {listing(lost)}; rename them like those photos, which must be kept out of training, or take them "
+            "out if those photos are not there."
         )
     return {view: mask for view, mask in pairs.items() if view < len(photos)}
 
