@@ -42,7 +42,9 @@ ONE_EACH = {  # masks in the order of their photos
     "a single one": (["only_mask.png"], ["images/only.jpg"]),
     "number alone": (names("{}.png", range(1, 13)), PHOTOS),
     "number with other words": (names("mask-{:03}.png", range(1, 13)), PHOTOS),
+    "padded, with words around": (names("frame_{:04}_mask.png", range(1, 13)), names("images/{}.png", range(1, 13))),
     "gaps": (names("m_{:04}.png", [1, 5, 6, 40]), names("images/IMG_{:04}.jpg", [1, 5, 6, 40])),
+    "a subfolder beside the photos": (["7.png", "old/7.png"], ["images/7.jpg", "images/old/7.jpg"]),
     "subfolders of both": ([photo[7:-4] + ".png" for photo in CAMERAS], CAMERAS),
     "subfolders and a suffix": ([photo[7:-4] + "_mask.png" for photo in CAMERAS], CAMERAS),
     "folders joined to the name": ([photo[7:-4].replace("/", "-") + ".png" for photo in CAMERAS], CAMERAS),
@@ -158,8 +160,9 @@ def test_two_kinds_of_files_are_refused() -> None:
     )
 
 
-def test_what_is_called_mask_is_one() -> None:
-    masks = [f"frame_{i:05}_{kind}.png" for i in range(1, 13) for kind in ("mask", "overlay")]
+@pytest.mark.parametrize("other", ["overlay", "vis"])
+def test_what_is_called_mask_is_one(other: str) -> None:
+    masks = [f"frame_{i:05}_{kind}.png" for i in range(1, 13) for kind in ("mask", other)]
     pairing = pair_by_name(masks, PHOTOS, "masks/")
     assert pairing is not None and pairing.masks == tuple((2 * i,) for i in range(12))
 

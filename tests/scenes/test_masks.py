@@ -91,7 +91,8 @@ def test_the_callers_folder_is_the_photos_with_other_extensions(tiny: TinyScene)
     tiny.nerfstudio()
     tiny.masks("images", names=[name.replace(".jpg", ".png") for name in tiny.names])
     assert load_scene(tiny.root).masks is None
-    assert (load_masks(tiny, masks=tiny.root / "images") == OBJECT).all()
+    scene = load_scene(tiny.root, masks=tiny.root / "images")
+    assert scene.masks is not None and (scene.masks == OBJECT).all() and scene.notes == ()
 
 
 def test_copies_of_photos_beside_the_masks(tiny: TinyScene) -> None:
