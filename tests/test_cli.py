@@ -176,6 +176,45 @@ def test_evaluate_prints_json(run: Path, capture: Path, capsys: pytest.CaptureFi
     assert json.loads(printed)["views"] == 8
 
 
+@pytest.mark.parametrize("command", ["fit", "remove", "customize"])
+def test_every_command_with_masks_takes_one_label_of_them(
+    command: str, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it was is recorded, so that --resume knows."""
+    import numpy as np
+    from PIL import Image
+
+    labelled, seen = shutil.copytree(capture, tmp_path / "labelled"), []
+    for file in (labelled / "masks").iterdir():
+        labels = (np.asarray(Image.open(file).convert("L")) > 0).astype(np.uint8)
+        labels[:4, :4] = 2
+        Image.fromarray(labels).save(file)
+    monkeypatch.setattr(
+        f"unscene.commands.{command}", lambda scene, out, *_, source, **__: seen.append((scene, source)) or Stub()
+    )
+    for more in ([], ["--mask-label", "2"]):
+        assert main([command, str(labelled), "--out", str(tmp_path / "run"), *more]) == 0
+    assert ["mask_label" in source for _, source in seen] == [False, True] and seen[1][1]["mask_label"] == 2
+    both, one = (scene.masks for scene, _ in seen)
+    assert one[:, :4, :4].all() and one.sum() == 16 * len(one) and (both >= one).all() and both.sum() > one.sum()
+
+
+def test_the_truth_of_a_spin_nerf_folder_is_what_it_lists(
+    run: Path, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The other photos show the object; masks there are 0 and 1."""
+    published = tmp_path / "published"
+    shutil.copytree(capture / "images", published / "images_4")
+    (published / "images_4" / "test_label").mkdir()
+    for stem in ("006", "007"):
+        shutil.copy(capture / "masks" / f"{stem}.png", published / "images_4" / "test_label")
+    capsys.readouterr()
+    for folder in (published, published / "images_4"):
+        assert main(["evaluate", str(run), "--truth", str(folder), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["views"] == 2 and found["psnr_masked"] is not None
+
+
 def test_truth_may_be_of_the_original_resolution(
     capture: Path, bare_capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -41,13 +41,18 @@ class SceneSource:
     scale: float = 1
     """How many times smaller than the photos to work: 4 is a quarter of the width."""
     masks: Path | None = None
-    """Folder of masks, white = remove; by default masks/, seg/ or label/ of the scene."""
+    """Folder of masks, white = remove; by default masks/, seg/ or label/ of the scene, or masks beside the photos."""
+    mask_label: int | None = None
+    """Of masks that number their objects (1, 2, ...), which one to remove; by default all but 0."""
 
     def load(self, holdout: int) -> Scene:
-        return load_scene(self.scene, scale=self.scale, holdout=holdout, masks=self.masks)
+        return load_scene(
+            self.scene, scale=self.scale, holdout=holdout, masks=self.masks, mask_label=self.mask_label
+        )  # fmt: skip
 
     def record(self, holdout: int) -> dict[str, Any]:
-        return {"scene": self.scene.resolve(), "scale": self.scale, "masks": self.masks, "holdout": holdout}
+        record = {"scene": self.scene.resolve(), "scale": self.scale, "masks": self.masks, "holdout": holdout}
+        return record if self.mask_label is None else record | {"mask_label": self.mask_label}
 
 
 Source = Annotated[SceneSource, tyro.conf.arg(name="")]
@@ -173,7 +178,7 @@ def _evaluate(
     Args:
         run: run folder.
         truth: folder of images named like the run's views, or of a scene with images/; masks/ beside them or in the run
-            say where the object was.
+            say where the object was. Of a SPIn-NeRF folder the photos that test_label/ lists count, no others.
         device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
         json_only: print JSON and nothing else.
     """

@@ -24,6 +24,157 @@ def test_folders_that_are_searched(tiny: TinyScene, folder: str) -> None:
     assert (load_masks(tiny) == OBJECT).all()
 
 
+LATER = [f"{name[:-4]}_mask.png" for name in (f"{view:03}.png" for view in range(6))]  # names of masks beside photos
+
+
+@pytest.mark.parametrize("folder", ["mask", "labels", "object_mask", "masks_2", "images/masks", "masks/object"])
+def test_more_folders_that_are_searched(tiny: TinyScene, folder: str) -> None:
+    tiny.nerfstudio()
+    tiny.masks(folder)
+    assert (load_masks(tiny) == OBJECT).all()
+
+
+def test_the_first_folder_whose_names_fit(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    tiny.masks("masks", names=[f"{name}.png" for name in "abcdef"])
+    tiny.masks("seg")
+    scene = load_scene(tiny.root)
+    assert scene.masks is not None and (scene.masks == OBJECT).all()
+    assert scene.notes == ("masks are read from seg/, not from masks/",)
+
+
+@pytest.mark.parametrize("format", ["nerfstudio", "llff"])
+@pytest.mark.parametrize(
+    "pattern", ["dynamic_mask_{}.png", "{}_mask.png", "{}.mask.png", "{}.png.mask.png", "mask-{}.png"]
+)
+def test_masks_beside_the_photos(tiny: TinyScene, pattern: str, format: str) -> None:
+    tiny.nerfstudio()
+    if format == "llff":
+        (tiny.root / "transforms.json").unlink()
+        tiny.llff()
+    tiny.masks("images", names=[pattern.format(name[:-4]) for name in tiny.names])
+    scene = load_scene(tiny.root)
+    assert len(scene) == 6 and scene.masks is not None and (scene.masks == OBJECT).all()
+
+
+def test_masks_in_the_scene_folder_beside_the_photos(tiny: TinyScene) -> None:
+    tiny.photos(".")
+    content = tiny.transforms()
+    for frame in content["frames"]:
+        frame["file_path"] = frame["file_path"].removeprefix("images/")
+    tiny.json(content)
+    assert load_scene(tiny.root).masks is None, "a photo is not its own mask"
+    tiny.masks(".", names=LATER)
+    assert (load_masks(tiny) == OBJECT).all()
+
+
+def test_other_files_beside_the_photos_are_no_masks(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    tiny.masks("images", names=[f"{name[:-4]}_depth.png" for name in tiny.names])
+    tiny.photos("images", names=["mask_of_a_king.png", "000.jpg", "more.png"])
+    assert load_scene(tiny.root).masks is None
+
+
+@pytest.mark.parametrize("folder", [".", "images", "images_4"])
+def test_the_callers_folder_may_hold_photos(tiny: TinyScene, folder: str) -> None:
+    """Photos and their smaller copies are left out, whatever they are called."""
+    tiny.nerfstudio()
+    tiny.photos("images_4", size=(8, 6))
+    with pytest.raises(ValueError, match="expected a folder with one mask per photo, found none; check the path"):
+        load_scene(tiny.root, masks=tiny.root / folder)
+    tiny.masks(folder, names=LATER)
+    assert (load_masks(tiny, masks=tiny.root / folder) == OBJECT).all()
+
+
+def test_the_callers_folder_is_the_photos_with_other_extensions(tiny: TinyScene) -> None:
+    tiny.names = [name.replace(".png", ".jpg") for name in tiny.names]
+    tiny.nerfstudio()
+    tiny.masks("images", names=[name.replace(".jpg", ".png") for name in tiny.names])
+    assert load_scene(tiny.root).masks is None
+    scene = load_scene(tiny.root, masks=tiny.root / "images")
+    assert scene.masks is not None and (scene.masks == OBJECT).all() and scene.notes == ()
+
+
+def test_copies_of_photos_beside_the_masks(tiny: TinyScene) -> None:
+    """As annotation tools export them: a photo and its mask, a photo and its mask."""
+    tiny.nerfstudio()
+    tiny.photos("masks")
+    tiny.masks("masks", names=LATER)
+    scene = load_scene(tiny.root)
+    assert scene.masks is not None and (scene.masks == OBJECT).all() and scene.notes == ()
+
+
+def test_photos_in_a_subfolder_and_frames_in_any_order(tiny: TinyScene) -> None:
+    tiny.photos("images/left")
+    content = tiny.transforms()
+    for frame in content["frames"]:
+        frame["file_path"] = frame["file_path"].replace("images/", "images/left/")
+    content["frames"] = [content["frames"][view] for view in (3, 0, 5, 1, 4, 2)]
+    tiny.json(content)
+    tiny.masks("masks/left")
+    tiny.masks("masks/left", names=tiny.names[:1], white=0)
+    assert load_masks(tiny).flatten(1).any(1).tolist() == [True, False, True, True, True, True]
+
+
+def test_frames_in_another_order_than_their_names_are_not_paired_by_order(tiny: TinyScene) -> None:
+    tiny.photos()
+    content = tiny.transforms()
+    content["frames"].reverse()
+    tiny.json(content)
+    tiny.masks(names=[f"{i}.png" for i in range(7, 13)])
+    with pytest.raises(ValueError, match="so that pairing by order would be a guess"):
+        load_scene(tiny.root)
+
+
+@pytest.mark.parametrize("holdout", [0, 5, 8])
+def test_a_shifted_count_is_refused_whatever_is_held_out(tiny: TinyScene, holdout: int) -> None:
+    tiny.names = [f"{view + 1:03}.png" for view in range(6)]
+    tiny.nerfstudio()
+    tiny.masks(names=[f"{view:03}.png" for view in range(6)])
+    with pytest.raises(ValueError) as caught:
+        load_scene(tiny.root, holdout=holdout)
+    assert str(caught.value) == (
+        "masks/: expected masks numbered like the photos, but 000.png belongs to no photo and 006.png has no mask, "
+        "as if one counted from 0 and the other from 1; rename the masks like the photos."
+    )
+
+
+def test_object_folders_are_united(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    tiny.masks("masks/obj_1")
+    other = np.zeros((24, 32), np.uint8)
+    other[20:, 20:] = 255
+    for name in tiny.names:
+        tiny.array(f"masks/obj_2/{name}", other)
+    scene = load_scene(tiny.root)
+    assert scene.masks is not None and (scene.masks == OBJECT | torch.from_numpy(other > 0)).all()
+    assert scene.notes == (
+        "masks/: the masks of 2 folders are put together: obj_1/, obj_2/; --masks takes one of them",
+    )
+    assert (load_masks(tiny, masks=tiny.root / "masks" / "obj_1") == OBJECT).all()
+
+
+def test_one_label_of_several(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    labels = OBJECT.numpy().astype(np.uint8)
+    labels[20:, 20:] = 2
+    for name in tiny.names:
+        tiny.array(f"masks/{name}", labels)
+    assert (load_masks(tiny) == torch.from_numpy(labels > 0)).all()
+    assert (load_masks(tiny, mask_label=1) == OBJECT).all()
+    assert (load_masks(tiny, mask_label=2) == torch.from_numpy(labels == 2)).all()
+
+
+def test_one_label_of_nerfstudio_masks_is_removed_not_kept(tiny: TinyScene) -> None:
+    tiny.photos()
+    content = tiny.transforms()
+    for frame, name in zip(content["frames"], tiny.names, strict=True):
+        frame["mask_path"] = f"labels_of/{name}"
+        tiny.array(f"labels_of/{name}", np.where(OBJECT.numpy(), 3, 1).astype(np.uint8))
+    tiny.json(content)
+    assert (load_masks(tiny, mask_label=3) == OBJECT).all()
+
+
 def test_a_folder_of_the_callers(tiny: TinyScene) -> None:
     tiny.nerfstudio()
     tiny.masks("masks", white=0)
@@ -51,14 +202,12 @@ def test_names_that_match(tiny: TinyScene, pattern: str) -> None:
 
 def test_other_names_pair_by_order(tiny: TinyScene) -> None:
     tiny.nerfstudio()
-    names = [f"mask_{i}.png" for i in range(6)]
+    names = [f"{i}.png" for i in range(7, 13)]
     tiny.masks(names=names[:5])
     tiny.masks(names=names[5:], white=0)
     scene = load_scene(tiny.root)
     assert scene.masks is not None and scene.masks.flatten(1).any(1).tolist() == [True] * 5 + [False]
-    assert scene.notes == (
-        "masks/: masks are named differently from the photos (mask_0.png, 000.png); paired by order",
-    )
+    assert scene.notes == ("masks/: masks are named differently from the photos (7.png, 000.png); paired by order",)
 
 
 def test_masks_of_0_and_1(tiny: TinyScene) -> None:

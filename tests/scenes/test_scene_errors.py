@@ -498,7 +498,9 @@ def test_missing_masks(tiny: TinyScene) -> None:
     tiny.masks(names=tiny.names[3:])
     assert load_error(tiny) == (
         "masks/: expected a mask for each of 5 training photos, found none for 2: 001.png, 002.png; "
-        "add them (an all-black mask where the object is not in view)."
+        "add them (all black where the object is out of view). Photos taken after the object was gone must not be "
+        "trained on: take them out, or put masks of where it was into test_label/, as SPIn-NeRF does, to test with "
+        "them."
     )
 
 

@@ -17,7 +17,10 @@ from unscene.file_names import view_files, view_stem
 from unscene.losses.perceptual import Features
 from unscene.results.run import Run
 from unscene.scenes.image_files import image_size, list_images, read_image
+from unscene.scenes.mask_files import read_mask
+from unscene.scenes.mask_values import white_pixels
 from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.spin_nerf import pair_truth, truth_masks
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,34 @@ def scene_truth(scene: Scene) -> Truth:
 
 
 def read_truth(folder: Path, run: Path) -> Truth:
-    """The images of a folder or its images/, with its masks/ or else the run folder's. Raises SceneError."""
+    """The images of a folder or its images/, with its masks/ or else the run folder's. Raises SceneError.
+
+    Of a SPIn-NeRF folder, or its images_4/, only the photos without the object, with the masks of test_label/.
+    """
+    if listed := truth_masks(folder.resolve()):
+        return _photos_without_object(folder.resolve(), listed)
     root = folder / "images" if (folder / "images").is_dir() else folder
     files = list_images(root) if root.is_dir() else []
     if not files:
         raise SceneError(f"{folder}: expected a folder of true images, found none; check --truth.")
-    images, masks = {}, {}
-    for file in files:
-        pixels = _read(file)
-        images[file.stem] = torch.from_numpy(pixels).float() / 255
-    for file in _mask_files(folder, run):
-        masks[file.stem] = torch.from_numpy(_read(file)).float().mean(-1) > 127
-    return Truth(images, masks)
+    masks = _mask_files(folder, run)
+    return _read_all({file.stem: file for file in files}, {file.stem: file for file in masks})
+
+
+def _photos_without_object(folder: Path, masks: list[Path]) -> Truth:
+    places = (masks[0].parent.parent, folder / "images", *sorted(folder.glob("images_*")))
+    photos = next((files for place in places if (files := list_images(place))), [])
+    pairs = pair_truth(folder, masks, photos)
+    stems = {view: photos[view].stem for view in pairs}
+    return _read_all({stem: photos[view] for view, stem in stems.items()}, {stems[v]: m for v, m in pairs.items()})
+
+
+def _read_all(images: dict[str, Path], masks: dict[str, Path]) -> Truth:
+    white, _ = white_pixels([read_mask(file, stem) for stem, file in masks.items()], "truth")
+    return Truth(
+        {stem: torch.from_numpy(_read(file)).float() / 255 for stem, file in images.items()},
+        {stem: torch.from_numpy(pixels) for stem, pixels in zip(masks, white, strict=True)},
+    )
 
 
 def _mask_files(folder: Path, run: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from unscene.scenes.capture import inside, listing, scene_path, size_text
+from unscene.scenes.orientation import as_stored, stored_size
 from unscene.scenes.pinhole import Resampling
 from unscene.scenes.scene import SceneError
 
@@ -86,7 +87,7 @@ def image_size(path: Path, label: str) -> tuple[int, int]:
     """(width, height) from the header of an image file."""
     try:
         with Image.open(path) as image:
-            return image.size
+            return stored_size(image)
     except (OSError, Image.DecompressionBombError) as error:
         raise _unreadable(label) from error
 
@@ -100,7 +101,7 @@ def read_image(path: Path, label: str, size: tuple[int, int], resampling: Resamp
     """
     try:
         with Image.open(path) as image:
-            pixels = _rgb(image)
+            pixels = _rgb(as_stored(image))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL calls a broken PNG a SyntaxError
         raise _unreadable(label) from error
     if resampling:

@@ -8,6 +8,7 @@ import numpy as np
 
 from unscene.scenes.capture import Capture, Frame, inside, scene_path
 from unscene.scenes.image_files import image_folder, list_images
+from unscene.scenes.mask_pairing import masks_beside
 from unscene.scenes.scene import SceneError
 
 POSES_FILE = "poses_bounds.npy"
@@ -21,6 +22,8 @@ def read_llff(root: Path, *, scale: float) -> Capture:
     rows = _read_rows(root)
     folder = image_folder(root, scale)
     files = list_images(folder)
+    masks = masks_beside([file.name for file in files])
+    files = [file for file in files if file.name not in masks]
     if len(files) != len(rows):
         raise SceneError(
             f"{POSES_FILE}: expected one row per photo in {folder.name}/, got {len(rows)} rows for "

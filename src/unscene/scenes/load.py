@@ -13,23 +13,35 @@ from unscene.scenes.capture import Capture, Frame, build_cameras, listing, same_
 from unscene.scenes.colmap import find_model, read_colmap
 from unscene.scenes.image_files import Photos, choose_photos, read_photos
 from unscene.scenes.llff import POSES_FILE, read_llff
-from unscene.scenes.mask_files import MaskFiles, find_masks, nerfstudio_masks, read_masks
+from unscene.scenes.mask_files import read_masks
+from unscene.scenes.mask_search import MaskFiles, find_masks, nerfstudio_masks
+from unscene.scenes.orientation import orientation_note
 from unscene.scenes.origin import choose_origin
 from unscene.scenes.pinhole import to_pinhole
 from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.spin_nerf import hold_out_truth
 from unscene.scenes.transforms import read_blender, read_transforms
 
 BLENDER_FILES = ("transforms_train.json", "transforms_test.json", "transforms_val.json")
 FEWEST_VIEWS = 3
 
 
-def load_scene(path: Path | str, *, scale: float = 1, holdout: int = 8, masks: Path | str | None = None) -> Scene:
+def load_scene(
+    path: Path | str,
+    *,
+    scale: float = 1,
+    holdout: int = 8,
+    masks: Path | str | None = None,
+    mask_label: int | None = None,
+) -> Scene:
     """Load a capture: nerfstudio or Blender transforms, a COLMAP model or LLFF poses, with masks if there are any.
 
     path: the scene folder or its json file. scale: how many times smaller than the original photos to work (4: a
     quarter of the width); taken from ``images_4/`` where that fits, else area-averaged. holdout: every holdout-th view
-    is kept for testing, 0 none, unless the files bring their own split. masks: folder of masks, one per photo, white =
-    remove; by default ``masks/``, ``seg/``, ``label/`` or ``images_4/label/`` of the scene folder.
+    is kept for testing, 0 none, unless the files bring their own split or list photos without the object in
+    ``test_label/``, as SPIn-NeRF's do. masks: folder of masks, one per photo, white = remove; by default ``masks/``,
+    ``seg/``, ``label/`` or ``images_4/label/`` of the scene folder, or masks beside the photos. mask_label: of masks
+    that number their objects, which one to remove; by default all but 0.
     Raises SceneError, in words for the user, for input that cannot be used.
     """
     path = Path(path)
@@ -38,19 +50,27 @@ def load_scene(path: Path | str, *, scale: float = 1, holdout: int = 8, masks: P
     if holdout < 0:
         raise SceneError(f"holdout: expected 0 (none) or every how many views to hold one out, got {holdout}.")
     root, capture = _read_capture(path, scale)
-    frames, resamplings, lens_notes = to_pinhole(capture.frames)
+    frames, truth, truth_notes = hold_out_truth(root, capture.frames)
+    frames, resamplings, lens_notes = to_pinhole(frames)
     photos = choose_photos(root, [frame.path for frame in frames], scale)
     aspect_notes = _check_aspect(frames, photos)
     train, test = _split(frames, holdout)
     names = _names(frames)
     origin, origin_notes = choose_origin(frames)
     cameras = build_cameras(frames, *photos.size, origin)
-    mask_files = _find_masks(root, frames, names, scale, masks)
-    removed, mask_notes = (
-        read_masks(mask_files, names, train, resamplings, size=photos.size, original=photos.original)
-        if mask_files
-        else (None, ())
-    )
+    turned_notes = orientation_note(photos.paths)
+    mask_files = _find_masks(root, frames, scale, masks)
+    removed, mask_notes = None, ()
+    if mask_files:
+        removed, mask_notes = read_masks(
+            mask_files.with_truth(truth),
+            names,
+            train,
+            resamplings,
+            size=photos.size,
+            original=photos.original,
+            label=mask_label,
+        )
     return Scene(
         name=root.resolve().name,
         cameras=cameras,
@@ -61,7 +81,16 @@ def load_scene(path: Path | str, *, scale: float = 1, holdout: int = 8, masks: P
         masks=removed,
         points=None if capture.points is None else (torch.from_numpy(capture.points) - origin).float(),
         point_colors=None if capture.point_colors is None else torch.from_numpy(capture.point_colors),
-        notes=(*capture.notes, *photos.notes, *aspect_notes, *lens_notes, *origin_notes, *mask_notes),
+        notes=(
+            *capture.notes,
+            *truth_notes,
+            *photos.notes,
+            *aspect_notes,
+            *turned_notes,
+            *lens_notes,
+            *origin_notes,
+            *mask_notes,
+        ),
         origin=origin,
     )
 
@@ -95,14 +124,15 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
 def _split(frames: tuple[Frame, ...], holdout: int) -> tuple[Tensor, Tensor]:
     """Indices of training and test views: the files' own split, else every ``holdout``-th view for testing."""
     views = range(len(frames))
-    if any(frame.split for frame in frames):
+    listed = any(frame.split for frame in frames)
+    if listed:
         train = [view for view in views if frames[view].split == "train"]
         test = [view for view in views if frames[view].split == "test"]
     else:
         test = [view for view in views if holdout and view % holdout == 0]
         train = [view for view in views if view not in set(test)]
     if len(train) < FEWEST_VIEWS:
-        remedy = "hold out fewer" if len(frames) >= FEWEST_VIEWS else "add photos"
+        remedy = "hold out fewer" if len(frames) >= FEWEST_VIEWS and not listed else "add photos"
         raise SceneError(
             f"expected at least {FEWEST_VIEWS} photos to train on, got {len(train)} of {len(frames)} usable photos "
             f"({len(test)} are held out for testing); {remedy}."
@@ -110,13 +140,12 @@ def _split(frames: tuple[Frame, ...], holdout: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(train, dtype=torch.long), torch.tensor(test, dtype=torch.long)
 
 
-def _find_masks(
-    root: Path, frames: tuple[Frame, ...], names: tuple[str, ...], scale: float, folder: Path | str | None
-) -> MaskFiles | None:
-    """The masks the caller names, else those the frames name, else those of the usual folders."""
+def _find_masks(root: Path, frames: tuple[Frame, ...], scale: float, folder: Path | str | None) -> MaskFiles | None:
+    """The masks the caller names, else those the frames name, else those of the usual places."""
+    photos = [frame.path for frame in frames]
     if folder is not None:
-        return find_masks(root, names, scale=scale, folder=Path(folder))
-    return nerfstudio_masks([frame.mask_path for frame in frames]) or find_masks(root, names, scale=scale, folder=None)
+        return find_masks(root, photos, scale=scale, folder=Path(folder))
+    return nerfstudio_masks([frame.mask_path for frame in frames]) or find_masks(root, photos, scale=scale, folder=None)
 
 
 def _names(frames: tuple[Frame, ...]) -> tuple[str, ...]:
