@@ -60,6 +60,7 @@ ONE_IMPORTER = {
     "mitsuba",
     "onnxruntime",
     "peft",
+    "pillow_heif",
     "psutil",
     "rich",
     "skimage",

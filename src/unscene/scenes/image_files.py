@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from unscene.scenes.capture import inside, listing, scene_path, size_text
+from unscene.scenes.image_formats import IMAGE_SUFFIXES, is_readable, open_image
 from unscene.scenes.scene import SceneError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp", ".tif", ".tiff")
 DECODING_THREADS = 4
 
 
@@ -38,17 +38,17 @@ class Photos:
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     """Image files of a folder in name order; none if there is no such folder."""
     files = folder.rglob("*") if recursive else folder.glob("*")
-    suffixes = {suffix.lower() for suffix in IMAGE_SUFFIXES}
-    return sorted(file for file in files if file.suffix.lower() in suffixes and not file.name.startswith("."))
+    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))
 
 
 def find_image(path: Path) -> Path:
     """``path``, or the image that it names without or with another extension; ``path`` itself if there is none."""
-    if path.is_file():
+    if path.is_file() and is_readable(path):
         return path
-    appended = (path.with_name(path.name + suffix) for suffix in IMAGE_SUFFIXES)
-    replaced = (path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES if path.suffix)
-    return next((file for file in (*appended, *replaced) if file.is_file()), path)
+    suffixes = [spelled for suffix in IMAGE_SUFFIXES for spelled in (suffix, suffix.upper())]
+    appended = (path.with_name(path.name + suffix) for suffix in suffixes)
+    replaced = (path.with_suffix(suffix) for suffix in suffixes if path.suffix)
+    return next((file for file in (*appended, *replaced) if file.is_file() and is_readable(file)), path)
 
 
 def image_folder(root: Path, scale: float) -> Path:
@@ -83,11 +83,8 @@ def choose_photos(root: Path, paths: Sequence[Path], scale: float) -> Photos:
 
 def image_size(path: Path, label: str) -> tuple[int, int]:
     """(width, height) from the header of an image file."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise _unreadable(label) from error
+    with open_image(path, label) as image:
+        return image.size
 
 
 def read_image(path: Path, label: str, size: tuple[int, int]) -> np.ndarray:
@@ -95,11 +92,8 @@ def read_image(path: Path, label: str, size: tuple[int, int]) -> np.ndarray:
 
     EXIF orientation is ignored, as COLMAP does: intrinsics and poses belong to the pixels as stored.
     """
-    try:
-        with Image.open(path) as image:
-            pixels = _rgb(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL calls a broken PNG a SyntaxError
-        raise _unreadable(label) from error
+    with open_image(path, label) as image:
+        pixels = _rgb(image)
     if (pixels.shape[1], pixels.shape[0]) != size:
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return pixels
@@ -154,9 +148,3 @@ def _common_size(root: Path, paths: Sequence[Path]) -> tuple[int, int]:
             "remove the others or load each size as a scene of its own."
         )
     return common
-
-
-def _unreadable(label: str) -> SceneError:
-    return SceneError(
-        f"{label}: expected a readable image, but the file is truncated or no image; copy it again or remove the frame."
-    )
