@@ -39,7 +39,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
         "pretraining.prior_export",
         "pretraining.prior_objectives",
     },
-    "pycolmap": {"scenes.colmap"},
+    "pycolmap": {"scenes.colmap_binary"},
     "torchvision": set(),
     "transformers": {"priors.diffusion", "priors.depth.network", "priors.novel_views"},
     "trimesh": {"results.export", "objects.mesh_files"},

@@ -43,12 +43,12 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 def find_image(path: Path) -> Path:
     """``path``, or the image that it names without or with another extension; ``path`` itself if there is none."""
-    if path.is_file() and is_readable(path):
+    if os.path.isfile(path) and is_readable(path):  # which knows no name that is too long
         return path
     suffixes = [spelled for suffix in IMAGE_SUFFIXES for spelled in (suffix, suffix.upper())]
     appended = (path.with_name(path.name + suffix) for suffix in suffixes)
     replaced = (path.with_suffix(suffix) for suffix in suffixes if path.suffix)
-    return next((file for file in (*appended, *replaced) if file.is_file() and is_readable(file)), path)
+    return next((file for file in (*appended, *replaced) if os.path.isfile(file) and is_readable(file)), path)
 
 
 def image_folder(root: Path, scale: float) -> Path:
