@@ -84,14 +84,14 @@ def link_notes(root: Path, paths: Sequence[Path]) -> tuple[str, ...]:
 
 def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[int], tuple[str, ...]]:
     """Indices of the paths that exist and come for the first time, with notes on the others."""
-    missing = [i for i, path in enumerate(paths) if not path.is_file()]
+    missing = [i for i, path in enumerate(paths) if not os.path.isfile(path)]  # a name may be too long
     if len(missing) == len(paths):
         raise SceneError(
             f"{source}: expected the photos of {len(paths)} frames in {root}, found none of them "
             f"(the first is {scene_path(root, paths[0])}); {_what_is_there(root)}."
         )
     first = {path: i for i, path in reversed(list(enumerate(paths)))}
-    repeated = [i for i, path in enumerate(paths) if first[path] != i and path.is_file()]
+    repeated = [i for i, path in enumerate(paths) if first[path] != i and i not in set(missing)]
     notes = []
     if missing:
         names = listing([scene_path(root, paths[i]) for i in missing])

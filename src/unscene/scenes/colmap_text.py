@@ -98,9 +98,9 @@ def _read_points(file: Path, label: str) -> Iterator[list[float]]:
 
 
 def _are_points(words: list[str]) -> bool:
-    """Whether a line of images.txt holds X Y POINT3D_ID[]; a name is no number, or makes ten words."""
+    """Whether a line of images.txt holds X Y POINT3D_ID[], the ids whole numbers, which a quaternion's third is not."""
     try:
-        return len(words) % 3 == 0 and np.array(words, np.float64).size > 0
+        return len(words) % 3 == 0 and [*map(int, words[2::3])] != [] and np.array(words, np.float64).size > 0
     except ValueError:
         return False
 

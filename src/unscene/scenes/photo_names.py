@@ -72,7 +72,7 @@ class PhotoNames:
             for name in names:
                 votes.update(set(self._places(name, dropped)))
             if votes:
-                return self._taken_from(_most(votes), names, dropped)
+                return self._taken_from(self._most(votes), names, dropped)
         return dict.fromkeys(names)
 
     def _places(self, name: str, dropped: int) -> Iterator[tuple[Parts, bool]]:
@@ -88,13 +88,32 @@ class PhotoNames:
     def _may_hold(self, place: Parts) -> bool:
         return folded(place[-1] if place else "") in self.bare_in
 
+    def _most(self, votes: Counter[tuple[Parts, bool]]) -> Parts:
+        """The folder with most files of the same extension, of any; of several that have as many the one for photos."""
+
+        def rank(place: Parts) -> tuple[int, int, bool, bool]:
+            images = bool(place) and folded(place[-1]) == "images"
+            return votes[place, True], votes[place, False], images, self._may_hold(place)
+
+        places = sorted({place for place, _ in votes}, key=rank, reverse=True)
+        equal = ["/".join(place) or "." for place in places if rank(place) == rank(places[0])]
+        if len(equal) > 1:
+            raise SceneError(
+                f"photos: expected them in one folder, found files of their names in {listing(sorted(equal))}; correct "
+                "the listed paths, or rename the folder that is meant to images."
+            )
+        return places[0]
+
     def _taken_from(self, place: Parts, names: Sequence[str], dropped: int) -> dict[str, Path | None]:
+        """The files of ``names`` without their first parts in one folder; what is not there where it would be."""
         taken = dict[str, Path | None]()
+        found = dict[str, Path]()
         for name in names:
-            endings = [parts[dropped:] for parts in _spellings(name)]
-            keys = [_key((*place, *ending)) for ending in endings if ending]
-            taken[name] = self._only(name, [file for key in keys for file in self._by_path.get(key, ())])
-        self._note({name: path for name, path in taken.items() if path})
+            endings = [(*place, *parts[dropped:]) for parts in _spellings(name) if len(parts) > dropped]
+            file = self._only(name, [file for ending in endings for file in self._by_path.get(_key(ending), ())])
+            found |= {name: file} if file else {}
+            taken[name] = file or (inside(self.root, self.folder.joinpath(*endings[0]), name) if endings else None)
+        self._note(found)
         return taken
 
     def _only(self, name: str, fitting: Sequence[PurePosixPath]) -> Path | None:
@@ -139,24 +158,6 @@ class PhotoNames:
         for file in self._files:
             files[_key(file.parts)[-1]].append(file)
         return files
-
-
-def _most(votes: Counter[tuple[Parts, bool]]) -> Parts:
-    """The folder with most files of the same extension, of any, in this order; images/ if several have as many."""
-    places = {place for place, _ in votes}
-    rank = {place: (votes[place, True], votes[place, False], _is_images(place)) for place in places}
-    first, *others = sorted(places, key=lambda place: rank[place], reverse=True)
-    if others and rank[others[0]] == rank[first]:
-        equal = sorted("/".join(place) or "." for place in places if rank[place] == rank[first])
-        raise SceneError(
-            f"photos: expected them in one folder, found files of their names in {listing(equal)}; correct the listed "
-            "paths, or rename the folder that is meant to images."
-        )
-    return first
-
-
-def _is_images(place: Parts) -> bool:
-    return bool(place) and folded(place[-1]) == "images"
 
 
 def _spellings(name: str) -> list[Parts]:
