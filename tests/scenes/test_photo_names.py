@@ -151,6 +151,14 @@ def test_a_lost_photo_is_not_taken_from_another_camera(tiny: TinyScene) -> None:
     assert "images/left/000.png" in scene.notes[0] and "1 of 6 frames have no image file" in scene.notes[1]
 
 
+def test_a_lost_photo_is_not_taken_from_another_scene(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    tiny.photos("other/images")
+    (tiny.root / "images" / "003.png").unlink()
+    scene = load_scene(tiny.root)
+    assert len(scene) == 5 and scene.notes == ("1 of 6 frames have no image file and are skipped: images/003.png",)
+
+
 def test_if_nothing_fits_the_error_lists_what_is_there(tiny: TinyScene) -> None:
     capture(tiny, "images/{}.png", "images/photo_{}.png")
     tiny.photo("masks/a.png")

@@ -115,7 +115,7 @@ def _has_heif() -> bool:
 
 def _register_heif(label: str) -> None:
     try:
-        from pillow_heif import register_heif_opener
+        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SceneError(
             f"{label}: expected a photo that Pillow can read, got HEIC; pip install pillow-heif, or convert the photos "

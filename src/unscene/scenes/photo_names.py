@@ -37,26 +37,23 @@ class PhotoNames:
 
     def find(self, names: Sequence[str]) -> list[Path]:
         """The files of ``names``; for what is nowhere the path as it would be. Raises SceneError as told above."""
-        found, refused = list[Path | None](), dict[str, SceneError]()
-        for name in names:
-            try:
-                path = self._exact(name)
-                found.append(path if os.path.isfile(path) else None)
-            except SceneError as error:
-                refused[name] = error
-                found.append(None)
-        missing = [name for name, path in zip(names, found, strict=True) if path is None]
-        again = {name: self._respelled(name) for name in missing}
-        if not any(found) and not any(again.values()):
-            again = self._moved(list(again))
-        elif any(again.values()):
-            self._note({name: path for name, path in again.items() if path})
-        for name, error in refused.items():
-            if not again[name]:
-                raise error
-        return [path or again[name] or self._exact(name) for name, path in zip(names, found, strict=True)]
+        found = {name: path for name in dict.fromkeys(names) if (path := self._standing(name))}
+        respelled = {name: path for name in names if name not in found and (path := self._respelled(name))}
+        moved = {} if found or respelled else self._moved(names)
+        self._note(respelled)
+        found |= respelled | moved
+        return [found[name] if name in found else self._exact(name) for name in names]
+
+    def _standing(self, name: str) -> Path | None:
+        """The file that ``name`` is as it stands; one that leads out may still begin with another computer's path."""
+        try:
+            path = self._exact(name)
+        except SceneError:
+            return None
+        return path if os.path.isfile(path) else None
 
     def _exact(self, name: str) -> Path:
+        """Where ``name`` leads as it stands, whether there is a file or not; SceneError if out of the scene folder."""
         listed = inside(self.root, self.folder / name, name)
         return inside(self.root, find_image(listed), name)  # either may be a link
 
@@ -65,7 +62,7 @@ class PhotoNames:
         fitting = [file for parts in _spellings(name) for file in self._by_path.get(_key(parts), ())]
         return self._only(name, fitting)
 
-    def _moved(self, names: Sequence[str]) -> dict[str, Path | None]:
+    def _moved(self, names: Sequence[str]) -> dict[str, Path]:
         """The files of ``names``, none of which is where it should be, below the one folder that has most of them."""
         for dropped in range(max((len(_parts(name)) for name in names), default=0)):
             votes = Counter[tuple[Parts, bool]]()
@@ -73,7 +70,7 @@ class PhotoNames:
                 votes.update(set(self._places(name, dropped)))
             if votes:
                 return self._taken_from(self._most(votes), names, dropped)
-        return dict.fromkeys(names)
+        return {}
 
     def _places(self, name: str, dropped: int) -> Iterator[tuple[Parts, bool]]:
         """Folders below which the name without its first parts is a file, and whether it has the same extension."""
@@ -104,17 +101,18 @@ class PhotoNames:
             )
         return places[0]
 
-    def _taken_from(self, place: Parts, names: Sequence[str], dropped: int) -> dict[str, Path | None]:
-        """The files of ``names`` without their first parts in one folder; what is not there where it would be."""
-        taken = dict[str, Path | None]()
-        found = dict[str, Path]()
+    def _taken_from(self, place: Parts, names: Sequence[str], dropped: int) -> dict[str, Path]:
+        """The files of ``names`` without their first parts in one folder, and what is missing there as it would be."""
+        found, missing = dict[str, Path](), dict[str, Path]()
         for name in names:
             endings = [(*place, *parts[dropped:]) for parts in _spellings(name) if len(parts) > dropped]
             file = self._only(name, [file for ending in endings for file in self._by_path.get(_key(ending), ())])
-            found |= {name: file} if file else {}
-            taken[name] = file or (inside(self.root, self.folder.joinpath(*endings[0]), name) if endings else None)
+            if file:
+                found[name] = file
+            elif endings:
+                missing[name] = inside(self.root, self.folder.joinpath(*endings[0]), name)
         self._note(found)
-        return taken
+        return found | missing
 
     def _only(self, name: str, fitting: Sequence[PurePosixPath]) -> Path | None:
         """The one file that fits best: of a kind that is readable, with the name's own extension."""
@@ -133,11 +131,11 @@ class PhotoNames:
         return inside(self.root, self.folder / best[0], name)
 
     def _note(self, found: dict[str, Path]) -> None:
-        name, path = next(iter(found.items()))
-        self.notes += (
-            f"{len(found)} files are listed under names of another spelling or folder: {name} is "
-            f"{scene_path(self.root, path)}",
-        )
+        for name, path in [*found.items()][:1]:
+            self.notes += (
+                f"{len(found)} files are listed under names of another spelling or folder: {name} is "
+                f"{scene_path(self.root, path)}",
+            )
 
     @cached_property
     def _files(self) -> list[PurePosixPath]:
