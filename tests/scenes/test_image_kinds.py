@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.scenes.tiny_scenes import SIZE, TinyScene
+from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, SIZE, TinyScene
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import SceneError
 
@@ -179,6 +179,19 @@ def test_photos_to_convert(tiny: TinyScene, suffix: str, start: bytes, kind: str
         photo.write_bytes(start + bytes(64))
     assert refusal(tiny) == (
         f"images/000{suffix}: expected a photo as JPEG, PNG or TIFF, got {kind}; convert the photos to JPEG."
+    )
+
+
+@pytest.mark.parametrize("format", ["llff", "colmap"])
+def test_photos_to_convert_are_named_where_no_file_lists_them(tiny: TinyScene, format: str) -> None:
+    """COLMAP's model may list the JPEGs that were made of them."""
+    for photo in rename_photos(tiny, ".NEF"):
+        photo.write_bytes(b"MM\0*")
+    tiny.names = [name.replace(".NEF", ".jpg") for name in tiny.names]
+    (tiny.root / "transforms.json").unlink()
+    _ = tiny.llff() if format == "llff" else tiny.colmap("PINHOLE", [*FOCAL, *PRINCIPAL])
+    assert refusal(tiny) == (
+        "images/000.NEF: expected a photo as JPEG, PNG or TIFF, got a camera's raw data; convert the photos to JPEG."
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from unscene.scenes.capture import Capture, Frame, inside, scene_path
-from unscene.scenes.image_files import image_folder, list_images
+from unscene.scenes.image_files import image_folder, image_size, list_images
+from unscene.scenes.image_formats import images_below
 from unscene.scenes.scene import SceneError
 
 POSES_FILE = "poses_bounds.npy"
@@ -21,6 +22,8 @@ def read_llff(root: Path, *, scale: float) -> Capture:
     rows = _read_rows(root)
     folder = image_folder(root, scale)
     files = list_images(folder)
+    for foreign in images_below(folder) if not files else ():
+        image_size(foreign, scene_path(root, foreign))  # whose error says what they are
     if len(files) != len(rows):
         raise SceneError(
             f"{POSES_FILE}: expected one row per photo in {folder.name}/, got {len(rows)} rows for "
