@@ -111,6 +111,73 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().out.startswith("unscene 0.")
 
 
+# Readers that go away
+
+
+def without_a_reader(arguments: list[str], *, lost: str = "stdout", unbuffered: bool = False) -> tuple[int, str]:
+    """Exit status of a Python process whose pipe nobody reads, and what its other stream says."""
+    read, write = os.pipe()
+    os.close(read)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {lost: write}
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    environment |= {"PYTHONUNBUFFERED": "1"} if unbuffered else {}
+    try:
+        done = subprocess.run([sys.executable, *arguments], env=environment, text=True, check=False, **streams)
+    finally:
+        os.close(write)
+    return done.returncode, done.stderr or done.stdout or ""
+
+
+needs_pipes = pytest.mark.skipif(os.name == "nt", reason="a broken pipe is another error there")
+
+
+@needs_pipes
+@pytest.mark.parametrize("unbuffered", [False, True], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []], ids=["help", "version", "none"])
+def test_a_reader_that_goes_away_ends_a_command_without_a_word(arguments: list[str], unbuffered: bool) -> None:
+    assert without_a_reader(["-m", "unscene", *arguments], unbuffered=unbuffered) == (141, "")
+
+
+@needs_pipes
+def test_the_help_of_a_command_ends_like_that_too() -> None:
+    assert without_a_reader(["-m", "unscene", "fit", "--help"]) == (141, "")
+
+
+RUN = "import sys; from unscene import cli; cli._answer = {answer}; sys.exit(cli.main(['fit']))"
+
+
+@needs_pipes
+def test_so_does_a_command_whose_progress_nobody_reads() -> None:
+    show = "lambda *_: __import__('rich.console').console.Console(stderr=True).print('progress')"
+    assert without_a_reader(["-c", RUN.format(answer=show)], lost="stderr") == (141, "")
+
+
+@needs_pipes
+def test_another_pipe_that_breaks_is_an_error_of_ours() -> None:
+    """As that to a video encoder that died."""
+    breaks = "lambda *_: __import__('os').write({}, b'frame')"
+    read, write = os.pipe()
+    os.close(read)
+    code = RUN.format(answer=breaks.format(write))
+    done = subprocess.run([sys.executable, "-c", code], pass_fds=[write], capture_output=True, text=True, check=False)
+    os.close(write)
+    assert done.returncode == 1 and "BrokenPipeError" in done.stderr
+
+
+@needs_pipes
+def test_an_error_is_told_though_nobody_reads_the_output() -> None:
+    status, told = without_a_reader(["-m", "unscene", "no-command"])
+    assert status == 1 and told.startswith("unscene: expected a command")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_to_a_full_disk_is_an_error_in_words() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "unscene", "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("the disk is full")
+
+
 # Commands that work
 
 

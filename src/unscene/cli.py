@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
+import select
 import sys
+from typing import TextIO
 
 COMMANDS = {
     "demo": "take the teapot out of the bundled still life and compare with the truth",
@@ -21,6 +24,8 @@ COMMANDS = {
     "train": "train the bundled models",
 }
 RESUMABLE = ("demo", "fit", "remove", "customize", "orbit")
+RICH_S_BROKEN_PIPE = 1  # rich turns a BrokenPipeError into this SystemExit
+READER_GONE = 141  # what a shell reports of a program that SIGPIPE ended: 128 + 13
 HELP = """usage: unscene COMMAND [OPTIONS]
 
 Take objects out of 3D scenes: photos with camera poses and object masks in, the scene without the object out.
@@ -32,22 +37,30 @@ unscene COMMAND --help tells the options of a command."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit status. Expected errors are one paragraph on standard error, no traceback."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP.format(commands="\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items())))
-        return 0 if arguments else 2
-    command = arguments[0]
-    if command == "--version":
-        from importlib.metadata import version
+    """Run a command; returns the exit status. Expected errors are one paragraph on standard error, no traceback.
 
-        print(f"unscene {version('unscene')}")
-        return 0
-    if command not in COMMANDS:
-        return _fail(f"unscene: expected a command, one of {', '.join(COMMANDS)}; got '{command}'.")
+    A reader that goes away (``unscene fit --help | head -1``) ends the command without a word, as SIGPIPE would. The
+    signal itself stays ignored, as a pipe to a video encoder may break as well, which must not end us without a word.
+    """
     try:
-        commands = importlib.import_module("unscene.commands")
-        return commands.run(command, arguments[1:])
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:
+        if not _lost_readers():
+            raise
+    except SystemExit as stop:
+        if stop.code != RICH_S_BROKEN_PIPE or not _lost_readers():
+            raise
+    return READER_GONE
+
+
+def _run(arguments: list[str]) -> int:
+    command = arguments[0] if arguments else ""
+    try:
+        try:
+            return _answer(command, arguments[1:])
+        finally:  # print now, where an error has a handler, and not when the interpreter ends
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         how = "; repeat the command with --resume to go on." if command in RESUMABLE else "."
         return _fail(f"interrupted{how}", status=130)
@@ -56,6 +69,46 @@ def main(arguments: list[str] | None = None) -> int:
         if explanation is None:
             raise
         return _fail(explanation)
+
+
+def _answer(command: str, arguments: list[str]) -> int:
+    if command in ("", "-h", "--help"):
+        print(HELP.format(commands="\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items())))
+        return 0 if command else 2
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(f"unscene {version('unscene')}")
+        return 0
+    if command not in COMMANDS:
+        return _fail(f"unscene: expected a command, one of {', '.join(COMMANDS)}; got '{command}'.")
+    return importlib.import_module("unscene.commands").run(command, arguments)
+
+
+def _lost_readers() -> bool:
+    """Whether nobody reads our output or our errors any more; what is left to print then goes nowhere."""
+    lost = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_broken(stream)]
+    for stream in lost:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return bool(lost)
+
+
+def _is_broken(stream: TextIO) -> bool:
+    """Whether a stream is a pipe without a reader."""
+    try:
+        descriptor = stream.fileno()
+        stream.flush()
+    except BrokenPipeError:
+        return True
+    except (OSError, ValueError):  # no file of the system's
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)  # an unbuffered stream has nothing left to flush, but its end still tells
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _explain(error: Exception, command: str) -> str | None:

@@ -26,8 +26,8 @@ def distinct(paths: Sequence[str]) -> list[str]:
     chosen, taken = dict[int, str](), set[str]()
     for i in order:
         candidates = (wanted[i] if number == 1 else f"{wanted[i]}-{number}" for number in range(1, len(paths) + 1))
-        chosen[i] = next(name for name in candidates if _folded(name) not in taken)
-        taken.add(_folded(chosen[i]))
+        chosen[i] = next(name for name in candidates if folded(name) not in taken)
+        taken.add(folded(chosen[i]))
     return [chosen[i] for i in range(len(paths))]
 
 
@@ -43,13 +43,14 @@ def view_stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix().replace("/", "-")
 
 
+def folded(path: str) -> str:
+    """``path`` with one case and one form of accents, equal for what some systems take to be equal."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
 def _portable_part(part: str) -> str:
     if part in ("", ".", ".."):
         return part
     kept = part.rstrip(". ")
     part = _REFUSED.sub("_", kept + "_" * (len(part) - len(kept)))
     return f"_{part}" if _RESERVED.fullmatch(part) else part
-
-
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

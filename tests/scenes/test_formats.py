@@ -140,13 +140,6 @@ def test_colmap_skips_images_without_a_file_and_says_so(tiny: TinyScene) -> None
     assert scene.notes == ("2 of 6 frames have no image file and are skipped: images/004.png, images/005.png",)
 
 
-def test_colmap_names_the_models_it_leaves_out(tiny: TinyScene) -> None:
-    tiny.photos()
-    tiny.colmap("PINHOLE", [*FOCAL, CX, CY])
-    (tiny.root / "sparse/1").mkdir()
-    assert load_scene(tiny.root).notes == ("sparse/0 is used; COLMAP left other models beside it: 1",)
-
-
 def test_llff(tiny: TinyScene, points: np.ndarray) -> None:
     tiny.photos()
     tiny.llff()
@@ -239,12 +232,30 @@ def test_frames_without_files_and_repeated_frames_are_noted(tiny: TinyScene) -> 
     )
 
 
+@pytest.mark.parametrize("format", ["llff", "colmap", "nerfstudio"])
+def test_the_image_folder_may_be_a_link_to_another_disk(tiny: TinyScene, format: str) -> None:
+    tiny.photos("../elsewhere")
+    match format:
+        case "llff":
+            tiny.llff()
+        case "colmap":
+            tiny.colmap("PINHOLE", [*FOCAL, CX, CY])
+        case _:
+            tiny.json(tiny.transforms())
+    (tiny.root / "images").symlink_to(tiny.root.parent / "elsewhere")
+    scene = load_scene(tiny.root)
+    assert scene.names == tuple(tiny.names)
+    assert scene.notes == (f"images is a link to {(tiny.root.parent / 'elsewhere').resolve()}",)
+
+
 def test_two_photos_may_share_a_pose_and_a_name(tiny: TinyScene) -> None:
     tiny.photos("images/left", names=tiny.names[:2])
     tiny.photos("images/right", names=tiny.names[:2])
     content = tiny.transforms()
     files = ["left/000.png", "left/001.png", "right/000.png", "right/001.png"]
-    content["frames"] = [{"file_path": f"images/{f}", "transform_matrix": tiny.matrix(0)} for f in files]
+    content["frames"] = [
+        {"file_path": f"images/{f}", "transform_matrix": tiny.matrix(i // 2)} for i, f in enumerate(files)
+    ]
     tiny.json(content)
     assert load_scene(tiny.root).names == tuple(files)
 

@@ -166,14 +166,41 @@ def test_a_photo_outside_the_scene_folder(tiny: TinyScene, listed: str) -> None:
     )
 
 
-def test_an_image_folder_that_is_a_link_out(tiny: TinyScene) -> None:
+@pytest.mark.parametrize("format", ["llff", "colmap", "nerfstudio"])
+def test_a_link_out_of_a_linked_image_folder(tiny: TinyScene, format: str) -> None:
     tiny.photos("../elsewhere")
-    tiny.llff()
+    tiny.photo("../secret.png")
+    (tiny.root.parent / "elsewhere" / "003.png").unlink()
+    (tiny.root.parent / "elsewhere" / "003.png").symlink_to(tiny.root.parent / "secret.png")
+    write_poses(tiny, format)
     (tiny.root / "images").symlink_to(tiny.root.parent / "elsewhere")
-    assert load_error(tiny) == (
-        "images: expected a path inside the scene folder, got one that leads out of it to PARENT/elsewhere; "
+    assert load_error(tiny).endswith(
+        "003.png: expected a path inside the scene folder, got one that leads out of it to PARENT/secret.png; "
         "copy the file into the scene folder and correct the path."
     )
+
+
+def test_another_folder_that_is_a_link_out(tiny: TinyScene) -> None:
+    tiny.photos("../elsewhere")
+    content = tiny.transforms()
+    for frame in content["frames"]:
+        frame["file_path"] = frame["file_path"].replace("images", "rgb")
+    tiny.json(content)
+    (tiny.root / "rgb").symlink_to(tiny.root.parent / "elsewhere")
+    assert load_error(tiny) == (
+        "rgb/000.png: expected a path inside the scene folder, got one that leads out of it to "
+        "PARENT/elsewhere/000.png; copy the file into the scene folder and correct the path."
+    )
+
+
+def write_poses(tiny: TinyScene, format: str) -> None:
+    match format:
+        case "llff":
+            tiny.llff()
+        case "colmap":
+            tiny.colmap("PINHOLE", [*FOCAL, *PRINCIPAL])
+        case _:
+            tiny.json(tiny.transforms())
 
 
 def test_a_colmap_name_outside(tiny: TinyScene) -> None:
@@ -462,6 +489,7 @@ def test_nan_in_poses_bounds(tiny: TinyScene) -> None:
 
 INCOMPLETE = [(file, keep) for file in ("cameras", "frames", "images", "points3D") for keep in (0.98, 0.5, 0.1, None)]
 INCOMPLETE.remove(("frames", None))  # models of older versions have none
+INCOMPLETE.remove(("points3D", None))  # whoever needs only poses leaves them out
 
 
 @pytest.mark.parametrize(("file", "keep"), INCOMPLETE)
@@ -474,8 +502,8 @@ def test_incomplete_colmap_model(tiny: TinyScene, file: str, keep: float | None)
     else:
         path.rename(path.with_suffix(".lost"))
     assert load_error(tiny) == (
-        "sparse/0: expected a complete COLMAP model (cameras, images and points3D, all .bin or all .txt), "
-        "but it cannot be read; copy it again or export it with colmap model_converter."
+        "sparse/0: expected a complete COLMAP model (cameras and images, both .bin or both .txt; points3D where there "
+        "are points), but it cannot be read; copy it again or export it with colmap model_converter."
     )
 
 

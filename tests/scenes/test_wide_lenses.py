@@ -15,7 +15,7 @@ import torch
 
 from tests.scenes.tiny_scenes import TinyScene
 from unscene.scenes.capture import Frame, build_cameras
-from unscene.scenes.colmap import PARAMETERS
+from unscene.scenes.colmap_binary import PARAMETERS
 from unscene.scenes.load import load_scene
 from unscene.scenes.pinhole import Resampling, to_pinhole
 from unscene.scenes.scene import Scene

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.lenses import has_inverse
+from unscene.scenes.image_formats import images_below
 from unscene.scenes.scene import NO_ORIGIN, SceneError
 from unscene.scenes.wide_lenses import WideLens
 
@@ -66,7 +69,7 @@ def inside(root: Path, path: Path, label: str) -> Path:
         resolved = listed.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null byte
         raise SceneError(f"{label!r}: expected a file path, got one that cannot be resolved; correct it.") from error
-    if not resolved.is_relative_to(root):
+    if not resolved.is_relative_to(root) and not _inside_linked_folder(root, listed, resolved):
         raise SceneError(
             f"{label}: expected a path inside the scene folder, got one that leads out of it to {resolved}; "
             "copy the file into the scene folder and correct the path."
@@ -75,16 +78,29 @@ def inside(root: Path, path: Path, label: str) -> Path:
     return listed if listed.is_relative_to(root) else resolved
 
 
+def is_linked_folder(root: Path, path: Path) -> bool:
+    """Whether ``path`` is the scene's images/ or images_K/ and a link to a folder elsewhere, as on another disk."""
+    linked = re.fullmatch(r"images(_[0-9.]+)?", path.name) and path.parent == root and path.is_symlink()
+    return bool(linked) and path.is_dir() and not path.resolve().is_relative_to(root.resolve())
+
+
+def link_notes(root: Path, paths: Sequence[Path]) -> tuple[str, ...]:
+    """Notes on the linked folders that ``paths`` lie in."""
+    root = root.resolve()
+    tops = dict.fromkeys(root / path.relative_to(root).parts[0] for path in paths if path.is_relative_to(root))
+    return tuple(f"{top.name} is a link to {top.resolve()}" for top in tops if is_linked_folder(root, top))
+
+
 def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[int], tuple[str, ...]]:
     """Indices of the paths that exist and come for the first time, with notes on the others."""
-    missing = [i for i, path in enumerate(paths) if not path.is_file()]
+    missing = [i for i, path in enumerate(paths) if not os.path.isfile(path)]  # a name may be too long
     if len(missing) == len(paths):
         raise SceneError(
             f"{source}: expected the photos of {len(paths)} frames in {root}, found none of them "
-            f"(the first is {scene_path(root, paths[0])}); put the photos there."
+            f"(the first is {scene_path(root, paths[0])}); {_what_is_there(root)}."
         )
     first = {path: i for i, path in reversed(list(enumerate(paths)))}
-    repeated = [i for i, path in enumerate(paths) if first[path] != i and path.is_file()]
+    repeated = [i for i, path in enumerate(paths) if first[path] != i and i not in set(missing)]
     notes = []
     if missing:
         names = listing([scene_path(root, paths[i]) for i in missing])
@@ -165,6 +181,26 @@ def listing(names: Sequence[str], limit: int = 3) -> str:
 def size_text(size: tuple[float, float]) -> str:
     """``(1008, 756)`` as messages write it: 1008x756."""
     return f"{size[0]:g}x{size[1]:g}"
+
+
+def _inside_linked_folder(root: Path, listed: Path, resolved: Path) -> bool:
+    """Whether a path below the scene's linked images/ stays in the folder that this leads to."""
+    if not listed.is_relative_to(root) or listed == root:
+        return False
+    top = root / listed.relative_to(root).parts[0]
+    return is_linked_folder(root, top) and resolved.is_relative_to(top.resolve())
+
+
+def _what_is_there(root: Path) -> str:
+    """What to do about photos that are not where they are said to be, from the images that are."""
+    folders = defaultdict[str, list[str]](list)
+    for file in images_below(root):
+        folders[f"{file.parent.relative_to(root).as_posix()}/"].append(file.name)
+    if not folders:
+        return "put the photos there"
+    most = sorted(folders, key=lambda folder: -len(folders[folder]))
+    there = [f"{len(folders[folder])} in {folder} ({listing(folders[folder])})" for folder in most]
+    return f"the images there are {listing(there)}; put the photos there under the listed names"
 
 
 def check_intrinsics(frame: Frame) -> None:

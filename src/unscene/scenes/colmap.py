@@ -1,144 +1,113 @@
-"""COLMAP models, binary or text: cameras, poses and sparse points."""
+"""COLMAP models, binary or text, as captures."""
 
 from __future__ import annotations
 
-import struct
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unscene.scenes.capture import Capture, Frame, inside, listing, usable_files
-from unscene.scenes.image_files import find_image, image_folder
+from unscene.scenes.capture import Capture, Frame, listing, scene_path, usable_files
+from unscene.scenes.colmap_binary import read_binary_model
+from unscene.scenes.colmap_folders import BINARY_FILES, TEXT_FILES, largest_model
+from unscene.scenes.colmap_model import ColmapCamera, ColmapImage, ColmapModel
+from unscene.scenes.colmap_text import read_text_model
+from unscene.scenes.image_files import image_folder, list_images
+from unscene.scenes.image_formats import name_without_suffix
+from unscene.scenes.mask_search import MASK_FOLDERS
+from unscene.scenes.photo_names import PhotoNames
 from unscene.scenes.scene import SceneError
 from unscene.scenes.wide_lenses import FisheyeLens, RationalLens, WideLens
 
-if TYPE_CHECKING:
-    import pycolmap
-
-PARAMETERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12, 16, 4, 5, 3, 4, 6, 2)  # how many a camera has, by COLMAP's model id
 NONE = (0.0, 0.0, 0.0, 0.0, 0.0)
-MODEL_FOLDERS = ("sparse/0", "colmap/sparse/0", "sparse", "colmap/sparse")
 
 Pair = tuple[float, float]
 Distortion = tuple[float, float, float, float, float]
 
 
-def find_model(root: Path) -> Path | None:
-    """The folder of the COLMAP model that belongs to a scene folder, if there is one."""
-    files = ("cameras.bin", "images.bin", "cameras.txt", "images.txt")
-    folders = (root / name for name in MODEL_FOLDERS)
-    return next((folder for folder in folders if any((folder / file).is_file() for file in files)), None)
-
-
-def read_colmap(root: Path, model: Path, *, scale: float) -> Capture:
-    """Registered images in name order and the sparse points of a COLMAP model; photos from images/ (or images_K/)."""
+def read_colmap(root: Path, models: list[Path], *, scale: float) -> Capture:
+    """Registered images in name order and sparse points of the largest model; photos from images/ (or images_K/)."""
+    model, size_notes = largest_model(root, models)
     label = model.relative_to(root).as_posix()
-    reconstruction = _read_model(model, label)
+    content = _read_model(model, label)
     folder = image_folder(root, scale)
-    images = sorted((image for image in reconstruction.images.values() if image.has_pose), key=lambda i: i.name)
+    images = sorted(content.images, key=lambda image: image.name)
     if not images:
         raise SceneError(f"{label}: expected images with poses, got none; run COLMAP's mapper again.")
-    paths = [_photo_path(root, folder, image.name) for image in images]
+    names = PhotoNames(root, folder)
+    paths = names.find([image.name for image in images])
     kept, notes = usable_files(root, paths, label)
-    frames = tuple(
-        _to_frame(images[i], reconstruction.cameras[images[i].camera_id], paths[i], f"{folder.name}/{images[i].name}")
-        for i in kept
-    )
-    others = [f.name for f in sorted(model.parent.iterdir()) if f.name.isdigit() and f.name != model.name]
-    if model.name.isdigit() and others:
-        notes += (f"{label} is used; COLMAP left other models beside it: {listing(others)}",)
-    points = list(reconstruction.points3D.values())
+    points = np.isfinite(content.points).all(1)
     return Capture(
-        frames,
-        notes,
-        points=np.array([point.xyz for point in points], np.float64) if points else None,
-        point_colors=np.array([point.color for point in points], np.uint8) if points else None,
+        tuple(_to_frame(images[i], paths[i], f"{folder.name}/{images[i].name}") for i in kept),
+        (*size_notes, *names.notes, *notes, *_unposed(root, folder, paths, label)),
+        points=content.points[points] if points.any() else None,
+        point_colors=content.point_colors[points] if points.any() else None,
     )
 
 
-def _read_model(model: Path, label: str) -> pycolmap.Reconstruction:
-    import pycolmap
-
+def _read_model(model: Path, label: str) -> ColmapModel:
     try:
-        _check_complete(model)
-        return pycolmap.Reconstruction(model)
+        if all((model / name).is_file() for name in BINARY_FILES):
+            return read_binary_model(model)
+        if all((model / name).is_file() for name in TEXT_FILES):
+            return read_text_model(model, label)
+    except SceneError:
+        raise
     except (IndexError, KeyError, MemoryError, OSError, RuntimeError, ValueError) as error:
-        raise SceneError(
-            f"{label}: expected a complete COLMAP model (cameras, images and points3D, all .bin or all .txt), "
-            "but it cannot be read; copy it again or export it with colmap model_converter."
-        ) from error
+        raise _incomplete(label) from error
+    raise _incomplete(label)
 
 
-def _check_complete(model: Path) -> None:
-    """ValueError if a binary file ends before its last record: pycolmap would take what follows in memory for sizes."""
-    records = {"cameras": _camera_end, "frames": _frame_end, "images": _image_end, "points3D": _point_end}
-    for name, end_of_record in records.items():
-        file = model / f"{name}.bin"
-        if not file.is_file():
-            continue
-        content = file.read_bytes()
-        try:
-            (count,) = struct.unpack_from("<Q", content)
-            end = 8
-            for _ in range(count):
-                end = end_of_record(content, end)
-        except struct.error as error:
-            raise ValueError(f"{file.name} is truncated") from error
-        if end > len(content):
-            raise ValueError(f"{file.name} is truncated")
+def _incomplete(label: str) -> SceneError:
+    return SceneError(
+        f"{label}: expected a complete COLMAP model (cameras and images, both .bin or both .txt; points3D where there "
+        "are points), but it cannot be read; copy it again or export it with colmap model_converter."
+    )
 
 
-def _camera_end(content: bytes, start: int) -> int:
-    """Where a camera ends: id, model, width, height, parameters (of a model newer than the list at least 2)."""
-    (model,) = struct.unpack_from("<I", content, start + 4)
-    return start + 24 + 8 * (PARAMETERS[model] if model < len(PARAMETERS) else 2)
+def _unposed(root: Path, folder: Path, posed: Sequence[Path], label: str) -> tuple[str, ...]:
+    """A note on the photos that the model does not register."""
+    known, stems = set(posed), {name_without_suffix(path.name) for path in posed}
+    files = list_images(folder, recursive=True)
+    photos = [file for file in files if file in known or _is_photo(file.relative_to(folder), stems)]
+    left = [scene_path(root, file) for file in photos if file not in known]
+    if not left:
+        return ()
+    return (
+        f"{len(left)} of {len(photos)} photos in {folder.name}/ have no pose in {label} and are left out: "
+        f"{listing(left)}",
+    )
 
 
-def _frame_end(content: bytes, start: int) -> int:
-    """Where a frame ends: id, rig id, rotation, translation, images of 16 bytes."""
-    (images,) = struct.unpack_from("<I", content, start + 64)
-    return start + 68 + 16 * images
+def _is_photo(file: Path, stems: Collection[str]) -> bool:
+    """Whether an image is no mask, and nothing else that is called after a photo of ``stems``, as its depth is."""
+    name = file.name
+    beginnings = [name[: found.start()] for found in re.finditer(r"[._-]", name)]
+    in_mask_folder = any(part in (*MASK_FOLDERS, "test_label") for part in file.parts[:-1])
+    return not in_mask_folder and "mask" not in file.as_posix().lower() and not any(b in stems for b in beginnings)
 
 
-def _image_end(content: bytes, start: int) -> int:
-    """Where an image ends: id, rotation, translation, camera id, name, observations of 24 bytes."""
-    name_end = content.find(b"\0", start + 64)
-    if name_end < 0:
-        raise struct.error("name without end")
-    (observations,) = struct.unpack_from("<Q", content, name_end + 1)
-    return name_end + 9 + 24 * observations
-
-
-def _point_end(content: bytes, start: int) -> int:
-    """Where a point ends: id, position, colour, error, track of 8 bytes per element."""
-    (track,) = struct.unpack_from("<Q", content, start + 43)
-    return start + 51 + 8 * track
-
-
-def _photo_path(root: Path, folder: Path, name: str) -> Path:
-    return inside(root, find_image(inside(root, folder / name, name)), name)
-
-
-def _to_frame(image: pycolmap.Image, camera: pycolmap.Camera, path: Path, label: str) -> Frame:
-    focal, principal, distortion, wide_lens = _lens(camera, label)
+def _to_frame(image: ColmapImage, path: Path, label: str) -> Frame:
+    focal, principal, distortion, wide_lens = _lens(image.camera, label)
     return Frame(
         label=label,
         path=path,
-        T_world_camera=np.asarray(image.cam_from_world().inverse().matrix()),
+        T_world_camera=image.T_world_camera,
         focal=focal,
         principal=principal,
-        width=camera.width,
-        height=camera.height,
+        width=image.camera.width,
+        height=image.camera.height,
         distortion=distortion,
         wide_lens=wide_lens,
     )
 
 
-def _lens(camera: pycolmap.Camera, label: str) -> tuple[Pair, Pair, Distortion, WideLens | None]:
+def _lens(camera: ColmapCamera, label: str) -> tuple[Pair, Pair, Distortion, WideLens | None]:
     """Focal lengths, principal point, OpenCV distortion, and the lens where that does not describe it; COLMAP's models
     with few parameters are cases of larger ones."""
-    match camera.model.name, tuple(camera.params):
+    match camera.model, camera.params:
         case "SIMPLE_PINHOLE", (f, cx, cy):
             return (f, f), (cx, cy), NONE, None
         case "PINHOLE", (fx, fy, cx, cy):
@@ -166,6 +135,6 @@ def _lens(camera: pycolmap.Camera, label: str) -> tuple[Pair, Pair, Distortion, 
     raise SceneError(
         f"{label}: expected a camera model of OpenCV's kind (SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, "
         "FULL_OPENCV, SIMPLE_FISHEYE, FISHEYE, SIMPLE_RADIAL_FISHEYE, RADIAL_FISHEYE, OPENCV_FISHEYE), "
-        f"got {camera.model.name}; undistort the photos first: "
+        f"got {camera.model}; undistort the photos first: "
         "colmap image_undistorter --image_path images --input_path sparse/0 --output_path undistorted"
     )

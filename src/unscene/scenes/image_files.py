@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from unscene.scenes.capture import inside, listing, scene_path, size_text
+from unscene.scenes.image_formats import IMAGE_SUFFIXES, is_readable, open_image
 from unscene.scenes.orientation import as_stored, stored_size
 from unscene.scenes.pinhole import Resampling
 from unscene.scenes.scene import SceneError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp", ".tif", ".tiff")
 DECODING_THREADS = 4
 
 
@@ -40,17 +40,17 @@ class Photos:
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     """Image files of a folder in name order; none if there is no such folder."""
     files = folder.rglob("*") if recursive else folder.glob("*")
-    suffixes = {suffix.lower() for suffix in IMAGE_SUFFIXES}
-    return sorted(file for file in files if file.suffix.lower() in suffixes and not file.name.startswith("."))
+    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))
 
 
 def find_image(path: Path) -> Path:
     """``path``, or the image that it names without or with another extension; ``path`` itself if there is none."""
-    if path.is_file():
+    if os.path.isfile(path) and is_readable(path):  # which knows no name that is too long
         return path
-    appended = (path.with_name(path.name + suffix) for suffix in IMAGE_SUFFIXES)
-    replaced = (path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES if path.suffix)
-    return next((file for file in (*appended, *replaced) if file.is_file()), path)
+    suffixes = [spelled for suffix in IMAGE_SUFFIXES for spelled in (suffix, suffix.upper())]
+    appended = (path.with_name(path.name + suffix) for suffix in suffixes)
+    replaced = (path.with_suffix(suffix) for suffix in suffixes if path.suffix)
+    return next((file for file in (*appended, *replaced) if os.path.isfile(file) and is_readable(file)), path)
 
 
 def image_folder(root: Path, scale: float) -> Path:
@@ -85,11 +85,8 @@ def choose_photos(root: Path, paths: Sequence[Path], scale: float) -> Photos:
 
 def image_size(path: Path, label: str) -> tuple[int, int]:
     """(width, height) from the header of an image file."""
-    try:
-        with Image.open(path) as image:
-            return stored_size(image)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise _unreadable(label) from error
+    with open_image(path, label) as image:
+        return stored_size(image)
 
 
 def read_image(path: Path, label: str, size: tuple[int, int], resampling: Resampling | None = None) -> np.ndarray:
@@ -99,11 +96,8 @@ def read_image(path: Path, label: str, size: tuple[int, int], resampling: Resamp
 
     EXIF orientation is ignored, as COLMAP does: intrinsics and poses belong to the pixels as stored.
     """
-    try:
-        with Image.open(path) as image:
-            pixels = _rgb(as_stored(image))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL calls a broken PNG a SyntaxError
-        raise _unreadable(label) from error
+    with open_image(path, label) as image:
+        pixels = _rgb(as_stored(image))
     if resampling:
         return resampling.photo(pixels, size)
     if (pixels.shape[1], pixels.shape[0]) != size:
@@ -161,9 +155,3 @@ def _common_size(root: Path, paths: Sequence[Path]) -> tuple[int, int]:
             "remove the others or load each size as a scene of its own."
         )
     return common
-
-
-def _unreadable(label: str) -> SceneError:
-    return SceneError(
-        f"{label}: expected a readable image, but the file is truncated or no image; copy it again or remove the frame."
-    )

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from unscene.scenes.capture import Capture, Frame, inside, scene_path
-from unscene.scenes.image_files import image_folder, list_images
+from unscene.scenes.image_files import image_folder, image_size, list_images
+from unscene.scenes.image_formats import images_below
 from unscene.scenes.mask_pairing import masks_beside
 from unscene.scenes.scene import SceneError
 
@@ -24,6 +25,8 @@ def read_llff(root: Path, *, scale: float) -> Capture:
     files = list_images(folder)
     masks = masks_beside([file.name for file in files])
     files = [file for file in files if file.name not in masks]
+    for foreign in images_below(folder) if not files else ():
+        image_size(foreign, scene_path(root, foreign))  # whose error says what they are
     if len(files) != len(rows):
         raise SceneError(
             f"{POSES_FILE}: expected one row per photo in {folder.name}/, got {len(rows)} rows for "

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unscene.scenes.capture import Capture, Frame, build_cameras, listing, same_aspect, size_text
-from unscene.scenes.colmap import find_model, read_colmap
+from unscene.scenes.baseline import check_baseline
+from unscene.scenes.capture import Capture, Frame, build_cameras, link_notes, listing, same_aspect, size_text
+from unscene.scenes.colmap import read_colmap
+from unscene.scenes.colmap_folders import MODEL_FILES, find_models, has_photo_folder, scene_above
 from unscene.scenes.image_files import Photos, choose_photos, read_photos
 from unscene.scenes.llff import POSES_FILE, read_llff
 from unscene.scenes.mask_files import read_masks
@@ -56,6 +58,7 @@ def load_scene(
     aspect_notes = _check_aspect(frames, photos)
     train, test = _split(frames, holdout)
     names = _names(frames)
+    check_baseline(frames, capture.points)
     origin, origin_notes = choose_origin(frames)
     cameras = build_cameras(frames, *photos.size, origin)
     turned_notes = orientation_note(photos.paths)
@@ -83,6 +86,7 @@ def load_scene(
         point_colors=None if capture.point_colors is None else torch.from_numpy(capture.point_colors),
         notes=(
             *capture.notes,
+            *link_notes(root, photos.paths),
             *truth_notes,
             *photos.notes,
             *aspect_notes,
@@ -99,6 +103,7 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
     """The scene folder and its frames, read by the reader of the first format found."""
     if not path.exists():
         raise SceneError(f"{path}: expected a scene folder or its transforms.json, found nothing; check the path.")
+    path = path.parent if path.name in MODEL_FILES else path
     root = (path if path.is_dir() else path.parent).resolve()
     if path.is_file() and path.suffix == ".json" and path.name not in BLENDER_FILES:
         return root, read_transforms(root, path)
@@ -106,9 +111,9 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
         return root, read_transforms(root, root / "transforms.json")
     if (path.is_dir() or path.name in BLENDER_FILES) and (root / "transforms_train.json").is_file():
         return root, read_blender(root)
-    model = find_model(root)
-    if path.is_dir() and model:
-        return root, read_colmap(root, model, scale=scale)
+    models = find_models(root) if path.is_dir() else []
+    if models:
+        return _read_models(path, root, models, scale)
     if path.is_dir() and (root / POSES_FILE).is_file():
         return root, read_llff(root, scale=scale)
     found = listing(sorted(file.name for file in root.iterdir()), 8) if path.is_dir() else path.name
@@ -119,6 +124,16 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
         "  LLFF                  poses_bounds.npy and images/\n"
         "Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."
     )
+
+
+def _read_models(path: Path, root: Path, models: list[Path], scale: float) -> tuple[Path, Capture]:
+    """The scene folder and frames of its COLMAP models, also if ``path`` is that of models inside a scene folder."""
+    above = None if has_photo_folder(root) else scene_above(path)
+    if above is None:
+        return root, read_colmap(root, models, scale=scale)
+    within = Path(os.path.abspath(path)).relative_to(above)
+    scene = above.resolve()
+    return scene, read_colmap(scene, [scene / within / model.relative_to(root) for model in models], scale=scale)
 
 
 def _split(frames: tuple[Frame, ...], holdout: int) -> tuple[Tensor, Tensor]:

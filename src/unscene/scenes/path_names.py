@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Sequence
 
-from unscene.scenes.image_files import IMAGE_SUFFIXES
-
-_SUFFIXES = {suffix.lower() for suffix in IMAGE_SUFFIXES}
+from unscene.file_names import folded
+from unscene.scenes.image_formats import IMAGE_SUFFIXES
 
 
 def stem_parts(path: str) -> tuple[str, ...]:
     """Folders and name, folded, the name without any extensions of images: mask of ``a.jpg.png`` is ``a``."""
     *folders, name = folded(path).split("/")
-    while (cut := os.path.splitext(name))[1] in _SUFFIXES and cut[0]:
+    while (cut := os.path.splitext(name))[1] in IMAGE_SUFFIXES and cut[0]:
         name = cut[0]
     return (*folders, name)
 
@@ -24,11 +22,6 @@ def spellings(path: str) -> list[tuple[str, ...]]:
     """Folders and name, folded: with the extension, without the last one, and without any."""
     *folders, name = folded(path).split("/")
     return [(*folders, name), (*folders, os.path.splitext(name)[0]), stem_parts(path)]
-
-
-def folded(path: str) -> str:
-    """Upper case and composed accents make no difference: systems and tools change both."""
-    return unicodedata.normalize("NFC", path).casefold()
 
 
 def natural_order(path: str) -> list[tuple[int, str]]:

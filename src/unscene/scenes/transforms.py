@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -15,8 +16,9 @@ from torch import Tensor
 from unscene.file_names import distinct
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
-from unscene.scenes.capture import Capture, Frame, build_cameras, inside, listing, size_text, usable_files
-from unscene.scenes.image_files import DECODING_THREADS, find_image, image_size
+from unscene.scenes.capture import Capture, Frame, build_cameras, listing, size_text, usable_files
+from unscene.scenes.image_files import DECODING_THREADS, image_size
+from unscene.scenes.photo_names import PhotoNames
 from unscene.scenes.pinhole import to_pinhole
 from unscene.scenes.scene import NO_ORIGIN, Scene, SceneError
 from unscene.scenes.wide_lenses import FisheyeLens, RationalLens, WideLens
@@ -33,7 +35,7 @@ Entry = dict[str, Any]
 def read_transforms(root: Path, file: Path) -> Capture:
     """Frames of one transforms.json, with the split that its ``train_filenames`` and ``test_filenames`` may give."""
     content, entries = _read_entries(file)
-    return _to_capture(root, entries, _listed_splits(root, content, entries), file.name)
+    return _to_capture(root, content, entries, None, file.name)
 
 
 def read_blender(root: Path) -> Capture:
@@ -45,7 +47,7 @@ def read_blender(root: Path) -> Capture:
             _, listed = _read_entries(root / f"transforms_{name}.json")
             entries += listed
             splits += ["train" if name == "train" else "test"] * len(listed)
-    return _to_capture(root, entries, splits, "transforms_train.json")
+    return _to_capture(root, {}, entries, splits, "transforms_train.json")
 
 
 def read_cameras(path: Path | str, origin: Tensor = NO_ORIGIN) -> Cameras:
@@ -113,7 +115,7 @@ def write_frames(file: Path, scene: Scene, files: list[str], masks: list[str] | 
 def _read_entries(file: Path) -> tuple[Entry, list[Entry]]:
     """The whole content, and its frames with the top-level values filled in."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise SceneError(f"{file.name}: expected valid JSON, got an error at {where}: {error.msg}; fix it.") from error
@@ -127,40 +129,45 @@ def _read_entries(file: Path) -> tuple[Entry, list[Entry]]:
     return content, [{**shared, **frame, "label": str(label)} for frame, label in zip(frames, labels, strict=True)]
 
 
-def _to_capture(root: Path, entries: list[Entry], splits: list[Any], source: str) -> Capture:
-    paths = [_photo_path(root, entry.get("file_path"), entry["label"]) for entry in entries]
+def _to_capture(root: Path, content: Entry, entries: list[Entry], splits: list[Any] | None, source: str) -> Capture:
+    """Frames of ``entries`` with ``splits``, by default those that ``content`` lists."""
+    photos = PhotoNames(root, root)
+    paths = photos.find([_listed_photo(entry.get("file_path"), entry["label"]) for entry in entries])
+    splits = _listed_splits(photos, content, paths) if splits is None else splits
     kept, notes = usable_files(root, paths, source)
-    frames = []
-    for i in kept:
-        listed = entries[i].get("mask_path")
-        mask = inside(root, Path(listed), listed) if isinstance(listed, str) else None
-        frames.append(_to_frame(entries[i], paths[i], mask, splits[i]))
-    return Capture(tuple(frames), notes)
+    masks = _mask_paths(root, [entries[i].get("mask_path") for i in kept])
+    frames = [_to_frame(entries[i], paths[i], mask, splits[i]) for i, mask in zip(kept, masks, strict=True)]
+    return Capture(tuple(frames), (*photos.notes, *notes))
 
 
-def _photo_path(root: Path, listed: object, label: str) -> Path:
+def _listed_photo(listed: object, label: str) -> str:
     if not isinstance(listed, str) or not listed:
         raise SceneError(f"{label}: expected the photo's path as file_path, got {listed!r}; add it to the frame.")
-    # Checked before and after the search for the extension, as either may be a link.
-    return inside(root, find_image(inside(root, Path(listed), listed)), listed)
+    return listed
 
 
-def _listed_splits(root: Path, content: Entry, entries: list[Entry]) -> list[str | None]:
+def _mask_paths(root: Path, listed: Sequence[object]) -> list[Path | None]:
+    """Where the masks are, or would be, of frames that name one; never one that merely has a photo's name."""
+    names = [name for name in listed if isinstance(name, str)]
+    found = iter(PhotoNames(root, root, bare_in=()).find(names))
+    return [next(found) if isinstance(name, str) else None for name in listed]
+
+
+def _listed_splits(photos: PhotoNames, content: Entry, paths: list[Path]) -> list[str | None]:
     """The split of each frame. The test list wins over the training list, which wins over the validation list."""
     if "train_filenames" not in content and "test_filenames" not in content:
-        return [None] * len(entries)
-    train = _listed_photos(root, content, "train_filenames")
-    validation = (_listed_photos(root, content, "val_filenames") or set()) - (train or set())
-    test = _listed_photos(root, content, "test_filenames") or validation
-    paths = [_photo_path(root, entry.get("file_path"), entry["label"]) for entry in entries]
+        return [None] * len(paths)
+    train = _listed_photos(photos, content, "train_filenames")
+    validation = (_listed_photos(photos, content, "val_filenames") or set()) - (train or set())
+    test = _listed_photos(photos, content, "test_filenames") or validation
     return ["test" if path in test else "train" if train is None or path in train else None for path in paths]
 
 
-def _listed_photos(root: Path, content: Entry, key: str) -> set[Path] | None:
+def _listed_photos(photos: PhotoNames, content: Entry, key: str) -> set[Path] | None:
     listed = content.get(key)
     if listed is not None and not isinstance(listed, list):
         raise SceneError(f"{key}: expected a list of photos, got {listed!r}; correct the transforms file.")
-    return None if listed is None else {_photo_path(root, name, str(name)) for name in listed}
+    return None if listed is None else set(photos.find([_listed_photo(name, str(name)) for name in listed]))
 
 
 def _to_frame(entry: Entry, path: Path, mask_path: Path | None, split: Literal["train", "test"] | None) -> Frame:
