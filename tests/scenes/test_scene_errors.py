@@ -32,6 +32,10 @@ LAYOUTS = """
   nerfstudio, Blender   transforms.json (or transforms_train.json) and the photos it names
   COLMAP                sparse/0/ (cameras, images, points3D as .bin or .txt) and images/
   LLFF                  poses_bounds.npy and images/
+  Polycam               keyframes/ of its raw data (cameras and images, corrected or not)
+  Record3D              metadata.json and rgb/ (also in EXR_RGBD/), or an unpacked .r3d
+  RealityCapture        a .csv of internal/external camera parameters and the photos
+  Metashape             an .xml of cameras and the photos
 Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."""
 
 
@@ -41,18 +45,18 @@ def test_no_such_folder(tiny: TinyScene) -> None:
 
 def test_photos_without_cameras(tiny: TinyScene) -> None:
     tiny.photos()
-    assert load_error(tiny) == f"SCENE: expected a scene in one of three layouts, found images:{LAYOUTS}"
+    assert load_error(tiny) == f"SCENE: expected a scene in one of these layouts, found images:{LAYOUTS}"
 
 
 def test_an_empty_folder(tiny: TinyScene) -> None:
     tiny.root.mkdir()
-    assert load_error(tiny) == f"SCENE: expected a scene in one of three layouts, found an empty folder:{LAYOUTS}"
+    assert load_error(tiny) == f"SCENE: expected a scene in one of these layouts, found an empty folder:{LAYOUTS}"
 
 
 def test_a_file_that_is_no_scene(tiny: TinyScene) -> None:
     tiny.photos()
     error = error_of(tiny, lambda: load_scene(tiny.root / "images" / "000.png"))
-    assert error == f"SCENE/images/000.png: expected a scene in one of three layouts, found 000.png:{LAYOUTS}"
+    assert error == f"SCENE/images/000.png: expected a scene in one of these layouts, found 000.png:{LAYOUTS}"
 
 
 @pytest.mark.parametrize(("scale", "got"), [(0, "0"), (0.5, "0.5"), (-2, "-2"), (math.nan, "nan"), (math.inf, "inf")])
@@ -281,9 +285,7 @@ def test_an_image_size_of_0(tiny: TinyScene) -> None:
 
 @pytest.mark.parametrize(("value", "got"), [("40", "'40'"), (None, "None"), (True, "True")])
 def test_a_focal_length_that_is_no_number(tiny: TinyScene, value: object, got: str) -> None:
-    assert frame_error(tiny, fl_x=value) == (
-        f"images/002.png: expected a number as fl_x, got {got}; correct the transforms file."
-    )
+    assert frame_error(tiny, fl_x=value) == f"images/002.png: expected a number as fl_x, got {got}; correct it."
 
 
 @pytest.mark.parametrize(

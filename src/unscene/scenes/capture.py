@@ -16,6 +16,7 @@ from unscene.scenes.scene import SceneError
 
 ROTATION_TOLERANCE = 1e-2  # largest entry of R^T R - I that still counts as drift of a rotation
 ASPECT_TOLERANCE = 2.0  # pixels; covers the rounding of down-scaled photos and masks
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes; the world stays as it is
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,15 @@ def inside(root: Path, path: Path, label: str) -> Path:
         )
     # A link within the folder keeps its own name, which masks are matched by.
     return listed if listed.is_relative_to(root) else resolved
+
+
+def start_of(file: Path) -> bytes:
+    """The first bytes of a file, to tell its format by; none if it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(4096)
+    except OSError:
+        return b""
 
 
 def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[int], tuple[str, ...]]:

@@ -14,6 +14,10 @@ from unscene.scenes.colmap import find_model, read_colmap
 from unscene.scenes.image_files import Photos, choose_photos, read_photos
 from unscene.scenes.llff import POSES_FILE, read_llff
 from unscene.scenes.mask_files import MaskFiles, find_masks, nerfstudio_masks, read_masks
+from unscene.scenes.metashape import find_metashape, read_metashape
+from unscene.scenes.polycam import has_polycam, read_polycam
+from unscene.scenes.realitycapture import find_realitycapture, read_realitycapture
+from unscene.scenes.record3d import find_record3d, read_record3d
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import read_blender, read_transforms
 
@@ -22,12 +26,13 @@ FEWEST_VIEWS = 3
 
 
 def load_scene(path: Path | str, *, scale: float = 1, holdout: int = 8, masks: Path | str | None = None) -> Scene:
-    """Load a capture: nerfstudio or Blender transforms, a COLMAP model or LLFF poses, with masks if there are any.
+    """Load a capture, with masks if there are any: nerfstudio or Blender transforms, a COLMAP model, LLFF poses, or
+    an export of Polycam, Record3D, RealityCapture or Metashape.
 
-    path: the scene folder or its json file. scale: how many times smaller than the original photos to work (4: a
-    quarter of the width); taken from ``images_4/`` where that fits, else area-averaged. holdout: every holdout-th view
-    is kept for testing, 0 none, unless the files bring their own split. masks: folder of masks, one per photo, white =
-    remove; by default ``masks/``, ``seg/``, ``label/`` or ``images_4/label/`` of the scene folder.
+    path: the scene folder, or its json, csv or xml file. scale: how many times smaller than the original photos to work
+    (4: a quarter of the width); taken from ``images_4/`` where that fits, else area-averaged. holdout: every holdout-th
+    view is kept for testing, 0 none, unless the files bring their own split. masks: folder of masks, one per photo,
+    white = remove; by default ``masks/``, ``seg/``, ``label/`` or ``images_4/label/`` of the scene folder.
     Raises SceneError, in words for the user, for input that cannot be used.
     """
     path = Path(path)
@@ -67,6 +72,10 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
     root = (path if path.is_dir() else path.parent).resolve()
     if path.is_file() and path.suffix == ".json" and path.name not in BLENDER_FILES:
         return root, read_transforms(root, path)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return root, read_realitycapture(root, root / path.name)
+    if path.is_file() and path.suffix.lower() == ".xml":
+        return root, read_metashape(root, root / path.name)
     if path.is_dir() and (root / "transforms.json").is_file():
         return root, read_transforms(root, root / "transforms.json")
     if (path.is_dir() or path.name in BLENDER_FILES) and (root / "transforms_train.json").is_file():
@@ -76,14 +85,34 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
         return root, read_colmap(root, model, scale=scale)
     if path.is_dir() and (root / POSES_FILE).is_file():
         return root, read_llff(root, scale=scale)
+    if path.is_dir() and has_polycam(root):
+        return root, read_polycam(root)
+    if path.is_dir() and (recording := find_record3d(root)):
+        return root, read_record3d(root, recording)
+    if path.is_dir() and (table := _only_one(find_realitycapture(root), path)):
+        return root, read_realitycapture(root, table)
+    if path.is_dir() and (document := _only_one(find_metashape(root), path)):
+        return root, read_metashape(root, document)
     found = listing(sorted(file.name for file in root.iterdir()), 8) if path.is_dir() else path.name
     raise SceneError(
-        f"{path}: expected a scene in one of three layouts, found {found or 'an empty folder'}:\n"
+        f"{path}: expected a scene in one of these layouts, found {found or 'an empty folder'}:\n"
         "  nerfstudio, Blender   transforms.json (or transforms_train.json) and the photos it names\n"
         "  COLMAP                sparse/0/ (cameras, images, points3D as .bin or .txt) and images/\n"
         "  LLFF                  poses_bounds.npy and images/\n"
+        "  Polycam               keyframes/ of its raw data (cameras and images, corrected or not)\n"
+        "  Record3D              metadata.json and rgb/ (also in EXR_RGBD/), or an unpacked .r3d\n"
+        "  RealityCapture        a .csv of internal/external camera parameters and the photos\n"
+        "  Metashape             an .xml of cameras and the photos\n"
         "Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."
     )
+
+
+def _only_one(files: list[Path], folder: Path) -> Path | None:
+    """The only one of the files with cameras in a folder, if there is one; a SceneError if there are several."""
+    if len(files) > 1:
+        names = listing([file.name for file in files], 8)
+        raise SceneError(f"{folder}: expected one file with cameras, found {names}; point to the one to use.")
+    return files[0] if files else None
 
 
 def _split(frames: tuple[Frame, ...], holdout: int) -> tuple[Tensor, Tensor]:
