@@ -16,6 +16,8 @@ from unscene.scenes.scene import SceneError
 
 ROTATION_TOLERANCE = 1e-2  # largest entry of R^T R - I that still counts as drift of a rotation
 ASPECT_TOLERANCE = 2.0  # pixels; covers the rounding of down-scaled photos and masks
+LARGEST_NUMBER = 1e15  # of a camera, in any unit: its square is still a float32
+SHORTEST_FOCAL = 1e-3  # pixels; its inverse square is, too
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes; the world stays as it is
 
 
@@ -78,7 +80,7 @@ def start_of(file: Path) -> bytes:
 
 def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[int], tuple[str, ...]]:
     """Indices of the paths that exist and come for the first time, with notes on the others."""
-    missing = [i for i, path in enumerate(paths) if not path.is_file()]
+    missing = [i for i, path in enumerate(paths) if not os.path.isfile(path)]  # also where no such name can be
     if len(missing) == len(paths):
         raise SceneError(
             f"{source}: expected the photos of {len(paths)} frames in {root}, found none of them "
@@ -117,6 +119,8 @@ def rigid_pose(T: np.ndarray, label: str) -> np.ndarray:
     remedy = "correct the pose or remove the frame."
     if not np.isfinite(T).all():
         raise SceneError(f"{expected}, got NaN or infinite numbers; {remedy}")
+    if np.abs(T).max() > LARGEST_NUMBER:
+        raise SceneError(f"{expected}, got numbers up to {np.abs(T).max():g}; {remedy}")
     rotation = T[:3, :3]
     drift = np.abs(rotation.T @ rotation - np.eye(3)).max()
     if drift > ROTATION_TOLERANCE:
@@ -154,7 +158,9 @@ def _check_intrinsics(frame: Frame) -> None:
     lens = (*frame.focal, *frame.principal, *frame.distortion, frame.width, frame.height)
     if not np.isfinite(lens).all():
         raise SceneError(f"{frame.label}: expected finite camera intrinsics, got NaN or infinity; correct them.")
-    if min(frame.focal) <= 0:
+    if np.abs(lens).max() > LARGEST_NUMBER:
+        raise SceneError(f"{frame.label}: expected intrinsics in pixels, got {max(lens, key=abs):g}; correct them.")
+    if min(frame.focal) < SHORTEST_FOCAL:
         got = " and ".join(f"{f:g}" for f in dict.fromkeys(frame.focal))
         raise SceneError(f"{frame.label}: expected a focal length above 0 pixels, got {got}; correct the intrinsics.")
     if min(frame.width, frame.height) < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +22,7 @@ def find_listed_photos(root: Path, names: Sequence[str], source: str) -> list[Pa
     others = sorted(file for file in root.iterdir() if file.is_dir() and not file.name.startswith("."))
     folders = dict.fromkeys([root / "images", root, *(file for file in others if file.name not in MASK_FOLDERS)])
     found = [[_find(folder, parts) for parts in endings] for folder in folders]
-    best = max(found, key=lambda paths: sum(path.is_file() for path in paths))  # the first of equals
+    best = max(found, key=lambda paths: sum(map(os.path.isfile, paths)))  # the first of equals
     return [inside(root, path, name) for path, name in zip(best, names, strict=True)]
 
 
@@ -36,4 +37,4 @@ def _parts(name: str, source: str) -> tuple[str, ...]:
 def _find(folder: Path, parts: tuple[str, ...]) -> Path:
     """The photo of the longest ending of a path that exists in ``folder``; the file's name alone if none does."""
     endings = (find_image(folder.joinpath(*parts[start:])) for start in range(len(parts)))
-    return next((path for path in endings if path.is_file()), folder / parts[-1])
+    return next((path for path in endings if os.path.isfile(path)), folder / parts[-1])

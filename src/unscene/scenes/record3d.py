@@ -75,7 +75,7 @@ def _rows(content: Mapping[str, Any], key: str, columns: int, label: str) -> np.
     try:
         rows = np.array(content.get(key), dtype=np.float64)
     except (OverflowError, TypeError, ValueError):
-        rows = np.zeros(0)
+        rows = np.zeros((0, 0))
     if rows.ndim != 2 or rows.shape[1] != columns or not len(rows):
         raise SceneError(f"{label}: expected {key} with {columns} numbers each, got something else; export it again.")
     return rows
