@@ -20,17 +20,11 @@ from PIL import Image
 from scipy.linalg import polar
 
 LENS_KEYS = ("k1", "k2", "p1", "p2", "k3")
-COLMAP_LENSES = {  # name: (fx, fy, cx, cy, k1, k2, p1, p2) as indices of its parameters, None for 0
+COLMAP_LENSES = {  # by name, those of a perspective camera: fx, fy, cx, cy, k1, k2, p1, p2 as places of its parameters
     "SIMPLE_PINHOLE": (0, 0, 1, 2), "PINHOLE": (0, 1, 2, 3), "SIMPLE_RADIAL": (0, 0, 1, 2, 3),
     "RADIAL": (0, 0, 1, 2, 3, 4), "OPENCV": (0, 1, 2, 3, 4, 5, 6, 7),
 }  # fmt: skip
-COLMAP_MODELS = {
-    0: ("SIMPLE_PINHOLE", 3),
-    1: ("PINHOLE", 4),
-    2: ("SIMPLE_RADIAL", 4),
-    3: ("RADIAL", 5),
-    4: ("OPENCV", 8),
-}
+COLMAP_PARAMETERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12)  # how many its models have, by their ids; ours come first
 
 
 @dataclass(frozen=True)
@@ -128,14 +122,15 @@ def _colmap_binary(root: Path) -> Iterator[ReferenceCamera]:
     cameras = {}
     for _ in range(struct.unpack_from("<Q", content)[0]):
         id, model, width, height = struct.unpack_from("<IiQQ", content, at)
-        name, count = COLMAP_MODELS[model]
+        count, name = COLMAP_PARAMETERS[model], dict(enumerate(COLMAP_LENSES)).get(model, "")
         cameras[id] = (name, (width, height), list(struct.unpack_from(f"<{count}d", content, at + 24)))
         at += 24 + 8 * count
     content, at = (root / "sparse/0/images.bin").read_bytes(), 8
     for _ in range(struct.unpack_from("<Q", content)[0]):
         end = content.index(b"\0", at + 64)
         pose, (id,) = struct.unpack_from("<7d", content, at + 4), struct.unpack_from("<I", content, at + 60)
-        yield _from_colmap(content[at + 64 : end].decode(errors="replace"), list(pose), *cameras[id])
+        if cameras[id][0]:
+            yield _from_colmap(content[at + 64 : end].decode(errors="replace"), list(pose), *cameras[id])
         at = end + 9 + 24 * struct.unpack_from("<Q", content, end + 1)[0]
 
 
@@ -147,7 +142,7 @@ def _colmap_text(root: Path) -> Iterator[ReferenceCamera]:
             cameras[int(id)] = (model, (float(width), float(height)), [float(word) for word in params])
     for line in (root / "sparse/0/images.txt").read_text(errors="replace").splitlines():
         words = line.split(maxsplit=9)
-        if len(words) == 10 and not line.startswith("#"):
+        if len(words) == 10 and not line.startswith("#") and cameras[int(words[8])][0] in COLMAP_LENSES:
             yield _from_colmap(words[9].strip(), [float(word) for word in words[1:8]], *cameras[int(words[8])])
 
 
