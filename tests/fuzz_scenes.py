@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from tests.scenes.damage import Damage, damages
 from tests.scenes.layouts import LAYOUTS, place_cameras
-from tests.scenes.reference_cameras import ReferenceCamera, reference_cameras
+from tests.scenes.reference_cameras import ReferenceCamera, reference_cameras, stem
 from tests.scenes.tiny_scenes import TinyScene
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene, SceneError
@@ -77,7 +77,7 @@ def check(case: Case) -> str:
             assert case.damages, "a whole capture was refused"
             return "error"
         _check_scene(scene)
-        _check_cameras(scene, reference_cameras(case.layout, tiny.root), case.seed)
+        _check_cameras(scene, reference_cameras(case.layout, tiny.root, set(map(stem, scene.names))), case.seed)
         return "scene"
 
 
@@ -122,14 +122,13 @@ def _check_scene(scene: Scene) -> None:
 
 def _check_cameras(scene: Scene, references: list[ReferenceCamera], seed: int) -> None:
     """Each view sees points where the camera of its name in the files sees them, and its rays go back there."""
-    stems = Counter(Path(reference.name.replace("\\", "/")).stem for reference in references)
-    by_stem = {Path(reference.name.replace("\\", "/")).stem: reference for reference in references}
+    listed = Counter(stem(camera.name) for camera in references)
+    by_stem = {stem(camera.name): camera for camera in references}
     rng, width, height = np.random.default_rng(seed), scene.cameras.width, scene.cameras.height
     for view, name in enumerate(scene.names):
-        stem = Path(name).stem
-        if stems[stem] != 1:  # found by other rules than its name
+        if listed[stem(name)] != 1:  # found by other rules than its name
             continue
-        camera = by_stem[stem]
+        camera = by_stem[stem(name)]
         half = np.array(camera.size) / camera.lens[:2] / 2
         plane, depth = rng.uniform(-half, half, (POINTS, 2)), rng.uniform(1, 10, POINTS)
         expected = camera.project(plane, width, height)

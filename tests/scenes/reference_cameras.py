@@ -53,13 +53,19 @@ class ReferenceCamera:
         return np.column_stack([u * width / self.size[0], v * height / self.size[1]])
 
 
-def reference_cameras(layout: str, root: Path) -> list[ReferenceCamera]:
+def reference_cameras(layout: str, root: Path, stems: set[str]) -> list[ReferenceCamera]:
+    """The cameras of the photos whose names without extension are ``stems``."""
     read = {
         "transforms": _transforms, "transforms with a split": _transforms, "blender": _transforms,
         "colmap binary": _colmap_binary, "colmap text": _colmap_text, "llff": _llff, "polycam": _polycam,
         "record3d": _record3d, "realitycapture": _realitycapture, "metashape": _metashape,
     }  # fmt: skip
-    return list(read[layout](root))
+    return list(read[layout](root, stems))
+
+
+def stem(name: str) -> str:
+    """A photo's name without folder and extension."""
+    return Path(name.replace("\\", "/")).stem.strip()
 
 
 def _camera(name: str, T: np.ndarray, lens: list[float], size: tuple[float, float]) -> ReferenceCamera:
@@ -88,11 +94,13 @@ def _photo_size(root: Path) -> tuple[int, int]:
     raise FileNotFoundError(root)
 
 
-def _transforms(root: Path) -> Iterator[ReferenceCamera]:
+def _transforms(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     for file in _files(root.glob("transforms*.json")):
         content = json.loads(file.read_bytes())
         for frame in content["frames"]:
             entry = content | frame
+            if stem(entry["file_path"]) not in stems:
+                continue
             sized = {"w", "h"} <= entry.keys()
             size = (float(entry["w"]), float(entry["h"])) if sized else _photo_size(root)
             focal = [float(entry[key]) for key in ("fl_x", "fl_y") if key in entry]
@@ -117,7 +125,7 @@ def _from_colmap(name: str, pose: list[float], model: str, size: tuple[float, fl
     return _camera(name, np.column_stack([camera_from_world.T, position]), lens, size)
 
 
-def _colmap_binary(root: Path) -> Iterator[ReferenceCamera]:
+def _colmap_binary(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     content, at = (root / "sparse/0/cameras.bin").read_bytes(), 8
     cameras = {}
     for _ in range(struct.unpack_from("<Q", content)[0]):
@@ -129,12 +137,13 @@ def _colmap_binary(root: Path) -> Iterator[ReferenceCamera]:
     for _ in range(struct.unpack_from("<Q", content)[0]):
         end = content.index(b"\0", at + 64)
         pose, (id,) = struct.unpack_from("<7d", content, at + 4), struct.unpack_from("<I", content, at + 60)
-        if cameras[id][0]:
-            yield _from_colmap(content[at + 64 : end].decode(errors="replace"), list(pose), *cameras[id])
+        name = content[at + 64 : end].decode(errors="replace")
+        if cameras[id][0] and stem(name) in stems:
+            yield _from_colmap(name, list(pose), *cameras[id])
         at = end + 9 + 24 * struct.unpack_from("<Q", content, end + 1)[0]
 
 
-def _colmap_text(root: Path) -> Iterator[ReferenceCamera]:
+def _colmap_text(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     cameras = {}
     for line in (root / "sparse/0/cameras.txt").read_text(errors="replace").splitlines():
         if line.strip() and not line.startswith("#"):
@@ -142,11 +151,13 @@ def _colmap_text(root: Path) -> Iterator[ReferenceCamera]:
             cameras[int(id)] = (model, (float(width), float(height)), [float(word) for word in params])
     for line in (root / "sparse/0/images.txt").read_text(errors="replace").splitlines():
         words = line.split(maxsplit=9)
-        if len(words) == 10 and not line.startswith("#") and cameras[int(words[8])][0] in COLMAP_LENSES:
+        if len(words) < 10 or line.startswith("#") or stem(words[9]) not in stems:
+            continue
+        if cameras[int(words[8])][0] in COLMAP_LENSES:
             yield _from_colmap(words[9].strip(), [float(word) for word in words[1:8]], *cameras[int(words[8])])
 
 
-def _llff(root: Path) -> Iterator[ReferenceCamera]:
+def _llff(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     photos = sorted(file.name for file in (root / "images").iterdir())
     for name, row in zip(photos, np.load(root / "poses_bounds.npy").astype(np.float64), strict=True):
         down, right, back, position, (height, width, focal) = row[:15].reshape(3, 5).T
@@ -154,28 +165,33 @@ def _llff(root: Path) -> Iterator[ReferenceCamera]:
         yield _camera(name, T, [focal, focal, width / 2, height / 2], (width, height))
 
 
-def _polycam(root: Path) -> Iterator[ReferenceCamera]:
+def _polycam(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     for file in _files((root / "keyframes/corrected_cameras").glob("*.json")):
+        if file.stem not in stems:
+            continue
         content = json.loads(file.read_bytes())
         T = [[content[f"t_{i}{j}"] for j in range(4)] for i in range(3)]
         lens = [float(content[key]) for key in ("fx", "fy", "cx", "cy")]
         yield _camera(file.stem, _opencv(T), lens, (float(content["width"]), float(content["height"])))
 
 
-def _record3d(root: Path) -> Iterator[ReferenceCamera]:
+def _record3d(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     content = json.loads((root / "EXR_RGBD/metadata.json").read_bytes())
-    for index, (x, y, z, w, *position) in enumerate(content["poses"]):
+    for index in sorted(int(name) for name in stems):
+        x, y, z, w, *position = content["poses"][index]
         camera_from_world = _from_colmap("", [w, x, y, z, 0, 0, 0], "PINHOLE", (1, 1), [1, 1, 0, 0]).world_from_camera.T
         lens = [float(content["K"][place]) for place in (0, 4, 6, 7)]
         T = _opencv(np.column_stack([camera_from_world, position]))
         yield _camera(str(index), T, lens, (float(content["w"]), float(content["h"])))
 
 
-def _realitycapture(root: Path) -> Iterator[ReferenceCamera]:
+def _realitycapture(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     """Rotations from the matrix that its developers gave (see `exports.heading_pitch_roll`)."""
     lines = csv.reader(_files(root.glob("*.[cC][sS][vV]"))[0].read_text(encoding="utf-8-sig").splitlines())
     header, *rows = (cells for cells in lines if any(cell.strip() for cell in cells))
     for cells in rows:
+        if stem(cells[0]) not in stems:
+            continue
         row = dict(zip([cell.strip().lstrip("#").lower() for cell in header], cells, strict=False))
         value = {key: float(text) for key, text in row.items() if key != "name"}
         y, p, r = np.radians([value["heading"], value["pitch"], value["roll"]])
@@ -194,14 +210,15 @@ def _realitycapture(root: Path) -> Iterator[ReferenceCamera]:
         yield _camera(row["name"], T, [f, f, *center, *distortion], (width, height))
 
 
-def _metashape(root: Path) -> Iterator[ReferenceCamera]:
+def _metashape(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     chunk = ElementTree.parse(_files(root.glob("*.[xX][mM][lL]"))[0]).getroot().find("chunk")
 
     def values(element: ElementTree.Element | None, path: str, default: str) -> np.ndarray:
         return np.array([float(word) for word in element.findtext(path, default).split()])
 
-    cameras = [camera for camera in chunk.iterfind("cameras//camera") if camera.find("transform") is not None]
-    for camera in cameras:
+    for camera in chunk.iterfind("cameras//camera"):
+        if camera.find("transform") is None or stem(camera.get("label")) not in stems:
+            continue
         world = next((c for c in chunk.iter("component") if c.get("id") == camera.get("component_id")), None)
         world = world.find("transform") if world is not None else None
         world = world if world is not None else chunk.find("transform")
