@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, TinyScene
+from unscene.scenes.capture import usable_files
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import SceneError
 from unscene.scenes.transforms import read_cameras
@@ -530,3 +531,42 @@ def test_no_camera_file(tiny: TinyScene) -> None:
     assert error_of(tiny, lambda: read_cameras(missing)) == (
         "SCENE/path.json: expected a transforms.json with cameras, found no such file; check the path."
     )
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"frames": ' + "9" * 5000 + "}"])
+def test_json_that_python_gives_up_on(tiny: TinyScene, text: str) -> None:
+    tiny.photos()
+    (tiny.root / "transforms.json").write_text(text)
+    assert load_error(tiny).startswith("transforms.json: expected JSON with cameras, got brackets nested too deep")
+
+
+@pytest.mark.parametrize("changed", [{"fl_x": 1e39}, {"cx": -1e300}, {"k1": 1e20}])
+def test_intrinsics_that_float32_does_not_hold(tiny: TinyScene, changed: dict) -> None:
+    value = next(iter(changed.values()))
+    assert f"expected intrinsics in pixels, got {value:g}; correct them." in frame_error(tiny, **changed)
+
+
+def test_a_focal_length_next_to_nothing(tiny: TinyScene) -> None:
+    assert "expected a focal length above 0 pixels, got 1e-300" in frame_error(tiny, fl_x=1e-300, fl_y=1e-300)
+
+
+def test_positions_that_float32_does_not_hold(tiny: TinyScene) -> None:
+    matrix = np.array(tiny.matrix(2))
+    matrix[0, 3] = 1e39
+    assert "got numbers up to 1e+39" in frame_error(tiny, transform_matrix=matrix.tolist())
+
+
+def test_frames_with_a_name_that_no_file_can_have(tiny: TinyScene) -> None:
+    tiny.photos()
+    photo, none = tiny.root / "images/000.png", tiny.root / ("x" * 300)
+    kept, notes = usable_files(tiny.root, [photo, none, none], "transforms.json")
+    assert kept == [0] and notes[0].startswith("2 of 3 frames have no image file and are skipped")
+
+
+def test_poses_with_a_header_that_numpy_stumbles_over(tiny: TinyScene) -> None:
+    """Whatever the parser of the header raises, here tokenize.TokenError."""
+    tiny.photos()
+    tiny.llff()
+    file = tiny.root / "poses_bounds.npy"
+    file.write_bytes(file.read_bytes().replace(b"}", b"(", 1))
+    assert load_error(tiny).startswith("poses_bounds.npy: expected an array of N rows with 17 numbers")

@@ -87,7 +87,7 @@ def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[i
             f"(the first is {scene_path(root, paths[0])}); put the photos there."
         )
     first = {path: i for i, path in reversed(list(enumerate(paths)))}
-    repeated = [i for i, path in enumerate(paths) if first[path] != i and path.is_file()]
+    repeated = [i for i, path in enumerate(paths) if first[path] != i and os.path.isfile(path)]
     notes = []
     if missing:
         names = listing([scene_path(root, paths[i]) for i in missing])
