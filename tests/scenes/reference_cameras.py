@@ -85,6 +85,12 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in paths if os.path.isfile(path))
 
 
+def _lines(file: Path) -> list[str]:
+    """The lines of a text, none if there is no such file."""
+    content = file.read_bytes() if os.path.isfile(file) else b""
+    return content.decode("utf-16" if content[:2] == b"\xff\xfe" else "utf-8-sig", errors="replace").splitlines()
+
+
 def _photo_size(root: Path) -> tuple[int, int]:
     """That of the first photo that is one: all have the same."""
     for file in sorted(root.rglob("*")):
@@ -126,6 +132,9 @@ def _from_colmap(name: str, pose: list[float], model: str, size: tuple[float, fl
 
 
 def _colmap_binary(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
+    """Of a model where COLMAP writes it: the reader looks for others, too."""
+    if not os.path.isfile(root / "sparse/0/cameras.bin"):
+        return
     content, at = (root / "sparse/0/cameras.bin").read_bytes(), 8
     cameras = {}
     for _ in range(struct.unpack_from("<Q", content)[0]):
@@ -145,11 +154,11 @@ def _colmap_binary(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
 
 def _colmap_text(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
     cameras = {}
-    for line in (root / "sparse/0/cameras.txt").read_text(errors="replace").splitlines():
+    for line in _lines(root / "sparse/0/cameras.txt"):
         if line.strip() and not line.startswith("#"):
             id, model, width, height, *params = line.split()
             cameras[int(id)] = (model, (float(width), float(height)), [float(word) for word in params])
-    for line in (root / "sparse/0/images.txt").read_text(errors="replace").splitlines():
+    for line in _lines(root / "sparse/0/images.txt"):
         words = line.split(maxsplit=9)
         if len(words) < 10 or line.startswith("#") or stem(words[9]) not in stems:
             continue

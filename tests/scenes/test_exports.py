@@ -203,6 +203,12 @@ def test_the_longest_ending_of_a_path_counts(tiny: TinyScene) -> None:
     assert load_scene(tiny.root).names == tuple(tiny.names)
 
 
+def test_a_name_of_thousands_of_folders_is_looked_for_at_once(tiny: TinyScene) -> None:
+    exports.write_realitycapture(tiny)
+    edit(tiny.root / "cameras.csv", "000.png", "d/" * 50_000 + "000.png")
+    assert load_scene(tiny.root).names == tuple(tiny.names)
+
+
 def test_masks_are_not_taken_for_photos(tiny: TinyScene) -> None:
     """A photo that is missing stays missing, though a mask has its name."""
     exports.write_realitycapture(tiny, photos="shots")

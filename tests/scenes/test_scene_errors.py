@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, TinyScene
-from unscene.scenes.capture import usable_files
+from unscene.scenes.capture import listing, usable_files
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import SceneError
 from unscene.scenes.transforms import read_cameras
@@ -561,6 +561,10 @@ def test_frames_with_a_name_that_no_file_can_have(tiny: TinyScene) -> None:
     photo, none = tiny.root / "images/000.png", tiny.root / ("x" * 300)
     kept, notes = usable_files(tiny.root, [photo, none, none], "transforms.json")
     assert kept == [0] and notes[0].startswith("2 of 3 frames have no image file and are skipped")
+
+
+def test_names_are_shortened_in_messages() -> None:
+    assert listing(["a" * 9999, "b", "c", "d"]) == "a" * 117 + "..., b, c, ..."
 
 
 def test_poses_with_a_header_that_numpy_stumbles_over(tiny: TinyScene) -> None:

@@ -18,6 +18,7 @@ ROTATION_TOLERANCE = 1e-2  # largest entry of R^T R - I that still counts as dri
 ASPECT_TOLERANCE = 2.0  # pixels; covers the rounding of down-scaled photos and masks
 LARGEST_NUMBER = 1e15  # of a camera, in any unit: its square is still a float32
 SHORTEST_FOCAL = 1e-3  # pixels; its inverse square is, too
+LONGEST_NAME = 120  # characters of it in a message
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes; the world stays as it is
 
 
@@ -145,8 +146,9 @@ def scene_path(root: Path, path: Path) -> str:
 
 
 def listing(names: Sequence[str], limit: int = 3) -> str:
-    """The first few of ``names`` for a message."""
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+    """The first few of ``names`` for a message, of each not more than a line."""
+    shown = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..." for name in names[:limit]]
+    return ", ".join(shown) + (", ..." if len(names) > limit else "")
 
 
 def size_text(size: tuple[float, float]) -> str:

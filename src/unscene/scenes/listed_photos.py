@@ -11,6 +11,8 @@ from unscene.scenes.image_files import find_image
 from unscene.scenes.mask_files import MASK_FOLDERS
 from unscene.scenes.scene import SceneError
 
+LONGEST_ENDING = 16  # folders of a path that are compared
+
 
 def find_listed_photos(root: Path, names: Sequence[str], source: str) -> list[Path]:
     """Paths of the photos ``names``, existing or not, in the one folder that holds most of them.
@@ -28,7 +30,7 @@ def find_listed_photos(root: Path, names: Sequence[str], source: str) -> list[Pa
 
 def _parts(name: str, source: str) -> tuple[str, ...]:
     path = PurePosixPath(name.replace("\\", "/"))
-    parts = tuple(part for part in path.parts if part not in ("/", ".."))
+    parts = tuple(part for part in path.parts if part not in ("/", ".."))[-LONGEST_ENDING:]
     if not parts or "\0" in name:
         raise SceneError(f"{source}: expected the name of a photo for each camera, got {name!r}; correct the file.")
     return parts
