@@ -167,7 +167,8 @@ def _colmap_text(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
 
 
 def _llff(root: Path, stems: set[str]) -> Iterator[ReferenceCamera]:
-    photos = sorted(file.name for file in (root / "images").iterdir())
+    folder = next(folder for folder in (root / "images", root / "images_2") if folder.is_dir())
+    photos = sorted(file.name for file in folder.iterdir())
     for name, row in zip(photos, np.load(root / "poses_bounds.npy").astype(np.float64), strict=True):
         down, right, back, position, (height, width, focal) = row[:15].reshape(3, 5).T
         T = np.column_stack([right, down, -back, position])
