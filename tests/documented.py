@@ -156,8 +156,10 @@ def all_options() -> set[str]:
 
 
 def _script(arguments: list[str]) -> str | None:
-    """A script of the repository, or a module of the package, whose source names the options."""
-    name = f"src/{arguments[1].replace('.', '/')}.py" if arguments[0] == "-m" else arguments[0]
+    """A script of the repository, or a module of the package or of the tests, whose source names the options."""
+    name = arguments[0]
+    if name == "-m":
+        name = f"{'' if arguments[1].startswith('tests.') else 'src/'}{arguments[1].replace('.', '/')}.py"
     file = ROOT / name
     if not file.is_file():
         return f"no file {name}"

@@ -37,7 +37,7 @@ class SceneSource:
     """Where photos, poses and masks come from."""
 
     scene: Positional[Path]
-    """Folder with a COLMAP model, a transforms.json or poses_bounds.npy."""
+    """Folder of a capture in a layout of docs/captures.md, or its .json, .csv (RealityCapture) or .xml (Metashape)."""
     scale: float = 1
     """How many times smaller than the photos to work: 4 is a quarter of the width."""
     masks: Path | None = None

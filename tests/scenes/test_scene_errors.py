@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, TinyScene
+from unscene.scenes.capture import listing, usable_files
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import SceneError
 from unscene.scenes.transforms import read_cameras
@@ -32,6 +33,10 @@ LAYOUTS = """
   nerfstudio, Blender   transforms.json (or transforms_train.json) and the photos it names
   COLMAP                sparse/0/ (cameras, images, points3D as .bin or .txt) and images/
   LLFF                  poses_bounds.npy and images/
+  Polycam               keyframes/ of its raw data (cameras and images, corrected or not)
+  Record3D              metadata.json and rgb/ (also in EXR_RGBD/), or an unpacked .r3d
+  RealityCapture        a .csv of internal/external camera parameters and the photos
+  Metashape             an .xml of cameras and the photos
 Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."""
 
 
@@ -41,18 +46,18 @@ def test_no_such_folder(tiny: TinyScene) -> None:
 
 def test_photos_without_cameras(tiny: TinyScene) -> None:
     tiny.photos()
-    assert load_error(tiny) == f"SCENE: expected a scene in one of three layouts, found images:{LAYOUTS}"
+    assert load_error(tiny) == f"SCENE: expected a scene in one of these layouts, found images:{LAYOUTS}"
 
 
 def test_an_empty_folder(tiny: TinyScene) -> None:
     tiny.root.mkdir()
-    assert load_error(tiny) == f"SCENE: expected a scene in one of three layouts, found an empty folder:{LAYOUTS}"
+    assert load_error(tiny) == f"SCENE: expected a scene in one of these layouts, found an empty folder:{LAYOUTS}"
 
 
 def test_a_file_that_is_no_scene(tiny: TinyScene) -> None:
     tiny.photos()
     error = error_of(tiny, lambda: load_scene(tiny.root / "images" / "000.png"))
-    assert error == f"SCENE/images/000.png: expected a scene in one of three layouts, found 000.png:{LAYOUTS}"
+    assert error == f"SCENE/images/000.png: expected a scene in one of these layouts, found 000.png:{LAYOUTS}"
 
 
 @pytest.mark.parametrize(("scale", "got"), [(0, "0"), (0.5, "0.5"), (-2, "-2"), (math.nan, "nan"), (math.inf, "inf")])
@@ -308,9 +313,7 @@ def test_an_image_size_of_0(tiny: TinyScene) -> None:
 
 @pytest.mark.parametrize(("value", "got"), [("40", "'40'"), (None, "None"), (True, "True")])
 def test_a_focal_length_that_is_no_number(tiny: TinyScene, value: object, got: str) -> None:
-    assert frame_error(tiny, fl_x=value) == (
-        f"images/002.png: expected a number as fl_x, got {got}; correct the transforms file."
-    )
+    assert frame_error(tiny, fl_x=value) == f"images/002.png: expected a number as fl_x, got {got}; correct it."
 
 
 def test_a_camera_that_sees_all_around(tiny: TinyScene) -> None:
@@ -612,3 +615,46 @@ def test_no_camera_file(tiny: TinyScene) -> None:
     assert error_of(tiny, lambda: read_cameras(missing)) == (
         "SCENE/path.json: expected a transforms.json with cameras, found no such file; check the path."
     )
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"frames": ' + "9" * 5000 + "}"])
+def test_json_that_python_gives_up_on(tiny: TinyScene, text: str) -> None:
+    tiny.photos()
+    (tiny.root / "transforms.json").write_text(text)
+    assert load_error(tiny).startswith("transforms.json: expected JSON with cameras, got brackets nested too deep")
+
+
+@pytest.mark.parametrize("changed", [{"fl_x": 1e39}, {"cx": -1e300}, {"k1": 1e20}])
+def test_intrinsics_that_float32_does_not_hold(tiny: TinyScene, changed: dict) -> None:
+    value = next(iter(changed.values()))
+    assert f"expected intrinsics in pixels, got {value:g}; correct them." in frame_error(tiny, **changed)
+
+
+def test_a_focal_length_next_to_nothing(tiny: TinyScene) -> None:
+    assert "expected a focal length above 0 pixels, got 1e-300" in frame_error(tiny, fl_x=1e-300, fl_y=1e-300)
+
+
+def test_positions_that_float32_does_not_hold(tiny: TinyScene) -> None:
+    matrix = np.array(tiny.matrix(2))
+    matrix[0, 3] = 1e39
+    assert "got numbers up to 1e+39" in frame_error(tiny, transform_matrix=matrix.tolist())
+
+
+def test_frames_with_a_name_that_no_file_can_have(tiny: TinyScene) -> None:
+    tiny.photos()
+    photo, none = tiny.root / "images/000.png", tiny.root / ("x" * 300)
+    kept, notes = usable_files(tiny.root, [photo, none, none], "transforms.json")
+    assert kept == [0] and notes[0].startswith("2 of 3 frames have no image file and are skipped")
+
+
+def test_names_are_shortened_in_messages() -> None:
+    assert listing(["a" * 9999, "b", "c", "d"]) == "a" * 117 + "..., b, c, ..."
+
+
+def test_poses_with_a_header_that_numpy_stumbles_over(tiny: TinyScene) -> None:
+    """Whatever the parser of the header raises, here tokenize.TokenError."""
+    tiny.photos()
+    tiny.llff()
+    file = tiny.root / "poses_bounds.npy"
+    file.write_bytes(file.read_bytes().replace(b"}", b"(", 1))
+    assert load_error(tiny).startswith("poses_bounds.npy: expected an array of N rows with 17 numbers")

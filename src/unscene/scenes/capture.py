@@ -25,6 +25,10 @@ ASPECT_TOLERANCE = 2.0  # pixels; covers the rounding of down-scaled photos and 
 LENS_TOLERANCE = 0.01  # pixels by which a ray may miss its own pixel
 LENS_GRID = 21  # positions each way over a photo at which its lens must have an inverse
 LENSES_AT_ONCE = 64  # that are examined
+LARGEST_NUMBER = 1e15  # of a camera, in any unit: its square is still a float32
+SHORTEST_FOCAL = 1e-3  # pixels; its inverse square is, too
+LONGEST_NAME = 120  # characters of it in a message
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes; the world stays as it is
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,18 @@ def link_notes(root: Path, paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(f"{top.name} is a link to {top.resolve()}" for top in tops if is_linked_folder(root, top))
 
 
+def start_of(file: Path) -> bytes:
+    """The first bytes of a file, to tell its format by; none if it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(4096)
+    except OSError:
+        return b""
+
+
 def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[int], tuple[str, ...]]:
     """Indices of the paths that exist and come for the first time, with notes on the others."""
-    missing = [i for i, path in enumerate(paths) if not os.path.isfile(path)]  # a name may be too long
+    missing = [i for i, path in enumerate(paths) if not os.path.isfile(path)]  # also where no such name can be
     if len(missing) == len(paths):
         raise SceneError(
             f"{source}: expected the photos of {len(paths)} frames in {root}, found none of them "
@@ -150,6 +163,8 @@ def rigid_pose(T: np.ndarray, label: str) -> np.ndarray:
     remedy = "correct the pose or remove the frame."
     if not np.isfinite(T).all():
         raise SceneError(f"{expected}, got NaN or infinite numbers; {remedy}")
+    if np.abs(T).max() > LARGEST_NUMBER:
+        raise SceneError(f"{expected}, got numbers up to {np.abs(T).max():g}; {remedy}")
     rotation = T[:3, :3]
     drift = np.abs(rotation.T @ rotation - np.eye(3)).max()
     if drift > ROTATION_TOLERANCE:
@@ -174,8 +189,9 @@ def scene_path(root: Path, path: Path) -> str:
 
 
 def listing(names: Sequence[str], limit: int = 3) -> str:
-    """The first few of ``names`` for a message."""
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+    """The first few of ``names`` for a message, of each not more than a line."""
+    shown = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..." for name in names[:limit]]
+    return ", ".join(shown) + (", ..." if len(names) > limit else "")
 
 
 def size_text(size: tuple[float, float]) -> str:
@@ -209,7 +225,9 @@ def check_intrinsics(frame: Frame) -> None:
     lens = (*frame.focal, *frame.principal, *frame.distortion, *wide, frame.width, frame.height)
     if not np.isfinite(lens).all():
         raise SceneError(f"{frame.label}: expected finite camera intrinsics, got NaN or infinity; correct them.")
-    if min(frame.focal) <= 0:
+    if np.abs(lens).max() > LARGEST_NUMBER:
+        raise SceneError(f"{frame.label}: expected intrinsics in pixels, got {max(lens, key=abs):g}; correct them.")
+    if min(frame.focal) < SHORTEST_FOCAL:
         got = " and ".join(f"{f:g}" for f in dict.fromkeys(frame.focal))
         raise SceneError(f"{frame.label}: expected a focal length above 0 pixels, got {got}; correct the intrinsics.")
     if min(frame.width, frame.height) < 1:

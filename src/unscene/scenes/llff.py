@@ -40,7 +40,7 @@ def read_llff(root: Path, *, scale: float) -> Capture:
 def _read_rows(root: Path) -> np.ndarray:
     try:
         rows = np.load(root / POSES_FILE, allow_pickle=False)
-    except (EOFError, OSError, ValueError) as error:
+    except Exception as error:  # NumPy parses the header as Python: a broken one fails in any way that code does
         raise SceneError(
             f"{POSES_FILE}: expected an array of N rows with 17 numbers, but the file is truncated or no NumPy array; "
             "copy it again."

@@ -17,9 +17,13 @@ from unscene.scenes.image_files import Photos, choose_photos, read_photos
 from unscene.scenes.llff import POSES_FILE, read_llff
 from unscene.scenes.mask_files import read_masks
 from unscene.scenes.mask_search import MaskFiles, find_masks, nerfstudio_masks
+from unscene.scenes.metashape import find_metashape, read_metashape
 from unscene.scenes.orientation import orientation_note
 from unscene.scenes.origin import choose_origin
 from unscene.scenes.pinhole import to_pinhole
+from unscene.scenes.polycam import has_polycam, read_polycam
+from unscene.scenes.realitycapture import find_realitycapture, read_realitycapture
+from unscene.scenes.record3d import find_record3d, read_record3d
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.spin_nerf import hold_out_truth
 from unscene.scenes.transforms import read_blender, read_transforms
@@ -36,11 +40,12 @@ def load_scene(
     masks: Path | str | None = None,
     mask_label: int | None = None,
 ) -> Scene:
-    """Load a capture: nerfstudio or Blender transforms, a COLMAP model or LLFF poses, with masks if there are any.
+    """Load a capture, with masks if there are any: nerfstudio or Blender transforms, a COLMAP model, LLFF poses, or
+    an export of Polycam, Record3D, RealityCapture or Metashape.
 
-    path: the scene folder or its json file. scale: how many times smaller than the original photos to work (4: a
-    quarter of the width); taken from ``images_4/`` where that fits, else area-averaged. holdout: every holdout-th view
-    is kept for testing, 0 none, unless the files bring their own split or list photos without the object in
+    path: the scene folder, or its json, csv or xml file. scale: how many times smaller than the original photos to work
+    (4: a quarter of the width); taken from ``images_4/`` where that fits, else area-averaged. holdout: every holdout-th
+    view is kept for testing, 0 none, unless the files bring their own split or list photos without the object in
     ``test_label/``, as SPIn-NeRF's do. masks: folder of masks, one per photo, white = remove; by default ``masks/``,
     ``seg/``, ``label/`` or ``images_4/label/`` of the scene folder, or masks beside the photos. mask_label: of masks
     that number their objects, which one to remove; by default all but 0.
@@ -107,6 +112,10 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
     root = (path if path.is_dir() else path.parent).resolve()
     if path.is_file() and path.suffix == ".json" and path.name not in BLENDER_FILES:
         return root, read_transforms(root, path)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return root, read_realitycapture(root, root / path.name)
+    if path.is_file() and path.suffix.lower() == ".xml":
+        return root, read_metashape(root, root / path.name)
     if path.is_dir() and (root / "transforms.json").is_file():
         return root, read_transforms(root, root / "transforms.json")
     if (path.is_dir() or path.name in BLENDER_FILES) and (root / "transforms_train.json").is_file():
@@ -116,12 +125,24 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
         return _read_models(path, root, models, scale)
     if path.is_dir() and (root / POSES_FILE).is_file():
         return root, read_llff(root, scale=scale)
+    if path.is_dir() and has_polycam(root):
+        return root, read_polycam(root)
+    if path.is_dir() and (recording := find_record3d(root)):
+        return root, read_record3d(root, recording)
+    if path.is_dir() and (table := _only_one(find_realitycapture(root), path)):
+        return root, read_realitycapture(root, table)
+    if path.is_dir() and (document := _only_one(find_metashape(root), path)):
+        return root, read_metashape(root, document)
     found = listing(sorted(file.name for file in root.iterdir()), 8) if path.is_dir() else path.name
     raise SceneError(
-        f"{path}: expected a scene in one of three layouts, found {found or 'an empty folder'}:\n"
+        f"{path}: expected a scene in one of these layouts, found {found or 'an empty folder'}:\n"
         "  nerfstudio, Blender   transforms.json (or transforms_train.json) and the photos it names\n"
         "  COLMAP                sparse/0/ (cameras, images, points3D as .bin or .txt) and images/\n"
         "  LLFF                  poses_bounds.npy and images/\n"
+        "  Polycam               keyframes/ of its raw data (cameras and images, corrected or not)\n"
+        "  Record3D              metadata.json and rgb/ (also in EXR_RGBD/), or an unpacked .r3d\n"
+        "  RealityCapture        a .csv of internal/external camera parameters and the photos\n"
+        "  Metashape             an .xml of cameras and the photos\n"
         "Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."
     )
 
@@ -134,6 +155,14 @@ def _read_models(path: Path, root: Path, models: list[Path], scale: float) -> tu
     within = Path(os.path.abspath(path)).relative_to(above)
     scene = above.resolve()
     return scene, read_colmap(scene, [scene / within / model.relative_to(root) for model in models], scale=scale)
+
+
+def _only_one(files: list[Path], folder: Path) -> Path | None:
+    """The only one of the files with cameras in a folder, if there is one; a SceneError if there are several."""
+    if len(files) > 1:
+        names = listing([file.name for file in files], 8)
+        raise SceneError(f"{folder}: expected one file with cameras, found {names}; point to the one to use.")
+    return files[0] if files else None
 
 
 def _split(frames: tuple[Frame, ...], holdout: int) -> tuple[Tensor, Tensor]:

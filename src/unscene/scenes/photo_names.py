@@ -16,6 +16,7 @@ from unscene.scenes.image_files import find_image
 from unscene.scenes.image_formats import images_below, is_readable, name_without_suffix
 from unscene.scenes.scene import SceneError
 
+LONGEST_ENDING = 16  # folders and name of a path that are compared
 PHOTO_FOLDERS = ("", "color", "colour", "frames", "image", "images", "input", "photo", "photos", "rgb")
 
 Parts = tuple[str, ...]
@@ -64,7 +65,7 @@ class PhotoNames:
 
     def _moved(self, names: Sequence[str]) -> dict[str, Path]:
         """The files of ``names``, none of which is where it should be, below the one folder that has most of them."""
-        for dropped in range(max((len(_parts(name)) for name in names), default=0)):
+        for dropped in range(LONGEST_ENDING):
             votes = Counter[tuple[Parts, bool]]()
             for name in names:
                 votes.update(set(self._places(name, dropped)))
@@ -105,14 +106,20 @@ class PhotoNames:
         """The files of ``names`` without their first parts in one folder, and what is missing there as it would be."""
         found, missing = dict[str, Path](), dict[str, Path]()
         for name in names:
-            endings = [(*place, *parts[dropped:]) for parts in _spellings(name) if len(parts) > dropped]
-            file = self._only(name, [file for ending in endings for file in self._by_path.get(_key(ending), ())])
-            if file:
+            spellings = [parts for parts in _spellings(name) if len(parts) > dropped]
+            longest_first = range(dropped, max(map(len, spellings), default=0))
+            files = (self._only(name, self._below(place, spellings, start)) for start in longest_first)
+            if file := next((file for file in files if file), None):
                 found[name] = file
-            elif endings:
-                missing[name] = inside(self.root, self.folder.joinpath(*endings[0]), name)
+            elif spellings:
+                missing[name] = inside(self.root, self.folder.joinpath(*place, *spellings[0][dropped:]), name)
         self._note(found)
         return found | missing
+
+    def _below(self, place: Parts, spellings: Sequence[Parts], start: int) -> list[PurePosixPath]:
+        """The files of one folder that a name is from its part ``start`` on."""
+        endings = [(*place, *parts[start:]) for parts in spellings if len(parts) > start]
+        return [file for ending in endings for file in self._by_path.get(_key(ending), ())]
 
     def _only(self, name: str, fitting: Sequence[PurePosixPath]) -> Path | None:
         """The one file that fits best: of a kind that is readable, with the name's own extension."""
@@ -160,7 +167,7 @@ class PhotoNames:
 
 def _spellings(name: str) -> list[Parts]:
     """The parts of a name as it stands and without URL escapes."""
-    return list(dict.fromkeys((_parts(name), _parts(unquote(name)))))
+    return list(dict.fromkeys(_parts(spelled)[-LONGEST_ENDING:] for spelled in (name, unquote(name))))
 
 
 def _parts(name: str) -> Parts:

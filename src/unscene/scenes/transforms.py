@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +15,22 @@ from torch import Tensor
 from unscene.file_names import distinct
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
-from unscene.scenes.capture import Capture, Frame, build_cameras, listing, size_text, usable_files
+from unscene.scenes.capture import (
+    OPENCV_FROM_OPENGL,
+    Capture,
+    Frame,
+    build_cameras,
+    listing,
+    size_text,
+    usable_files,
+)
 from unscene.scenes.image_files import DECODING_THREADS, image_size
+from unscene.scenes.json_files import number, read_json
 from unscene.scenes.photo_names import PhotoNames
 from unscene.scenes.pinhole import to_pinhole
 from unscene.scenes.scene import NO_ORIGIN, Scene, SceneError
 from unscene.scenes.wide_lenses import FisheyeLens, RationalLens, WideLens
 
-OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes; the world stays as it is
 DISTORTION = ("k1", "k2", "p1", "p2", "k3")
 NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
 PERSPECTIVE_MODELS = (None, "PERSPECTIVE", "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
@@ -114,13 +121,7 @@ def write_frames(file: Path, scene: Scene, files: list[str], masks: list[str] | 
 
 def _read_entries(file: Path) -> tuple[Entry, list[Entry]]:
     """The whole content, and its frames with the top-level values filled in."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise SceneError(f"{file.name}: expected valid JSON, got an error at {where}: {error.msg}; fix it.") from error
-    except UnicodeDecodeError as error:
-        raise SceneError(f"{file.name}: expected JSON in UTF-8, got other bytes; export the file again.") from error
+    content = read_json(file)
     frames = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise SceneError(f"{file.name}: expected a list 'frames' of cameras, found none; export the file again.")
@@ -238,13 +239,7 @@ def _focal_lengths(entry: Entry, width: float, height: float) -> tuple[float, fl
 
 
 def _number(entry: Entry, key: str, default: float | None = None) -> float:
-    value = entry.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SceneError(f"{entry['label']}: expected a number as {key}, got {value!r}; correct the transforms file.")
-    try:
-        return float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return math.inf
+    return number(entry, key, entry["label"], default)
 
 
 def _pose(entry: Entry) -> np.ndarray:
