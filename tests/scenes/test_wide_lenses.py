@@ -253,7 +253,7 @@ def test_how_many_parameters_each_model_of_colmap_has() -> None:
 
 
 def test_a_lens_without_distortion_is_never_said_to_fold() -> None:
-    frame = Frame("a.png", Path("a.png"), np.eye(4)[:3], (32.0, 34.0), (1e160, 37.0), *SIZE)
+    frame = Frame("a.png", Path("a.png"), np.eye(4)[:3], (32.0, 34.0), (1e14, 37.0), *SIZE)
     assert len(build_cameras([frame], *SIZE)) == 1
 
 
