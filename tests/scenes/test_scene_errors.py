@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, TinyScene
+from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, SIZE, TinyScene
 from unscene.scenes.capture import listing, usable_files
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import SceneError
@@ -658,3 +659,26 @@ def test_poses_with_a_header_that_numpy_stumbles_over(tiny: TinyScene) -> None:
     file = tiny.root / "poses_bounds.npy"
     file.write_bytes(file.read_bytes().replace(b"}", b"(", 1))
     assert load_error(tiny).startswith("poses_bounds.npy: expected an array of N rows with 17 numbers")
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_binary_model_with_a_rotation_that_is_none(tiny: TinyScene, value: float) -> None:
+    """pycolmap takes it for no rotation at all, without a word."""
+    tiny.photos()
+    tiny.colmap("PINHOLE", [*FOCAL, *PRINCIPAL])
+    for name, first in (("images.bin", 8 + 4), ("frames.bin", 8 + 8)):
+        file = tiny.root / "sparse/0" / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:first] + struct.pack("<4d", *[value] * 4) + whole[first + 32 :])
+        with pytest.raises(SceneError, match=f"{name}: expected rotations as quaternions, got "):
+            load_scene(tiny.root)
+        file.write_bytes(whole)
+
+
+def test_a_mask_that_claims_to_be_huge_is_not_decoded(tiny: TinyScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.nerfstudio()
+    tiny.masks()
+    tiny.masks(size=(SIZE[0] * 20, SIZE[1] * 20), names=tiny.names[:1])
+    monkeypatch.setattr("unscene.scenes.mask_files.decode_mask", lambda path: pytest.fail("decoded"))
+    with pytest.raises(SceneError, match=r"000.png: expected a mask of 000.png's size 32x24"):
+        load_scene(tiny.root)

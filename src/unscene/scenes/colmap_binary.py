@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import struct
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from unscene.scenes.colmap_model import ColmapCamera, ColmapImage, ColmapModel
+from unscene.scenes.scene import SceneError
 
 PARAMETERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12, 16, 4, 5, 3, 4, 6, 2)  # how many a camera has, by COLMAP's model id
 
@@ -81,17 +83,28 @@ def _camera_end(content: bytes, start: int) -> int:
 
 def _frame_end(content: bytes, start: int) -> int:
     """Where a frame ends: id, rig id, rotation, translation, images of 16 bytes."""
+    _check_rotation(content, start + 8, "frames.bin")
     (images,) = struct.unpack_from("<I", content, start + 64)
     return start + 68 + 16 * images
 
 
 def _image_end(content: bytes, start: int) -> int:
     """Where an image ends: id, rotation, translation, camera id, name, observations of 24 bytes."""
+    _check_rotation(content, start + 4, "images.bin")
     name_end = content.find(b"\0", start + 64)
     if name_end < 0:
         raise struct.error("name without end")
     (observations,) = struct.unpack_from("<Q", content, name_end + 1)
     return name_end + 9 + 24 * observations
+
+
+def _check_rotation(content: bytes, start: int, file: str) -> None:
+    """Raises SceneError for a quaternion that is none: pycolmap would take it for no rotation at all."""
+    quaternion = struct.unpack_from("<4d", content, start)
+    length = math.hypot(*quaternion)
+    if not math.isfinite(length) or length == 0:
+        got = ", ".join(f"{value:g}" for value in quaternion)
+        raise SceneError(f"{file}: expected rotations as quaternions, got ({got}); copy it again or export it anew.")
 
 
 def _point_end(content: bytes, start: int) -> int:

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from unscene.scenes.capture import listing, same_aspect, size_text
 from unscene.scenes.image_files import DECODING_THREADS
 from unscene.scenes.mask_search import MaskFiles
 from unscene.scenes.mask_values import MaskImage, decode_mask, white_pixels
+from unscene.scenes.orientation import stored_size
 from unscene.scenes.pinhole import Resampling
 from unscene.scenes.scene import SceneError
+
+LARGEST_SCALE = 16  # of a mask against its photo: files of a few bytes can claim to be larger than memory
 
 
 def read_masks(
@@ -48,9 +52,8 @@ def read_masks(
 
     def read(job: tuple[int, Path]) -> MaskImage:
         view, path = job
-        mask = read_mask(path, names[view])
-        _check_aspect(mask, names[view], original)
-        return mask.fitted(size, resamplings[view])
+        _check_size(path, names[view], original)
+        return read_mask(path, names[view]).fitted(size, resamplings[view])
 
     with ThreadPoolExecutor(DECODING_THREADS) as threads:
         decoded = list(threads.map(read, [*own, *truth]))
@@ -71,19 +74,29 @@ def read_mask(path: Path, name: str) -> MaskImage:
     try:
         return decode_mask(path)
     except Exception as error:  # decoders raise whatever they stumble over
-        raise SceneError(
-            f"{path.name}: expected the readable mask of {name}, but the file is truncated or no image; copy it again."
-        ) from error
+        raise _unreadable(path, name) from error
 
 
-def _check_aspect(mask: MaskImage, name: str, original: tuple[float, float]) -> None:
-    if same_aspect(mask.size, original):
+def _check_size(path: Path, name: str, original: tuple[float, float]) -> None:
+    """Raises SceneError for a mask that is not of the photo's size up to scale, before any pixel is decoded."""
+    try:
+        with Image.open(path) as image:
+            size = stored_size(image)
+    except Exception as error:
+        raise _unreadable(path, name) from error
+    if same_aspect(size, original) and size[0] <= LARGEST_SCALE * original[0]:
         return
-    turned = same_aspect(mask.size, (original[1], original[0]))
+    turned = same_aspect(size, (original[1], original[0]))
     hint = "without turning them (their EXIF orientation is ignored)" if turned else "as they are"
     raise SceneError(
-        f"{mask.name}: expected a mask of {name}'s size {size_text(original)} or the same aspect ratio, "
-        f"got {size_text(mask.size)}; export the masks again from the photos {hint}."
+        f"{path.name}: expected a mask of {name}'s size {size_text(original)} or the same aspect ratio, "
+        f"got {size_text(size)}; export the masks again from the photos {hint}."
+    )
+
+
+def _unreadable(path: Path, name: str) -> SceneError:
+    return SceneError(
+        f"{path.name}: expected the readable mask of {name}, but the file is truncated or no image; copy it again."
     )
 
 
