@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import types
+import zlib
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, SIZE, TinyScene
+from unscene.scenes.image_formats import open_image
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import SceneError
 
@@ -202,3 +205,16 @@ def test_avif_that_pillow_was_built_without(tiny: TinyScene) -> None:
         "images/000.avif: expected a readable image, but this Pillow does not read AVIF; pip install -U pillow, or "
         "convert the photos to JPEG."
     )
+
+
+def test_a_png_that_claims_more_than_it_can_hold_is_not_decoded(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    Image.new("RGB", (3000, 2000)).save(file, compress_level=9)  # as small as it gets: it loads
+    with open_image(file, "a.png") as image:
+        assert image.size == (3000, 2000)
+    content = bytearray(file.read_bytes())
+    content[16:24] = struct.pack(">II", 9000, 9000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    file.write_bytes(content)
+    with pytest.raises(SceneError, match="truncated or no image"), open_image(file, "a.png"):
+        pytest.fail("opened")

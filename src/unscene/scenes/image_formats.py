@@ -27,6 +27,7 @@ FOREIGN_KINDS = {
     ".psd": "a Photoshop document",
 }
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+DEFLATE_RATIO = 1032  # the most that PNG's compression can do
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -44,6 +45,8 @@ def open_image(path: Path, label: str) -> Iterator[Image.Image]:
         elif kind in FOREIGN_KINDS.values():
             raise SceneError(f"{label}: expected a photo as JPEG, PNG or TIFF, got {kind}; convert the photos to JPEG.")
         with Image.open(path) as image:
+            if _claims_too_much(image, path):
+                raise UnidentifiedImageError
             unusual = _unusual_samples(image)
             if unusual:
                 raise SceneError(
@@ -94,6 +97,12 @@ def _kind(path: Path) -> str | None:
     if path.suffix.lower() not in FOREIGN_KINDS and start.startswith(TIFF_STARTS):
         return "TIFF"
     return FOREIGN_KINDS.get(path.suffix.lower())
+
+
+def _claims_too_much(image: Image.Image, path: Path) -> bool:
+    """Whether a PNG is too short for its size, whatever it shows: told before memory is taken for its pixels."""
+    bits = image.width * image.height * (8 * len(image.getbands()) if len(image.getbands()) > 1 else 1)  # at least
+    return image.format == "PNG" and bits > 8 * DEFLATE_RATIO * path.stat().st_size
 
 
 def _unusual_samples(image: Image.Image) -> str | None:
