@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
-from unscene.memory import machine_memory_gb, peak_memory_gb
+from unscene.memory import machine_memory_gb, peak_memory_gb, release_freed_memory
 
 
 def test_peak_memory_is_in_gigabytes_and_only_rises() -> None:
@@ -38,3 +39,14 @@ def test_a_system_that_does_not_tell_is_no_obstacle(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(psutil, "virtual_memory", refuse)
     assert machine_memory_gb() == (0.0, 0.0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's way of keeping memory")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    """Blocks below glibc's threshold stay with the process, a last one in their way."""
+    kept = [np.ones(1 << 13) for _ in range(8000)]  # 64 KB each
+    last = kept.pop()
+    full = psutil.Process().memory_info().rss
+    del kept
+    release_freed_memory()
+    assert full - psutil.Process().memory_info().rss > 0.4e9 and last.any()

@@ -13,6 +13,7 @@ from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.randomness import sent
 from unscene.geometry.warped_noise import carry_noise, corresponding_cells
+from unscene.memory import release_freed_memory
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import InpaintedView
@@ -56,6 +57,7 @@ def inpaint_aligned(
             steps=prior.steps, base=0 if ila else None, own_weight=own_weight,
         )  # fmt: skip
         images.append(to_uint8(inpainted[1:]))
+        release_freed_memory()
         done = sum(len(part) for part in images)
         yield ItemDone(stage, done, len(views))
         if done % max(1, len(views) // PREVIEWS) < at_once:

@@ -12,6 +12,7 @@ from torch import Tensor
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
+from unscene.memory import release_freed_memory
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
@@ -49,6 +50,7 @@ def choose_base_view(
         candidate, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
         inpainted.append(candidate)
         surfaces.append(surface)
+        release_freed_memory()
         yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
         yield Picture("candidate", candidate.image, scene.names[view])
     elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
