@@ -40,7 +40,7 @@ def test_in_n_out_inpaints_candidates_and_the_rest_with_the_base_view_in_every_b
     scene = with_masks_in(room, [0, 1, 2, 4, 5, 7])
     config = InNOutConfig(candidates=3, views_at_once=2)
     assert removal_work(prior(), scene, config, taught=False) == [
-        Work((3 + 1) * 18), Work((5 + 3) * 18, aligned=True)
+        Work(3 * 18), Work((5 + 3) * 18, aligned=True)
     ]  # fmt: skip
     few = replace(config, most_views=2, ila=False)
     assert removal_work(prior(), scene, few, taught=False)[1] == Work((2 + 1) * 18)

@@ -78,9 +78,8 @@ def removal_work(
     voters = min(settings.candidates, count)
     views = _most(max(0, count - 1), settings.most_views)
     with_base = views + math.ceil(views / batch_views(scene, settings.views_at_once))  # the base view is in every batch
-    filled_again = 1 if voters > 1 else 0  # towards the mean of the candidates
     aligned = settings.ila and settings.own_weight != 1
-    return [Work((voters + filled_again) * steps, guided), Work(with_base * steps, guided, aligned)]
+    return [Work(voters * steps, guided), Work(with_base * steps, guided, aligned)]
 
 
 def customization_work(prior: Any, config: CustomizationConfig) -> Work:
