@@ -80,7 +80,7 @@ def measure(scene: Scene, prior: str, seed: int) -> dict[str, float]:
     model = load_prior(prior)
     assert isinstance(model, LatentDiffusionInpainter)
     started = time.monotonic()
-    events = customize_prior(model, scene, CustomizationConfig(), Checkpoints(None, seed))
+    events = customize_prior(model, scene, CustomizationConfig(), Checkpoints(None, seed), strongest=1.0)
     while True:
         try:
             next(events)

@@ -30,6 +30,7 @@ from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.still_life import still_life, true_depth
 from unscene.stages.customization import CustomizationConfig, customize_prior
+from unscene.stages.dataset_update import noise_bounds
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import GameHealth, Note
 from unscene.training.fit import FitConfig
@@ -79,7 +80,8 @@ def run_row(name: str, flags: dict, seed: int, folder: Path, effort: float) -> d
     checkpoints = Checkpoints(folder / "checkpoint", seed)
     prior, features = LatentDiffusionInpainter.load(), AutoencoderFeatures()
     if config.customize:
-        customization, _ = drain(customize_prior(prior, grown, CustomizationConfig(), checkpoints))
+        strongest = max(prior.strength, noise_bounds(prior, config.update)[0])
+        customization, _ = drain(customize_prior(prior, grown, CustomizationConfig(), checkpoints, strongest=strongest))
         prior = customization.finish()
     removal, events = drain(mald_nerf(grown, prior, features, config, checkpoints))
     for shared in sharing:

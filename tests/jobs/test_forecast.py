@@ -40,7 +40,7 @@ def test_in_n_out_inpaints_candidates_and_the_rest_with_the_base_view_in_every_b
     scene = with_masks_in(room, [0, 1, 2, 4, 5, 7])
     config = InNOutConfig(candidates=3, views_at_once=2)
     assert removal_work(prior(), scene, config, taught=False) == [
-        Work((3 + 1) * 18), Work((5 + 3) * 18, aligned=True)
+        Work(3 * 18), Work((5 + 3) * 18, aligned=True)
     ]  # fmt: skip
     few = replace(config, most_views=2, ila=False)
     assert removal_work(prior(), scene, few, taught=False)[1] == Work((2 + 1) * 18)
@@ -52,11 +52,12 @@ def test_a_single_candidate_is_inpainted_once(room: BoxScene) -> None:
 
 
 def test_mald_nerf_inpaints_again_and_again(room: BoxScene) -> None:
-    """Of 100 steps the 40th, 60th and 80th replace two views each; noise falls with the root of progress."""
-    update = UpdateConfig(every=20, first=0.4, views_at_once=2, strongest=0.9, weakest=0.1)
+    """Of 100 steps the 40th, 60th and 80th replace three views, three and two: two rounds over four."""
+    update = UpdateConfig(every=20, first=0.4, rounds=2, strongest=0.9, weakest=0.1)
     config = MaldNerfConfig(training=FitConfig(steps=100), update=update)
-    levels = [0.9 - 0.8 * (step / 100) ** 0.5 for step in (40, 60, 80)]
-    expected = 4 * 18 + 2 * sum(round(20 * level) for level in levels)
+    levels = [0.9 - 0.8 * since**0.5 for since in (0, 1 / 3, 2 / 3)]
+    counts = (3, 3, 2)
+    expected = 4 * 18 + sum(count * round(20 * level) for count, level in zip(counts, levels, strict=True))
     scene = with_masks_in(room, [0, 2, 3, 6])
     assert removal_work(prior(guided=True), scene, config, taught=False) == [Work(expected, guided=True)]
 

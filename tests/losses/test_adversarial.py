@@ -37,7 +37,7 @@ def small_discriminator() -> PatchDiscriminator:
 
 
 def patches(count: int, seed: int = 1) -> Tensor:
-    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def test_losses_are_the_logistic_ones() -> None:
@@ -85,6 +85,26 @@ def test_penalty_of_the_real_network_matches_finite_differences() -> None:
     torch.testing.assert_close(gradient_penalty(model, x), gradient.square().sum() / 2)
 
 
+def test_a_discriminator_that_sees_one_patch_at_a_time_has_no_channel_that_is_always_the_same() -> None:
+    """The deviation over the batch (Karras et al. 2018) of one patch is nought, whatever the patch."""
+    seen: list[Tensor] = []
+    model = small_discriminator()
+    model.final.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(patches(1, seed=1))
+    model(patches(1, seed=2))
+    assert ((seen[0] - seen[1]).abs().amax((0, 2, 3)) > 0).all()
+
+
+def test_the_deviation_over_a_batch_tells_patches_that_are_all_alike() -> None:
+    seen: list[Tensor] = []
+    model = PatchDiscriminator(16, torch.Generator().manual_seed(0), batch=4, width=4, widest=8)
+    model.final.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1]))
+    model(patches(4))
+    model(patches(1).expand(4, -1, -1, -1))
+    varied, alike = seen
+    assert (varied == varied[0, 0, 0]).all() and varied[0, 0, 0] > 10 * alike[0, 0, 0]
+
+
 def test_the_penalty_reaches_the_weights_and_leaves_the_patches_alone() -> None:
     model, x = small_discriminator(), patches(2)
     gradient_penalty(model, x).backward()
@@ -115,9 +135,9 @@ def test_the_discriminator_learns_to_tell_sharp_from_smooth() -> None:
     def draw() -> tuple[Tensor, Tensor]:
         sharp = torch.rand(8, 3, 16, 16, generator=generator)
         smooth = torch.rand(8, 3, 1, 1, generator=generator).expand(8, 3, 16, 16)
-        return sharp, smooth
+        return sharp * 2 - 1, smooth * 2 - 1
 
-    for _ in range(30):
+    for _ in range(60):
         sharp, smooth = draw()
         loss = discriminator_loss(model(sharp), model(smooth)) + 0.01 * gradient_penalty(model, sharp)
         optimizer.zero_grad()

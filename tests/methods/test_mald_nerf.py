@@ -38,7 +38,7 @@ CONFIG = MaldNerfConfig(
     reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
     training=FitConfig(steps=24, checkpoint_seconds=0),
     rays=64, patch=16, visibility=VisibilityConfig(depth_tolerance=0.0), patience=1000,
-    update=UpdateConfig(every=2, first=0, strongest=0.8, weakest=0.2),
+    update=UpdateConfig(every=2, first=0, rounds=1, strongest=0.8, weakest=0.2),
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ class DarkeningInpainter:
     latent_channels: int = 4
     downscale: int = 4
     strength: float = 0.6
-    steps: int = 2
+    steps: int = 20
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         return -(-height // self.downscale), -(-width // self.downscale)
@@ -151,10 +151,35 @@ def test_views_are_inpainted_again_in_turn_from_less_and_less_noise(room: BoxSce
     assert [event.step for event in later] == list(range(2, 24, 2))
     assert [event.view for event in later] == [room.scene.names[i % 8] for i in range(11)]
     assert [event.update for event in later] == [1 + i // 8 for i in range(11)]
-    wanted = [noise_level(step / 24, 0.8, 0.2) for step in range(2, 24, 2)]
+    exact = [noise_level((step - 2) / 22, 0.8, 0.2) for step in range(2, 24, 2)]
+    wanted = [round(20 * level) / 20 for level in exact]  # the sampler knows no levels between its steps
+    assert len(set(wanted)) > 5
     assert [event.timestep for event in later] == pytest.approx(wanted) == prior.strengths[8:]
     assert all(event.change is not None and event.change > 0 for event in later)
     assert not torch.equal(prior.noises[0], prior.noises[8])  # fresh noise each time
+
+
+@pytest.mark.parametrize(("first", "rounds", "steps"), [(0.0, 2, 24), (0.4, 2, 24), (0.5, 3, 30), (0.3, 2, 17)])
+def test_noise_falls_from_the_first_update_on_and_every_view_has_its_rounds(
+    room: BoxScene, first: float, rounds: int, steps: int
+) -> None:
+    update = replace(CONFIG.update, first=first, rounds=rounds)
+    _, log = run(room.scene, DarkeningInpainter(), replace(CONFIG, training=FitConfig(steps=steps), update=update))
+    later = [event for event in log if isinstance(event, ViewUpdated)][8:]
+    begun = min(event.step for event in later)
+    assert begun == min(step for step in range(2, steps, 2) if step >= first * steps)
+    exact = [0.8 - 0.6 * ((event.step - begun) / (steps - begun)) ** 0.5 for event in later]
+    assert [event.timestep for event in later] == pytest.approx([round(20 * level) / 20 for level in exact])
+    assert later[0].timestep == 0.8  # t_max
+    times = [sum(event.view == name for event in later) for name in room.scene.names]
+    assert min(times) >= rounds and max(times) <= rounds + 1
+
+
+def test_a_run_of_few_updates_replaces_each_view_once_an_update_at_most(room: BoxScene) -> None:
+    update = replace(CONFIG.update, every=10, rounds=5)
+    _, log = run(room.scene, DarkeningInpainter(), replace(CONFIG, training=FitConfig(steps=24), update=update))
+    later = [event for event in log if isinstance(event, ViewUpdated)][8:]
+    assert [(event.step, event.view) for event in later] == [(s, n) for s in (10, 20) for n in room.scene.names]
 
 
 def test_updates_start_from_the_field_inside_and_the_photo_outside(room: BoxScene) -> None:
@@ -200,8 +225,9 @@ def test_priors_without_latents_and_scenes_without_masks_are_refused(room: BoxSc
 def test_settings_that_cannot_work_are_refused_before_anything_runs(room: BoxScene) -> None:
     with pytest.raises(MethodError, match="weakest <= strongest"):
         next(start(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(strongest=0.2, weakest=0.5))))
-    with pytest.raises(MethodError, match=r"every 0; see"):
-        next(start(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(every=0))))
+    for wrong in ({"every": 0}, {"rounds": -1}, {"first": 1.0}, {"first": float("nan")}):
+        with pytest.raises(MethodError, match=rf"--mald-nerf\.update\.{next(iter(wrong))}: expected"):
+            next(start(room.scene, DarkeningInpainter(), replace(CONFIG, update=UpdateConfig(**wrong))))
     with pytest.raises(MethodError, match=r"neither .* add --mald-nerf.pixel-loss"):
         next(start(room.scene, DarkeningInpainter(), replace(CONFIG, adversarial=False)))
 

@@ -110,11 +110,18 @@ def still_life_pairs() -> Iterator[Pair]:
     height, width = masks.shape[1:]
     train = scene.train.tolist()
     depths = {view: true_depth(view) for view in train}
+
+    def distance(rays: Rays) -> Tensor:
+        """How far rays of any view go: rays tell by their origins which view they are of."""
+        gap = (rays.origins[0] - cameras.positions[scene.train]).norm(dim=-1)
+        origin = train[int(gap.argmin())]
+        return _distance_in_view(rays, cameras, origin, depths[origin])
+
     for number in range(50):
         view, base_view = train[number % len(train)], train[(number * 7 + 13) % len(train)]
         if view == base_view:
             base_view = train[(number * 7 + 14) % len(train)]
-        field = ExactField(lambda rays, view=view: _distance_in_view(rays, cameras, view, depths[view]))
+        field = ExactField(distance)
         base = white_noise(number, height + 2, width)
         noise = aligned_noise(
             field, cameras, view, base_view, base, DOWNSCALE, torch.Generator().manual_seed(1000 + number)
@@ -191,6 +198,39 @@ def test_noise_is_fresh_where_the_base_view_does_not_look() -> None:
     carried = aligned_noise(field, cameras, 1, 0, noise, DOWNSCALE, torch.Generator().manual_seed(1)).flatten(1)
     correlation = (F.normalize(carried, dim=0).T @ F.normalize(noise.flatten(1), dim=0)).abs().max()
     assert correlation < 0.75  # 65,536 pairs of independent draws of 64
+
+
+def plate_before_a_wall(rays: Rays) -> Tensor:
+    """A square plate of a metre, a metre and a half before the origin, and a wall at three."""
+    to_plate = (1.5 - rays.origins[:, 2]) / rays.directions[:, 2]
+    x, y, _ = (rays.origins + rays.directions * to_plate[:, None]).unbind(-1)
+    on_plate = (x.abs() < 0.5) & (y.abs() < 0.5)
+    return torch.where(on_plate, to_plate, (3 - rays.origins[:, 2]) / rays.directions[:, 2])
+
+
+def test_noise_is_fresh_where_something_hides_the_surface_from_the_base_view() -> None:
+    positions = torch.tensor([[0.0, 0, 0], [1.2, 0, 0]])
+    poses = look_at(positions, torch.tensor([0.3, 0.0, 3.0]), torch.tensor([0.0, -1.0, 0.0]))
+    cameras = Cameras(poses, torch.full((2, 2), 60.0), torch.full((2, 2), 48.0), torch.zeros(2, 5), 96, 96)
+    latent, field = cameras.resized(24, 24), ExactField(plate_before_a_wall)
+    rays = latent.image_rays(1)
+    points = rays.origins + rays.directions * plate_before_a_wall(rays)[:, None]
+    xy, _ = latent.project(torch.zeros(len(points), dtype=torch.long), points)
+    inside = (xy >= 0).all(-1) & (xy < 24).all(-1)
+    behind = (points[:, 2] > 2) & (points[:, :2].abs() / 2 < 0.5 - 0.1).all(-1)  # well within the plate's shadow
+    beside = inside & ((points[:, 2] < 2) | (points[:, :2].abs() / 2 > 0.5 + 0.1).any(-1))
+    assert behind.sum() > 20 and beside.sum() > 100
+    ties, values = [], []
+    for seed in range(10):
+        base = white_noise(seed, 24, 24)
+        noise = aligned_noise(field, cameras, 1, 0, base, DOWNSCALE, torch.Generator().manual_seed(100 + seed))
+        cell = xy[:, 1].clamp(0, 23).long() * 24 + xy[:, 0].clamp(0, 23).long()
+        ties.append((noise.flatten(1) * base.flatten(1)[:, cell]).mean(0))
+        values.append(noise.flatten(1))
+    tie = torch.stack(ties).mean(0)
+    assert tie[behind].abs().max() < 0.2 and tie[behind].mean().abs() < 0.02
+    assert tie[beside].mean() > 0.7
+    assert abs(torch.stack(values)[:, :, behind].std() - 1) < 0.02
 
 
 def test_large_photos_go_in_smaller_batches_on_a_processor() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -106,10 +108,41 @@ def test_every_group_keeps_its_share_of_the_most_similar(share: float) -> None:
     assert kept.tolist() == wanted
 
 
-def test_every_group_keeps_at_least_one() -> None:
+@pytest.mark.parametrize("count", [1, 2, 5, 7, 12, 13, 20, 48])
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.7, 1.0])
+def test_few_views_are_kept_in_their_share_too(count: int, share: float) -> None:
+    """Of 12 views in as many groups half are kept, not one of each group."""
+    positions = torch.randn(count, 3, generator=torch.Generator().manual_seed(count))
+    cameras, views = cameras_at(positions), torch.arange(count)
+    similarity = torch.rand(count, generator=torch.Generator().manual_seed(6))
+    kept = similar_views(cameras, views, 0, similarity, share=share, groups=(2, 2, 3))
+    assert len(kept) == max(1, math.floor(share * count + 0.5))
+    rank = (positions - positions[0]).argsort(0).argsort(0)
+    cell = (rank * torch.tensor([2, 2, 3]) // count) @ torch.tensor([6, 3, 1])
+    for group in cell.unique():
+        members = (cell == group).nonzero()[:, 0]
+        chosen = similarity[[v for v in members.tolist() if v in kept.tolist()]]
+        others = similarity[[v for v in members.tolist() if v not in kept.tolist()]]
+        assert math.floor(share * len(members)) <= len(chosen) <= math.ceil(share * len(members))
+        assert not (len(chosen) and len(others)) or chosen.min() >= others.max()
+
+
+def test_where_not_every_group_can_keep_one_the_most_similar_views_are_kept() -> None:
     cameras, views = grid_of_views(), torch.arange(48)
-    kept = similar_views(cameras, views, 0, torch.rand(48), share=0.01, groups=(2, 2, 3))
-    assert sorted(cells_of(cameras, kept).tolist()) == list(range(12))
+    one_each = torch.tensor([int((cells_of(cameras, views) == group).nonzero()[0]) for group in range(12)])
+    similarity = torch.linspace(0, 1, 12)
+    kept = similar_views(cameras, one_each, 0, similarity, share=0.25, groups=(2, 2, 3))
+    assert set(kept.tolist()) == set(one_each[-3:].tolist())
+
+
+def test_the_hash_is_opencvs_of_blue_green_and_red() -> None:
+    """OpenCV takes the first channel for blue: as grey, a red shape on blue is bright, one on swapped channels dark."""
+    image = torch.zeros(64, 64, 3)
+    image[..., 2] = 0.5
+    image[16:40, 10:30] = torch.tensor([0.5, 0.0, 0.0])
+    mask = torch.ones(64, 64, dtype=torch.bool)
+    grey = (image @ torch.tensor([0.299, 0.587, 0.114]))[..., None].expand(-1, -1, 3)
+    assert hash_similarity(perceptual_hash(image, mask), perceptual_hash(grey, mask)) > 0.9
 
 
 def test_groups_follow_the_base_cameras_axes() -> None:

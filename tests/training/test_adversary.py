@@ -51,6 +51,34 @@ def test_the_penalty_comes_on_every_kth_step_with_k_times_the_weight(monkeypatch
     assert weight.grad == 3 * 3 * 0.5 * 2.0
 
 
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_the_penalty_is_that_of_the_networks_own_input(tiles: int) -> None:
+    """R1 with respect to what the network sees, [-1, 1] as in StyleGAN2, by finite differences of its logits."""
+    game = adversary(gradient_penalty=1e-12, penalty_every=1, tiles=tiles).double()
+    seen: list[Tensor] = []
+    game.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    weights = {name: value.clone() for name, value in game.discriminator.state_dict().items()}
+    real, fake = (patch.double() for patch in patches())
+    told = game.train_on(real, fake).gradient_penalty
+    inputs = seen[0]
+    assert inputs.shape == (2 * tiles**2, 3, 16 // tiles, 16 // tiles)
+    assert -1 <= inputs.min() < -0.9 and 0.9 < inputs.max() <= 1
+    game.discriminator.load_state_dict(weights)  # as they were before the step
+    inputs = inputs.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(game.discriminator(inputs).sum(), inputs)
+    with torch.no_grad():
+        along = (game.discriminator(inputs + 1e-6 * slope) - game.discriminator(inputs - 1e-6 * slope)).sum() / 2e-6
+    torch.testing.assert_close(along, slope.square().sum(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(told, along / 2 / len(inputs), rtol=1e-5, atol=0, check_dtype=False)
+
+
+def test_patches_are_cut_into_tiles_that_hold_all_of_them() -> None:
+    image = torch.arange(3 * 8 * 8.0).view(1, 3, 8, 8)
+    cut = module.tiles_of(image, 2)
+    assert cut.shape == (4, 3, 4, 4)
+    assert torch.equal(torch.cat([torch.cat([cut[0], cut[1]], -1), torch.cat([cut[2], cut[3]], -1)], -2), image[0])
+
+
 def test_which_step_has_the_penalty_is_in_the_state() -> None:
     played, restored = adversary(penalty_every=3), adversary(penalty_every=3)
     for seed in range(4):

@@ -13,6 +13,7 @@ from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig
+from unscene.stages.dataset_update import UpdateConfig, noise_bounds
 from unscene.training.events import Note, Watch, ignore
 
 
@@ -48,6 +49,8 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
     instead = "--prior bundled, or fewer steps with --customization.hub-fit.steps"
     if warning := forecast(model, masked, diffusion, work, instead):
         watch(Note(warning))
-    teaching = customized(model, masked, options.customization, folder.checkpoints(options.seed), folder)
+    strongest = max(model.strength, noise_bounds(model, UpdateConfig())[0])  # whatever method it is taught for
+    checkpoints = folder.checkpoints(options.seed)
+    teaching = customized(model, masked, options.customization, checkpoints, folder, strongest=strongest)
     drain(teaching, watch, ways=["start anew with a smaller --customization.model.batch"])
     return folder.path / "customization"

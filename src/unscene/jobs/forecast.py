@@ -14,7 +14,7 @@ from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import batch_views
 from unscene.stages.customization import CustomizationConfig
-from unscene.stages.dataset_update import UpdateConfig, noise_bounds, noise_level
+from unscene.stages.dataset_update import UpdateConfig, UpdatePlan
 from unscene.stages.view_choice import views_with_holes
 from unscene.training.fit import FitConfig
 
@@ -78,9 +78,8 @@ def removal_work(
     voters = min(settings.candidates, count)
     views = _most(max(0, count - 1), settings.most_views)
     with_base = views + math.ceil(views / batch_views(scene, settings.views_at_once))  # the base view is in every batch
-    filled_again = 1 if voters > 1 else 0  # towards the mean of the candidates
     aligned = settings.ila and settings.own_weight != 1
-    return [Work((voters + filled_again) * steps, guided), Work(with_base * steps, guided, aligned)]
+    return [Work(voters * steps, guided), Work(with_base * steps, guided, aligned)]
 
 
 def customization_work(prior: Any, config: CustomizationConfig) -> Work:
@@ -97,10 +96,13 @@ def sampler_steps(prior: Any, strength: float) -> int:
 
 def _update_steps(prior: Any, update: UpdateConfig, training: FitConfig, views: int) -> int:
     """Images times steps of all of a dataset's updates."""
-    total, (strongest, weakest) = training.steps or 0, noise_bounds(prior, update)
-    at = [step for step in range(update.every, total, update.every) if step / total >= update.first]
-    levels = (noise_level(step / total, strongest, weakest) for step in at)
-    return min(update.views_at_once, views) * sum(sampler_steps(prior, level) for level in levels)
+    total, plan, done, work = training.steps or 0, UpdatePlan.of(update, prior, views), 0, 0
+    for step in range(1, total):
+        if plan.is_due(step, step / total):
+            count = plan.count(step, step / total, done)
+            done += count
+            work += count * sampler_steps(prior, plan.level(step, step / total))
+    return work
 
 
 def _most(count: int, most: int | None) -> int:

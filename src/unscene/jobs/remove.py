@@ -42,6 +42,7 @@ from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
 from unscene.stages.customization import CustomizationConfig
+from unscene.stages.dataset_update import noise_bounds
 from unscene.stages.removal import Removal
 from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
@@ -134,7 +135,8 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
         watch(Note(warning))
     ways = ways_to_fit(prior, options, source or {})
     if options.customizes:
-        prior = drain(customized(prior, masked, taught, checkpoints, folder), watch, ways=ways)
+        strongest = _strongest_noise(prior, options)
+        prior = drain(customized(prior, masked, taught, checkpoints, folder, strongest=strongest), watch, ways=ways)
     method = METHODS[options.method]
     generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
     removal: Removal = drain(generator, watch, ways=ways)
@@ -178,6 +180,13 @@ def ways_to_fit(prior: Inpainter, options: RemoveOptions, source: dict[str, Any]
     if "scale" in source:
         ways.append(SMALLER_SCALE)
     return ways
+
+
+def _strongest_noise(prior: Any, options: RemoveOptions) -> float:
+    """That the method will start its prior's sampler from, as a share of the schedule."""
+    if options.method == "mald-nerf":
+        return max(prior.strength, noise_bounds(prior, options.mald_nerf.update)[0])
+    return prior.strength
 
 
 def _depth_estimator(source: str, device: str) -> DepthEstimator | None:

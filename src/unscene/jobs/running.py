@@ -95,10 +95,11 @@ def check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:
 
 
 def customized(
-    prior: Any, scene: Scene, config: CustomizationConfig, checkpoints: Checkpoints, folder: RunFolder
-) -> Generator[Event, None, Inpainter]:
-    """The prior once it knows the scene; what it has learnt is kept in the run folder."""
-    customization = yield from customize_prior(prior, scene, config, checkpoints)
+    prior: Any, scene: Scene, config: CustomizationConfig, checkpoints: Checkpoints, folder: RunFolder, *,
+    strongest: float,
+) -> Generator[Event, None, Inpainter]:  # fmt: skip
+    """The prior once it knows the scene; what it has learnt is kept in the run folder. See `customize_prior`."""
+    customization = yield from customize_prior(prior, scene, config, checkpoints, strongest=strongest)
     if not (folder.path / "customization").exists():
         customization.save(folder.path / "customization")
     return customization.finish()

@@ -34,10 +34,15 @@ class _ResidualBlock(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """The residual discriminator of StyleGAN2 (Karras et al. 2020) for N 3 p p patches; p a power of two times 4."""
+    """The residual discriminator of StyleGAN2 (Karras et al. 2020) for N 3 p p patches in [-1, 1]; p a power of two
+    times 4.
 
-    def __init__(self, patch: int, generator: torch.Generator, *, width: int = 24, widest: int = 96):
+    batch: patches that come together. More than one tell their deviation from each other too; that of one is nought.
+    """
+
+    def __init__(self, patch: int, generator: torch.Generator, *, batch: int = 1, width: int = 24, widest: int = 96):
         super().__init__()
+        self.compares = batch > 1
         self.from_rgb = _EqualizedConv(3, width, 1, generator)
         blocks, size, channels = [], patch, width
         while size > 4:
@@ -45,7 +50,7 @@ class PatchDiscriminator(nn.Module):
             blocks.append(_ResidualBlock(channels, wider, generator))
             size, channels = size // 2, wider
         self.blocks = nn.ModuleList(blocks)
-        self.final = _EqualizedConv(channels + 1, channels, 3, generator)
+        self.final = _EqualizedConv(channels + self.compares, channels, 3, generator)
         self.logit = _EqualizedConv(channels, 1, 1, generator)
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -54,12 +59,14 @@ class PatchDiscriminator(nn.Module):
 
     def logits_and_features(self, patches: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Realness logits, N, and what each block made of the patches, N C h w each, finest first."""
-        x, features = _activate(self.from_rgb(patches * 2 - 1)), []
+        x, features = _activate(self.from_rgb(patches)), []
         for block in self.blocks:
             x = block(x)
             features.append(x)
-        spread = (x.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1, *x.shape[2:])
-        x = _activate(self.final(torch.cat([x, spread], 1)))
+        if self.compares:
+            deviation = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
+            x = torch.cat([x, deviation.expand(len(x), 1, *x.shape[2:])], 1)
+        x = _activate(self.final(x))
         return self.logit(x.mean((2, 3), keepdim=True))[:, 0, 0, 0], features
 
 
@@ -84,7 +91,10 @@ def feature_matching(features: list[Tensor], reference: list[Tensor]) -> Tensor:
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """R1: half the squared gradient norm of the logits at real patches, mean over patches (Mescheder et al. 2018)."""
+    """R1: half the squared gradient norm of the logits at real patches, mean over patches (Mescheder et al. 2018).
+
+    real: N 3 p p as the discriminator sees them: on another scale of colours the penalty would weigh otherwise.
+    """
     real = real.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean() / 2

@@ -23,7 +23,13 @@ from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
-from unscene.stages.dataset_update import UpdateConfig, UpdatedDataset, inpaint_every_view, noise_bounds
+from unscene.stages.dataset_update import (
+    UpdateConfig,
+    UpdatedDataset,
+    check_updates,
+    inpaint_every_view,
+    noise_bounds,
+)
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
 from unscene.stages.patches import Patch, PatchSampler
@@ -87,8 +93,9 @@ class MaldNerfConfig:
     """Steps that the discriminator may win or lose all in a row before the run goes back (ours)."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     """When the inpaintings are made again."""
-    most_views: int | None = None
-    """Views to inpaint at most, spread over all of them; None: all (paper)."""
+    most_views: int | None = 40
+    """Views to inpaint at most, spread over all of them, so that long captures take no longer than short ones (ours);
+    None: all (paper)."""
 
 
 def check_mald_nerf(prior: Inpainter, config: MaldNerfConfig) -> None:
@@ -100,11 +107,7 @@ def check_mald_nerf(prior: Inpainter, config: MaldNerfConfig) -> None:
             "mald-nerf: expected something to teach what is hidden, got neither adversary nor pixel loss; leave out "
             "--mald-nerf.no-adversarial, or add --mald-nerf.pixel-loss perceptual."
         )
-    if config.update.every < 1 or config.update.views_at_once < 1:
-        raise MethodError(
-            f"mald-nerf: expected updates of at least 1 view every 1 or more iterations, got "
-            f"{config.update.views_at_once} every {config.update.every}; see --mald-nerf.update.every."
-        )
+    check_updates(config.update)
     noise_bounds(prior, config.update)
 
 
@@ -148,7 +151,10 @@ def mald_nerf(
         return Removal(nerf, behind, region)
 
     # Reconstruction, inpainting, discriminator; and new inpaintings every U iterations.
-    views = spread(views_with_holes(region, train), config.most_views)
+    hidden = views_with_holes(region, train)
+    views = spread(hidden, config.most_views)
+    if len(views) < len(hidden):
+        yield Note(f"{len(views)} of {len(hidden)} views are inpainted, spread over all (--mald-nerf.most-views)")
     colors, completed = yield from inpaint_every_view(
         nerf, behind, views, region, depths, prior, estimate_depth, checkpoints
     )
@@ -199,8 +205,9 @@ class MaskedAdversarialTraining(Companion):
         self.tolerant = self.told = False  # of a pinned discriminator
         self.to(known.scene.device)  # weights are drawn on the host
         self.remark = (
-            f"{len(dataset.views)} views are inpainted again in turn, one update every {config.update.every} steps, "
-            f"from noise of {dataset.strongest:g} down to {dataset.weakest:g} of the schedule"
+            f"{len(dataset.views)} views are inpainted again {config.update.rounds} times in turn, an update every "
+            f"{config.update.every} steps, from noise of {dataset.plan.strongest:g} down to {dataset.plan.weakest:g} "
+            "of the schedule"
         )
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:

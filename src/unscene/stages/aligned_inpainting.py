@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from unscene.fields.field import RadianceField
 from unscene.files import to_uint8
-from unscene.geometry.cameras import Cameras
+from unscene.geometry.cameras import Cameras, Rays
 from unscene.geometry.randomness import sent
 from unscene.geometry.warped_noise import carry_noise, corresponding_cells
 from unscene.memory import release_freed_memory
@@ -22,6 +23,7 @@ from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Picture, StageDone, StageStarted
 
 PREVIEWS = 6
+HIDDEN = 0.05  # share of its distance by which something must stand before a surface to hide it; fields are not exact
 PIXELS_ON_A_PROCESSOR = (
     1_000_000  # at once, beside the base view's: there a larger batch takes memory and saves no time
 )
@@ -82,7 +84,8 @@ def aligned_noise(
 ) -> Tensor:  # fmt: skip
     """ELA (eq. 6): the base view's initial latent (C h w) seen through the field from another view, C h w.
 
-    downscale: pixels per latent cell. Unit variance and independence are kept exactly, see `carry_noise`.
+    downscale: pixels per latent cell. Unit variance and independence are kept exactly, see `carry_noise`. What
+    something hides from the base view, as what it does not look at, gets fresh noise.
     """
     _, height, width = noise.shape
     latent = cameras.padded(width * downscale, height * downscale).resized(width, height)
@@ -90,4 +93,15 @@ def aligned_noise(
     render = field.render(rays)
     points = rays.origins[:, None] + rays.directions[:, None] * render.distances[..., None]
     correspondence = corresponding_cells(points, render.weights, latent[base_view : base_view + 1])
+    surface = rays.origins + rays.directions * render.distance[:, None]
+    in_sight = is_in_sight(field, cameras.positions[base_view], surface)
+    correspondence = replace(correspondence, coverage=correspondence.coverage * in_sight)
     return carry_noise(noise, correspondence, generator).view_as(noise)
+
+
+def is_in_sight(field: RadianceField, position: Tensor, points: Tensor) -> Tensor:
+    """Whether nothing stands between a position (3) and points (P 3) on surfaces of the field, P bool."""
+    offset = points - position
+    distance = offset.norm(dim=-1).clamp_min(1e-9)
+    rays = Rays(position.expand_as(points), offset / distance[:, None], torch.ones_like(distance))
+    return field.render(rays).distance > (1 - HIDDEN) * distance

@@ -15,7 +15,7 @@ from unscene.geometry.masks import surface_points
 from unscene.memory import release_freed_memory
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import DepthEstimator
-from unscene.priors.inpainter import Inpainter, LatentInpainter
+from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
 from unscene.stages.surface_fill import sample_image
@@ -36,6 +36,9 @@ def choose_base_view(
 ) -> Generator[Event, None, InpaintedView]:
     """Inpaint the most central views independently; the one most like the others becomes the base view.
 
+    Copies of surfaces are made once more for the elected view, nearer to the mean of all candidates (ours); an image
+    that a model made stays the one that was voted for.
+
     region: N H W bool, what to inpaint; depths: T h w, depth maps of the training views. Views whose region is empty
     cannot be candidates. estimate_depth: a depth network that looks at the base view's inpainting.
     """
@@ -55,12 +58,10 @@ def choose_base_view(
         yield Picture("candidate", candidate.image, scene.names[view])
     elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
     winner, remark = inpainted[elected], surfaces[elected].describe()
-    copies = isinstance(prior, LatentInpainter | ExemplarInpainter)  # so its fill can heed what is expected
+    copies = isinstance(prior, ExemplarInpainter)  # so its fill can heed what is expected
     if copies and surfaces[elected].is_filled_squarely and len(inpainted) > 1:
         agreed = mean_fill(scene.cameras, winner, inpainted, region)
-        winner, _ = inpaint_alone(
-            nerf, scene, winner.view, region, depths, prior, generator, noise=winner.noise[None], expected=agreed
-        )
+        winner, _ = inpaint_alone(nerf, scene, winner.view, region, depths, prior, generator, expected=agreed)
         remark = f"{remark}; filled again towards the mean of {len(inpainted)} candidates"
         yield Picture("base-view", winner.image, scene.names[winner.view])
     if estimate_depth is not None:

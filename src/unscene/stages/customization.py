@@ -37,12 +37,18 @@ class CustomizationConfig:
 
 
 def customize_prior(
-    prior: LatentDiffusionInpainter, scene: Scene, config: CustomizationConfig, checkpoints: Checkpoints
-) -> Generator[Event, None, SceneCustomization]:
-    """Teach ``prior``, in place, to inpaint the training views of a scene; nothing is learnt inside its masks."""
+    prior: LatentDiffusionInpainter, scene: Scene, config: CustomizationConfig, checkpoints: Checkpoints, *,
+    strongest: float,
+) -> Generator[Event, None, SceneCustomization]:  # fmt: skip
+    """Teach ``prior``, in place, to inpaint the training views of a scene; nothing is learnt inside its masks.
+
+    strongest: the strongest noise that it will be sampled from afterwards, as a share of its schedule.
+    """
     from unscene.priors.diffusion.customize import SceneCustomization, draw_crops, draw_rectangles
 
-    customization = SceneCustomization(prior, config.model, checkpoints.generator(f"{STAGE}: weights"))
+    strongest = strongest if config.model.strongest is None else config.model.strongest
+    weights = checkpoints.generator(f"{STAGE}: weights")
+    customization = SceneCustomization(prior, config.model, weights, strongest=strongest)
     batch, side, views = config.model.batch, customization.crop, scene.train.tolist()
 
     def objective(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:

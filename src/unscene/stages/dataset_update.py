@@ -7,6 +7,7 @@ inpainted falls over the run, so that first colours and then details agree acros
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from unscene.files import to_uint8
 from unscene.geometry.randomness import sent
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import LatentInpainter
+from unscene.ranges import check_ranges
 from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import estimated_depth, inpaint_alone
 from unscene.stages.masked_rendering import rendered_inside
@@ -39,10 +41,11 @@ class UpdateConfig:
     first: float = 0.4
     """Share of the run before the first update: what a field renders that has hardly seen the first inpaintings spoils
     them, unless nearly all of it is noised away as a large model can (paper: 0)."""
-    views_at_once: int = 1
-    """Views that one update replaces, in turn."""
+    rounds: int = 2
+    """Times that every view is inpainted again, at least; an update replaces as many views, in turn, as that takes, but
+    no view twice."""
     strongest: float | None = None
-    """t_max, the first updates' timestep as a share of the noise schedule; None: three times the prior's own strength,
+    """t_max, the first update's timestep as a share of the noise schedule; None: three times the prior's own strength,
     at most 0.9."""
     weakest: float | None = None
     """t_min, the last updates'; None: half the prior's own strength, at most 0.2."""
@@ -63,6 +66,46 @@ def noise_bounds(prior: LatentInpainter, config: UpdateConfig) -> tuple[float, f
 def noise_level(progress: float, strongest: float, weakest: float) -> float:
     """t = t_max - (t_max - t_min) sqrt(k / K) after k of K iterations."""
     return strongest - (strongest - weakest) * min(max(progress, 0.0), 1.0) ** 0.5
+
+
+def check_updates(config: UpdateConfig) -> None:
+    """Raise MethodError for updates that cannot be made."""
+    ranges = {"every": (config.every, 1, 1e9), "rounds": (config.rounds, 0, 1e6), "first": (config.first, 0, 0.999)}
+    check_ranges({f"mald-nerf.update.{name}": given for name, given in ranges.items()}, MethodError)
+
+
+@dataclass(frozen=True)
+class UpdatePlan:
+    """What the updates of a run do. strongest, weakest: t_max and t_min; sampler_steps: of the whole schedule, between
+    which the sampler knows no levels; views: how many are kept up to date."""
+
+    config: UpdateConfig
+    strongest: float
+    weakest: float
+    sampler_steps: int
+    views: int
+
+    @classmethod
+    def of(cls, config: UpdateConfig, prior: LatentInpainter, views: int) -> UpdatePlan:
+        """The plan for a prior. Raises MethodError for noise that does not fall."""
+        return cls(config, *noise_bounds(prior, config), prior.steps, views)
+
+    def is_due(self, step: int, progress: float) -> bool:
+        """Whether views are replaced before a step."""
+        return progress >= self.config.first and step > 0 and step % self.config.every == 0
+
+    def level(self, step: int, progress: float) -> float:
+        """The noise of an update, as a share of the schedule: that of k / K, counted from the first update on."""
+        every, steps = self.config.every, round(step / progress)
+        begun = max(1, math.ceil(self.config.first * steps / every)) * every
+        exact = noise_level((step - begun) / max(1, steps - begun), self.strongest, self.weakest)
+        return max(1, round(exact * self.sampler_steps)) / self.sampler_steps
+
+    def count(self, step: int, progress: float, done: int) -> int:
+        """How many views an update replaces when ``done`` have been, so that all rounds are made by the end."""
+        last = round(step / progress) - 1
+        updates_left = (last - step) // self.config.every + 1
+        return min(self.views, max(1, math.ceil((self.config.rounds * self.views - done) / updates_left)))
 
 
 def inpaint_every_view(
@@ -117,8 +160,8 @@ class UpdatedDataset(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self._nerf, self.scene, self.views, self.region = (nerf,), scene, views.tolist(), region
-        self.prior, self.estimate_depth, self.config, self.stage = prior, estimate_depth, config, stage
-        self.strongest, self.weakest = noise_bounds(prior, config)
+        self.prior, self.estimate_depth, self.stage = prior, estimate_depth, stage
+        self.plan = UpdatePlan.of(config, prior, len(views))
         ends = [0, *region[views].flatten(1).sum(1).cumsum(0).tolist()]
         self._parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
         pixels = [hole.flatten().nonzero()[:, 0] for hole in region[views]]
@@ -140,12 +183,11 @@ class UpdatedDataset(nn.Module):
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
         """Every U iterations, inpaint the next views again."""
-        if progress < self.config.first or step == 0 or step % self.config.every:
+        if not self.plan.is_due(step, progress):
             return
-        turn = int(self.updates.sum())
-        timestep = noise_level(progress, self.strongest, self.weakest)
-        for offset in range(min(self.config.views_at_once, len(self.views))):
-            yield self._replace((turn + offset) % len(self.views), step, timestep, generator)
+        turn, level = int(self.updates.sum()), self.plan.level(step, progress)
+        for offset in range(self.plan.count(step, progress, turn)):
+            yield self._replace((turn + offset) % len(self.views), step, level, generator)
 
     def _replace(self, index: int, step: int, timestep: float, generator: torch.Generator) -> ViewUpdated:
         """Partial DDIM: noise the field's render of a view to a timestep and denoise it from there."""

@@ -33,12 +33,12 @@ class InpaintedView:
 
 def inpaint_alone(
     nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
-    *, noise: Tensor | None = None, expected: Tensor | None = None,
+    *, expected: Tensor | None = None,
 ) -> tuple[InpaintedView, Surface]:  # fmt: skip
     """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
 
     Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
-    expected there (H W 3). noise: initial latent of a prior that has latents, 1 C h w; None: drawn.
+    expected there (H W 3).
     """
     image, cameras, hole = scene.image(view), scene.cameras, region[view]
     surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
@@ -50,8 +50,7 @@ def inpaint_alone(
     if not isinstance(prior, LatentInpainter):
         return InpaintedView(view, start, start, image.new_zeros(0), surface.depth), surface
     size = prior.latent_size(cameras.height, cameras.width)
-    if noise is None:
-        noise = torch.randn(1, prior.latent_channels, *size, generator=generator).to(image)
+    noise = torch.randn(1, prior.latent_channels, *size, generator=generator).to(image)
     filled = prior.inpaint_latent(
         image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
     )

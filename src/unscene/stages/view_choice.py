@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -15,9 +17,12 @@ HASH_BITS = 64
 
 
 def perceptual_hash(image: Tensor, mask: Tensor) -> np.ndarray:
-    """64-bit DCT hash of the mask's bounding box in an image (H W 3), as 8 bytes."""
+    """64-bit DCT hash of the mask's bounding box in an image (H W 3), as 8 bytes: OpenCV's pHash (Zauner 2010).
+
+    In-N-Out's release asks the package imagehash, about whole photos that are white outside the mask.
+    """
     top, left, bottom, right = bounding_box(mask)
-    crop = to_uint8(image[top:bottom, left:right]).cpu().numpy()
+    crop = to_uint8(image[top:bottom, left:right].flip(-1)).cpu().numpy()  # OpenCV's colours are blue, green, red
     return cv2.img_hash.pHash(np.ascontiguousarray(crop))  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -46,7 +51,8 @@ def similar_views(
     """Of each group of neighbouring viewpoints, the ``share`` most similar to the base view (appendix of In-N-Out).
 
     Viewpoints are split in the base camera's frame into groups[0] x groups[1] x groups[2] cells along x, y, z, with
-    equal counts per axis. similarity: one number per view. Every group that has a view keeps at least one.
+    equal counts per axis. similarity: one number per view. The ``share`` of all views is kept, at least one; what does
+    not come out even goes to the groups that miss most of their share, the most similar views first.
     """
     if len(views) == 0:
         return views
@@ -56,12 +62,18 @@ def similar_views(
     for axis, parts in enumerate(groups):
         rank = local[:, axis].argsort().argsort()
         cell = cell * parts + rank * parts // len(views)
-    kept = []
+    kept: list[int] = []
+    next_best: list[tuple[float, float, int]] = []  # of each group: what it misses of its share, and its next view
     for group in cell.unique().tolist():
         members = (cell == group).nonzero()[:, 0]
-        best = similarity[members].argsort(descending=True)[: max(1, round(share * len(members)))]
-        kept.append(members[best])
-    return views[torch.cat(kept).sort().values]
+        members = members[similarity[members].argsort(descending=True)].tolist()
+        whole = math.floor(share * len(members))
+        kept += members[:whole]
+        if whole < len(members):
+            next_best.append((share * len(members) - whole, float(similarity[members[whole]]), members[whole]))
+    missing = max(1, math.floor(share * len(views) + 0.5)) - len(kept)
+    kept += [view for _, _, view in sorted(next_best, reverse=True)[: max(0, missing)]]
+    return views[torch.tensor(sorted(kept))]
 
 
 def views_with_holes(region: Tensor, views: Tensor) -> Tensor:

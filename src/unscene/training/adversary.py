@@ -27,6 +27,9 @@ class AdversaryConfig:
     regularisation, every 16th there; the interval is ours): R1 is half the work of a step that has it."""
     learning_rate: float = 1e-3
     """RMSprop's step size (In-N-Out's release)."""
+    tiles: int = 1
+    """Tiles along each side of a patch, judged on their own and by how much they differ (In-N-Out's release: 4, of 64
+    pixels)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Adversary(nn.Module):
     def __init__(self, patch: int, config: AdversaryConfig, generator: torch.Generator):
         super().__init__()
         self.config, self.rate, self.turn = config, 1.0, 0
-        self.discriminator = PatchDiscriminator(patch, generator)
+        self.discriminator = PatchDiscriminator(patch // config.tiles, generator, batch=config.tiles**2)
         self.discriminator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         for index, parameter in enumerate(self.discriminator.parameters()):
             # As a buffer, the optimiser's memory is part of this module's state: a resumed game goes on exactly.
@@ -77,7 +80,7 @@ class Adversary(nn.Module):
 
     def train_on(self, real: Tensor, fake: Tensor) -> Health:
         """One step of the discriminator: L_adv + lambda_GP L_GP, the latter now and then."""
-        fake = fake.detach()
+        real, fake = self._seen(real), self._seen(fake.detach())
         real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
         loss, every = discriminator_loss(real_logits, fake_logits), self.config.penalty_every
         if self.config.gradient_penalty and self.turn % every == 0:
@@ -98,15 +101,26 @@ class Adversary(nn.Module):
     def judge(self, fake: Tensor) -> Tensor:
         """How badly rendered patches pass for real, scalar; its gradient reaches the patches only."""
         self.discriminator.requires_grad_(False)
-        loss = generator_loss(self.discriminator(fake))
+        loss = generator_loss(self.discriminator(self._seen(fake)))
         self.discriminator.requires_grad_(True)
         return loss
 
     def judge_with_features(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """The same, and how far the discriminator's features of the two are apart (feature matching), scalars."""
         self.discriminator.requires_grad_(False)
-        logits, features = self.discriminator.logits_and_features(fake)
+        logits, features = self.discriminator.logits_and_features(self._seen(fake))
         with torch.no_grad():
-            _, reference = self.discriminator.logits_and_features(real)
+            _, reference = self.discriminator.logits_and_features(self._seen(real))
         self.discriminator.requires_grad_(True)
         return generator_loss(logits), feature_matching(features, reference)
+
+    def _seen(self, patches: Tensor) -> Tensor:
+        """Patches as the discriminator sees them: tiles in [-1, 1]."""
+        return tiles_of(patches * 2 - 1, self.config.tiles)
+
+
+def tiles_of(patches: Tensor, count: int) -> Tensor:
+    """Patches (N 3 p p) cut into count x count tiles each, row by row; what cannot be shared out is left out."""
+    side = patches.shape[-1] // count
+    tiles = patches.unfold(2, side, side).unfold(3, side, side)[:, :, :count, :count]
+    return tiles.permute(0, 2, 3, 1, 4, 5).reshape(-1, patches.shape[1], side, side)

@@ -86,20 +86,51 @@ def test_nothing_is_learnt_from_inside_the_object(folder):
     """Whatever is painted over the object, the loss and its gradients stay as they are."""
     customization = SceneCustomization(LatentDiffusionInpainter.load(folder), CONFIG, generator())
     photos, objects, holes = batch()
-    objects[:] = False
-    objects[:, :32, :32] = True
-    gradients = []
+    losses, gradients = [], []
     for paint in (0.0, 1.0):
         customization.learnt.zero_grad()
         repainted = torch.where(objects[..., None], paint, photos)
-        known = customization._errors(customization.model.pipeline, repainted, objects, holes, generator(5))
-        assert not (known[2][..., :4, :4] == 0).any()  # the object's latent cells are excluded
-        loss = customization.loss(photos, objects, torch.ones_like(holes), generator(5))
-        loss.backward()
+        losses.append(customization.loss(repainted, objects, holes, generator(5)))
+        losses[-1].backward()
         gradients.append([p.grad.clone() for p in customization.learnt if p.grad is not None])
+    assert losses[0] == losses[1] > 0
+    assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    assert any(gradient.abs().sum() > 0 for gradient in gradients[0])
     everything = torch.ones_like(objects)
     assert customization.loss(photos, everything, holes, generator(5)) == 0
-    assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_cells_beside_the_object_are_excluded_too(folder):
+    """Their latents hold some of what the object was replaced by."""
+    customization = SceneCustomization(LatentDiffusionInpainter.load(folder), CONFIG, generator())
+    photos, objects, holes = batch()
+    side = customization.model.downscale
+    objects[:] = False
+    objects[:, 2 * side : 3 * side, 3 * side : 5 * side] = True
+    _, _, excluded = customization._errors(customization.model.pipeline, photos, objects, holes, generator(5))
+    expected = torch.zeros_like(excluded)
+    expected[..., 1:4, 2:6] = 1
+    assert torch.equal(excluded, expected)
+
+
+@pytest.mark.parametrize("strongest", [0.3, 0.9])
+def test_levels_are_those_that_the_sampler_starts_from_and_passes(folder, strongest):
+    customization = SceneCustomization(LatentDiffusionInpainter.load(folder), CONFIG, generator(), strongest=strongest)
+    times = torch.cat([customization.draw_times(4, generator(seed)) for seed in range(500)]) / 1000
+    assert 0 <= times.min() < 0.01 and strongest - 0.01 < times.max() < strongest
+    shares = torch.histc(times, 10, 0, strongest) / len(times)
+    assert (shares - 0.1).abs().max() < 0.02  # evenly, as the sampler's steps
+
+
+def test_a_share_of_the_schedule_that_is_none_is_refused(folder):
+    with pytest.raises(PriorError, match=r"above 0 and at most 1, got 1\.5; see --customization"):
+        SceneCustomization(LatentDiffusionInpainter.load(folder), CONFIG, generator(), strongest=1.5)
+
+
+def test_a_model_that_says_what_it_expects_is_taught_that_too():
+    customization = SceneCustomization(LatentDiffusionInpainter.load(), CONFIG, generator(), strongest=0.3)
+    times = torch.cat([customization.draw_times(4, generator(seed)) for seed in range(100)])
+    assert (times == 999).float().mean() == 0.5 and times[times != 999].max() < 300
 
 
 def test_diffusers_reads_what_is_saved_and_paints_the_same(folder, tmp_path):
@@ -176,13 +207,14 @@ def test_rectangles_cover_a_fair_share_and_repeat_with_their_seed():
 
 
 def test_crops_keep_photo_and_mask_together():
-    image = torch.rand(50, 70, 3, generator=generator()) * 0.5
-    mask = torch.zeros(50, 70, dtype=torch.bool)
-    mask[10:30, 20:50] = True
+    image = torch.rand(100, 140, 3, generator=generator()) * 0.5
+    mask = torch.zeros(100, 140, dtype=torch.bool)
+    mask[20:60, 40:100] = True
     image[mask] = 1.0
     photos, objects = draw_crops(lambda view: (image, mask), 20, [0], 48, 0.5, generator(2))
     assert photos.shape == (20, 48, 48, 3) and objects.any()
-    bright = (photos > 0.9).all(-1)
-    assert not (bright & ~objects).any()  # nothing of the object is left outside its mask
+    repainted = torch.where(mask[..., None], 0.0, image)
+    same, _ = draw_crops(lambda view: (repainted, mask), 20, [0], 48, 0.5, generator(2))
+    assert torch.equal(photos[~objects], same[~objects])  # nothing of the object is left outside its mask
     small = draw_crops(lambda view: (image[:20, :20], mask[:20, :20]), 2, [0], 48, 0.5, generator(2))
     assert small[0].shape == (2, 48, 48, 3)  # photos smaller than the crop are enlarged

@@ -72,7 +72,8 @@ class CustomizeConfig:
     """Photos are shrunk to between this share and the whole of their size before they are cropped."""
     known_weight: float = 0.2
     """Weight of the denoising error outside the hole, where the hole has 1 and the object mask 0."""
-    noise_centre: float = -0.4
-    """Centre of the logit-normal draw of noise levels."""
+    strongest: float | None = None
+    """Strongest noise that is taught, as a share of the schedule; levels are drawn evenly below it. None: the strongest
+    that the method's sampler starts from."""
     mixed_precision: bool = True
     """Networks in bfloat16 where they may be; the weights that learn stay in float32."""

@@ -27,8 +27,8 @@ from unscene.geometry.randomness import sent
 from unscene.priors.diffusion.checkpoints import training_scheduler
 from unscene.priors.diffusion.config import CustomizeConfig
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
-from unscene.priors.diffusion.mask_blending import mask_to_latent, masked_pixels
-from unscene.priors.diffusion.noise_levels import logit_normal_levels
+from unscene.priors.diffusion.mask_blending import mask_to_latent, masked_pixels, smooth_fill
+from unscene.priors.diffusion.noise_levels import even_levels
 from unscene.priors.diffusion.text_condition import text_condition
 from unscene.priors.prior_error import PriorError
 
@@ -43,14 +43,24 @@ TEXT_LAYERS = ["q_proj", "k_proj", "v_proj", "out_proj"]
 class SceneCustomization:
     """LoRA and scene token of one model while they learn; the model is changed in place.
 
-    ``learnt``: the only parameters that learn, for an optimiser. Raises PriorError if the model has been customised.
+    strongest: the strongest noise that the model will be sampled from, as a share of the schedule. ``learnt``: the only
+    parameters that learn, for an optimiser. Raises PriorError if the model has been customised, or for a share that is
+    none.
     """
 
-    def __init__(self, model: LatentDiffusionInpainter, config: CustomizeConfig, generator: torch.Generator):
+    def __init__(
+        self, model: LatentDiffusionInpainter, config: CustomizeConfig, generator: torch.Generator, *,
+        strongest: float = 1.0,
+    ):  # fmt: skip
         pipeline = model.pipeline
+        if not 0 < strongest <= 1:
+            raise PriorError(
+                f"customisation: expected the strongest noise as a share of the schedule, above 0 and at most 1, got "
+                f"{strongest:g}; see --customization.model.strongest."
+            )
         if SCENE_TOKEN in pipeline.tokenizer.get_vocab():
             raise PriorError(f"{model.name}: expected a model as it was published, got one that knows {SCENE_TOKEN}.")
-        self.model, self.config = model, config
+        self.model, self.config, self.strongest = model, config, strongest
         self.crop = config.crop or (96 if model.is_bundled else pipeline.unet.config.sample_size * model.downscale)
         self.scheduler = training_scheduler(pipeline)
         self.encoders = [name for name in ENCODERS if getattr(pipeline, name, None) is not None]
@@ -68,9 +78,10 @@ class SceneCustomization:
         self.learnt = nn.ParameterList([*adapters, *self.tokens.values()])
 
     def loss(self, photos: Tensor, objects: Tensor, holes: Tensor, generator: torch.Generator) -> Tensor:
-        """The denoising error of inpainting ``holes``, zero inside ``objects``; scalar.
+        """The denoising error of inpainting ``holes``, zero inside ``objects`` and in the cells around them; scalar.
 
-        photos: B H W 3 in [0, 1]; objects, holes: B H W bool. Sides must be multiples of the model's.
+        photos: B H W 3 in [0, 1], of which nothing is seen inside the objects; objects, holes: B H W bool. Sides must
+        be multiples of the model's.
         """
         with self._running() as pipeline, torch.autocast(
             pipeline.unet.device.type, torch.bfloat16, enabled=self.config.mixed_precision
@@ -90,17 +101,21 @@ class SceneCustomization:
     def _errors(
         self, pipeline: Any, photos: Tensor, objects: Tensor, holes: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Squared errors, holes and object masks on the latent grid: three of B 1 h w."""
+        """Squared errors, holes and what is excluded on the latent grid: three of B 1 h w.
+
+        An autoencoder's attention and normalisation carry what it sees to every cell: the object is filled before
+        anything is encoded, and cells that touch the fill, or lie beside those, are excluded.
+        """
         model, device = self.model, pipeline.unet.device
         pixels = photos.permute(0, 3, 1, 2).float().to(device)
         objects, holes = sent(objects, device), sent(holes, device)
-        excluded, hole = (m[:, None].float() for m in (objects, holes | objects))
+        hidden, hole = (m[:, None].float() for m in (objects, holes | objects))
         with torch.no_grad():
-            latents, known = model.encode(pixels), model.encode(masked_pixels(pixels, hole))
-            excluded, hole = (mask_to_latent(m, model.downscale) for m in (excluded, hole))
+            latents, known = model.encode(smooth_fill(pixels, hidden)), model.encode(masked_pixels(pixels, hole))
+            hidden, hole = (mask_to_latent(m, model.downscale) for m in (hidden, hole))
+            excluded = F.max_pool2d(hidden, 3, stride=1, padding=1)
             noise = sent(torch.randn(latents.shape, generator=generator), device)
-            levels = logit_normal_levels(torch.rand(len(pixels), generator=generator), self.config.noise_centre, 1.0)
-            times = sent((levels * self.scheduler.config.num_train_timesteps).long(), device)
+            times = sent(self.draw_times(len(pixels), generator), device)
             noisy = self.scheduler.add_noise(latents, noise, times)
             velocity = self.scheduler.config.prediction_type == "v_prediction"
             target = self.scheduler.get_velocity(latents, noise, times) if velocity else noise
@@ -108,6 +123,17 @@ class SceneCustomization:
         inputs = torch.cat([noisy, hole, known], 1).to(pipeline.unet.dtype)
         predicted = pipeline.unet(inputs, times, text.states, added_cond_kwargs=text.added).sample.float()
         return (predicted - target).square().mean(1, keepdim=True), hole, excluded
+
+    def draw_times(self, count: int, generator: torch.Generator) -> Tensor:
+        """Timesteps at which the model will be asked, count: evenly those of its sampler.
+
+        Every second one is the last if the model also says what it expects, which it does from pure noise.
+        """
+        steps = self.scheduler.config.num_train_timesteps
+        times = (even_levels(torch.rand(count, generator=generator)) * self.strongest * steps).long()
+        if self.model.guide is not None:
+            times[1::2] = steps - 1
+        return times
 
     @contextmanager
     def _running(self):
@@ -204,7 +230,8 @@ def draw_crops(
         top, left = (int(torch.randint(length - side + 1, (), generator=generator)) for length in size)
         window = (slice(top, top + side), slice(left, left + side))
         pixels = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-        hidden = F.interpolate(mask[None, None].float(), size, mode="area")[0, 0] > 0
+        # by the filter that shrinks the photo, so that no pixel outside holds any of the object
+        hidden = F.interpolate(mask[None, None].float(), size, mode="bilinear", antialias=True)[0, 0] > 0
         crops.append(pixels[window])
         objects.append(hidden[window])
     return torch.stack(crops), torch.stack(objects)

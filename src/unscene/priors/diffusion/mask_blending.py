@@ -17,6 +17,23 @@ def mask_to_latent(holes: Tensor, downscale: int) -> Tensor:
     return F.max_pool2d(holes, downscale)
 
 
+def smooth_fill(pixels: Tensor, holes: Tensor) -> Tensor:
+    """Holes (N 1 H W, 0 or 1) in images (N C H W) filled with means of their surroundings, coarser the farther in.
+
+    Pull and push over a pyramid (Gortler et al. 1996, section 3.4); nothing of the images inside the holes is used. An
+    image that is all hole becomes black.
+    """
+    levels = [(pixels * (1 - holes), 1 - holes)]
+    while max(levels[-1][1].shape[-2:]) > 1:
+        colors, weights = levels[-1]
+        levels.append((F.avg_pool2d(colors, 2, ceil_mode=True), F.avg_pool2d(weights, 2, ceil_mode=True)))
+    filled = torch.zeros_like(levels[-1][0])
+    for colors, weights in reversed(levels):
+        guess = F.interpolate(filled, size=colors.shape[-2:], mode="bilinear")
+        filled = torch.where(weights > 0, colors / weights.clamp_min(1e-9), guess)
+    return filled
+
+
 def composite(images: Tensor, filled: Tensor, masks: Tensor, *, feather: int) -> Tensor:
     """Paste N H W 3 `filled` under the mask (N H W bool); unmasked pixels stay exactly those of `images`.
 

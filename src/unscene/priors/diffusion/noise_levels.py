@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 
-def logit_normal_levels(uniform: Tensor, centre: float, spread: float) -> Tensor:
-    """Logit-normal levels in (0, 1) (Esser et al. 2024, section 3.1), one from each of N equal quantile slices, N.
+def even_levels(uniform: Tensor) -> Tensor:
+    """Uniform levels in (0, 1), one from each of N equal slices, N.
 
     The slices leave the distribution as it is and take variance out of the loss. uniform: N draws from [0, 1).
     """
-    count = len(uniform)
-    quantiles = (torch.arange(count) + uniform.clamp(0.001, 0.999)) / count
-    return torch.special.expit(torch.special.ndtri(quantiles) * spread + centre)
+    return (torch.arange(len(uniform)) + uniform.clamp(0.001, 0.999)) / len(uniform)
+
+
+def logit_normal_levels(uniform: Tensor, centre: float, spread: float) -> Tensor:
+    """Logit-normal levels in (0, 1) (Esser et al. 2024, section 3.1), one from each of N equal quantile slices, N."""
+    return torch.special.expit(torch.special.ndtri(even_levels(uniform)) * spread + centre)
 
 
 def clean_latents(noisy: Tensor, velocity: Tensor, alpha: Tensor) -> Tensor:
