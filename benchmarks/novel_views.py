@@ -55,7 +55,8 @@ LETTERED_TURN = 30.0
 SHOWN = 8
 
 View = Callable[["Case"], Tensor]
-BUDGET = ("steps", "batch", "processes", "size", "shards", "initial", "learning_rate", "noise_centre", "noise_spread")
+BUDGET = ("steps", "batch", "processes", "size", "shards", "initial", "learning_rate", "noise_bias")
+BUDGET += ("noise_centre", "noise_spread")  # which runs have that began before there was a bias
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tests.box_scene import BoxScene, box_scene, moved, write_capture
 from tests.conftest import TINY_NERF
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
+from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.masks import dilate
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
@@ -144,10 +145,20 @@ def test_fit_without_held_out_views_has_nothing_to_measure(scene: Scene, tmp_pat
     assert "psnr" not in run.metrics and "peak_memory_gb" in run.metrics
 
 
-def test_fit_can_refine_poses(scene: Scene, tmp_path: Path) -> None:
-    run = unscene.fit(scene, tmp_path / "run", replace(QUICK_FIT, refine_poses=True))
-    again = unscene.open_run(tmp_path / "run")
-    assert torch.equal(run.field.grid.table, again.field.grid.table)
+def test_refined_poses_are_kept_in_the_run(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What learnt them is gone with the process: the run's cameras are those that the field was fitted to."""
+    used: list[PoseRefinement] = []
+    monkeypatch.setattr("unscene.jobs.fit.PoseRefinement", lambda *a: used.append(PoseRefinement(*a)) or used[0])
+    options = replace(QUICK_FIT, fit=unscene.FitConfig(steps=12, learning_rate=3e-2, warmup_steps=1), refine_poses=True)
+    log: list[Event] = []
+    run = unscene.fit(scene, tmp_path / "run", options, watch=log.append)
+    given, every = scene.cameras.T_world_camera, torch.arange(len(scene))
+    refined = used[0](given, every).detach()
+    moved_by = (refined - given).abs().amax((1, 2))
+    assert (moved_by[scene.train] > 1e-5).all() and (moved_by[scene.test] == 0).all()
+    torch.testing.assert_close(run.cameras.T_world_camera, refined)
+    torch.testing.assert_close(unscene.open_run(run.folder).cameras.T_world_camera, refined, atol=1e-5, rtol=0)
+    assert any(isinstance(event, Note) and event.text.startswith("poses refined: ") for event in log)
 
 
 # What `remove` leaves
@@ -255,7 +266,7 @@ def test_a_prior_taught_the_scene_removes_and_is_kept(scene: Scene, tmp_path: Pa
     kept = run.folder / "customization"
     assert {file.name for file in kept.iterdir()} == {"pytorch_lora_weights.safetensors", "scene_token.safetensors"}
     diffusion = DiffusionConfig(customization=kept)
-    assert "<scene>" in load_prior("bundled", diffusion).config.prompt  # pyright: ignore[reportAttributeAccessIssue]
+    assert "<scene>" in load_prior("bundled", diffusion).prompt  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_mald_nerf_chooses_and_teaches_its_prior_and_shows_the_updates(scene: Scene, tmp_path: Path) -> None:
@@ -289,7 +300,7 @@ def test_mald_nerf_chooses_and_teaches_its_prior_and_shows_the_updates(scene: Sc
     ("change", "told"),
     [
         ({"prior": "telea"}, "expected a diffusion prior"),
-        ({"mald_nerf": MaldNerfConfig(update=UpdateConfig(every=0))}, "every 0"),
+        ({"mald_nerf": MaldNerfConfig(update=UpdateConfig(every=0))}, r"--mald-nerf\.update\.every: expected"),
     ],
 )
 def test_mald_nerf_refuses_before_it_writes(scene: Scene, tmp_path: Path, change: dict, told: str) -> None:

@@ -191,7 +191,7 @@ def test_a_run_killed_between_its_last_checkpoint_and_its_model_still_leaves_the
     [
         ({"seed": 1}, r"seed \(0, now 1\)"),
         ({"batch": 1, "learning_rate": 0.5}, r"batch \(2, now 1\), learning_rate \(0\.001, now 0\.5\)"),
-        ({"noise_centre": -1.0}, r"noise_centre \(0\.5, now -1\.0\)"),
+        ({"noise_bias": 0.0}, r"noise_bias \(1\.0, now 0\.0\)"),
     ],
 )
 def test_a_run_does_not_go_on_under_other_settings(
@@ -204,6 +204,19 @@ def test_a_run_does_not_go_on_under_other_settings(
     ):
         TRAIN[name](tiny(shards, checkpoint, out, steps=9, **changes))
     assert (out / "settings.json").read_bytes() == before
+
+
+def test_a_run_of_a_setting_that_is_there_no_more_does_not_go_on_unnoticed(
+    whole: tuple[str, Path], shards: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """How noise levels were drawn before there was a bias cannot be repeated."""
+    name, out = whole
+    shutil.copytree(out, tmp_path / "old")
+    record = json.loads((out / "settings.json").read_text())
+    del record["noise_bias"]
+    (tmp_path / "old" / "settings.json").write_text(json.dumps(record | {"noise_centre": 0.5}))
+    with pytest.raises(RunError, match=r"other values for noise_centre \(0\.5, now gone\)"):
+        TRAIN[name](tiny(shards, checkpoint, tmp_path / "old"))
 
 
 def test_a_run_does_not_go_on_as_another_model_or_in_another_number_of_processes(
@@ -234,7 +247,7 @@ def test_a_run_may_be_made_longer_and_its_folder_moved(
 @pytest.mark.parametrize(
     ("name", "value"),
     [("steps", 0), ("batch", 0), ("size", 0), ("learning_rate", 0.0), ("learning_rate", -1.0),
-     ("learning_rate", float("nan")), ("warmup", -1), ("noise_spread", 0.0), ("untold", 1.0), ("untold", -0.1),
+     ("learning_rate", float("nan")), ("warmup", -1), ("noise_bias", -1.0), ("untold", 1.0), ("untold", -0.1),
      ("seed", -1), ("average_decay", 1.0), ("checkpoint_every", 0), ("minutes", 0.0), ("processes", 0),
      ("workers", -1)],
 )  # fmt: skip
@@ -298,7 +311,7 @@ def test_the_loss_falls_when_two_pairs_are_learnt(
 ) -> None:
     monkeypatch.setattr(training_loop, "LOG_EVERY", 1)
     shards = write_sphere_shards(tmp_path / "shards", 2, views=2)
-    changes = {"steps": 40, "learning_rate": 1e-2, "checkpoint_every": 1000, "noise_centre": 2.0, "noise_spread": 0.5}
+    changes = {"steps": 40, "learning_rate": 1e-2, "checkpoint_every": 1000, "noise_bias": 6.0}
     TRAIN[name](tiny(shards, checkpoint, tmp_path, **changes))
     losses = logged(tmp_path)
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])  # 0.58 to 0.68 for three seeds of either

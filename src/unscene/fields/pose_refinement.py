@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
+
+from unscene.geometry.cameras import Cameras
 
 
 class PoseRefinement(nn.Module):
@@ -25,6 +29,12 @@ class PoseRefinement(nn.Module):
         shift = self.translation[view] * (self.slowness * self.scale)
         rotation = turn @ T_world_camera[:, :, :3]
         return torch.cat([rotation, (T_world_camera[:, :, 3] + shift)[:, :, None]], -1)
+
+    @torch.no_grad()
+    def refined(self, cameras: Cameras) -> Cameras:
+        """All cameras with what has been learnt of their poses."""
+        every = torch.arange(len(cameras), device=cameras.focal.device)
+        return dataclasses.replace(cameras, T_world_camera=self(cameras.T_world_camera, every))
 
 
 def rotation_matrices(vectors: Tensor) -> Tensor:

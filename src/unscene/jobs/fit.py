@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unscene.device import choose_device, field_device
 from unscene.evaluation.metrics import score
@@ -16,6 +17,7 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.file_names import view_files
 from unscene.files import write_json
+from unscene.geometry.cameras import Cameras
 from unscene.jobs.running import SMALLER_SCALE, device_facts, drain, start
 from unscene.memory import peak_memory_gb
 from unscene.results.run import Run, keep_run
@@ -40,7 +42,7 @@ class FitOptions:
     rays: int = 2304
     """Rays per step."""
     refine_poses: bool = False
-    """Correct the camera poses while fitting."""
+    """Correct the camera poses while fitting; the run keeps them as they are then."""
     seed: int = 0
     """Of all random numbers."""
     device: str = "auto"
@@ -64,6 +66,9 @@ def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, re
     native = nerf.is_native and poses is None
     fitting = fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays, native=native)
     drain(fitting, meter, ways=["start anew with fewer --rays", SMALLER_SCALE])
+    if poses is not None:
+        scene, before = replace(scene, cameras=poses.refined(scene.cameras)), scene.cameras
+        watch(Note(_how_far(before, scene.cameras, scene.train)))
     run = keep_run(folder, nerf, scene)
     speed = meter.median() or run.metrics.get("rays_per_second")  # a run resumed at its end takes no steps
     metrics: dict[str, Any] = {"rays_per_second": speed}
@@ -88,6 +93,17 @@ class _RayMeter:
 
     def median(self) -> float | None:
         return round(float(torch.tensor(self.speeds).median())) if self.speeds else None
+
+
+def _how_far(before: Cameras, after: Cameras, views: Tensor) -> str:
+    """In words, by how much poses of views were corrected."""
+    turn = before.T_world_camera[views, :, :3].mT @ after.T_world_camera[views, :, :3]
+    cosine = (turn.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2
+    shift = (after.positions - before.positions)[views].norm(dim=-1)
+    return (
+        f"poses refined: turned by {cosine.clamp(-1, 1).acos().rad2deg().mean():.2g} degrees and moved by "
+        f"{shift.mean():.2g} units in the mean; the run keeps the refined ones"
+    )
 
 
 def _measure_held_out(run: Run, scene: Scene, watch: Watch) -> dict[str, Any]:

@@ -53,11 +53,9 @@ class NovelViewTraining:
     """Pairs per step and process."""
     learning_rate: float = 3e-4
     """Adam's: warmed up, then constant, then down to zero over the last fifth."""
-    noise_centre: float = 0.5
-    """Centre of the logit-normal draw of noise levels (ours). Above 0 favours the noisy end, as iNVS does: an object's
-    outline is decided within the first tenth of the sampler's steps."""
-    noise_spread: float = 1.2
-    """Spread of that draw (ours); about 1.7 is nearly uniform."""
+    noise_bias: float = 1.0
+    """How much likelier noisy levels t are drawn, with density (1 + bias) t^bias; at 0 all alike (the law is ours).
+    iNVS favours the noisy end: an object's outline is decided within the first tenth of the sampler's steps."""
     told_photo: bool = True
     """Tell iNVS of the photo as a whole and the pose, as Zero-1-to-3 is told (ours), so that what no pixel of the photo
     shows gets its colours; without it the model is the paper's."""
@@ -131,8 +129,7 @@ def check_settings(config: NovelViewTraining) -> None:
         "steps": (config.steps, 1, 1e12),
         "batch": (config.batch, 1, 1_000_000),
         "learning-rate": (config.learning_rate, 1e-12, 1e3),
-        "noise-centre": (config.noise_centre, -100, 100),
-        "noise-spread": (config.noise_spread, 1e-6, 100),
+        "noise-bias": (config.noise_bias, 0, 100),
         "untold": (config.untold, 0, 0.999),
         "average-decay": (config.average_decay, 0, 0.999999),
         "warmup": (config.warmup, 0, 1e12),
@@ -155,7 +152,7 @@ def _train(
 ) -> Path:
     accelerator = accelerator_for(config.mixed_precision, config.device)
     timesteps = model.scheduler.config.num_train_timesteps
-    noise = NoiseDraw(model.latent_shape, config.noise_centre, config.noise_spread, config.untold, timesteps)
+    noise = NoiseDraw(model.latent_shape, config.noise_bias, config.untold, timesteps)
     share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
 
     def batches(first: int) -> Iterable[dict[str, Tensor]]:
@@ -201,10 +198,10 @@ def _check_as_begun(out: Path, settings: dict[str, Any]) -> None:
     noted = out / "settings.json"
     before = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else {}
     now = json.loads(json.dumps(settings, default=str))
-    # what the record lacks is a setting younger than the run
-    differing = sorted(name for name in now.keys() & before.keys() - set(FREE) if now[name] != before[name])
+    # what the record lacks is a setting younger than the run; what is there no more, one that nothing can repeat
+    differing = sorted(name for name in before.keys() - set(FREE) if now.get(name) != before[name])
     if differing:
-        changes = ", ".join(f"{name} ({before[name]}, now {now[name]})" for name in differing)
+        changes = ", ".join(f"{name} ({before[name]}, now {now.get(name, 'gone')})" for name in differing)
         raise RunError(
             f"{out}: expected the settings its run began with, got other values for {changes}; repeat them to go on "
             "with it, choose another --out, or delete it."

@@ -22,7 +22,7 @@ from unscene.geometry.masks import over_background
 from unscene.geometry.splatting import partial_view
 from unscene.geometry.turntable import pose_between, rotation_angle
 from unscene.pretraining.object_shards import ShardError, decode_view, read_cameras, stream_views
-from unscene.priors.diffusion.noise_levels import logit_normal_levels
+from unscene.priors.diffusion.noise_levels import biased_levels
 from unscene.priors.novel_views.photo_token import pose_numbers
 
 COMMON_ANGLE = 60.0  # degrees (ours)
@@ -41,11 +41,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class NoiseDraw:
-    """How a pair's noise is drawn: the shape of a latent, C h w, and a logit-normal level."""
+    """How a pair's noise is drawn: the shape of a latent, C h w, and how far levels lean to the
+    noisy end."""
 
     latent_shape: tuple[int, int, int]
-    centre: float
-    spread: float
+    bias: float
     untold: float
     """Share of pairs that a model which can be guided is told nothing about."""
     timesteps: int
@@ -137,7 +137,7 @@ def on_background(color: Tensor) -> Tensor:
 
 def _draw_noise(noise: NoiseDraw, rng: np.random.Generator) -> dict[str, Tensor]:
     """Noise and level of one pair, drawn without a look at the batch's others: its levels are not stratified."""
-    level = logit_normal_levels(torch.tensor([rng.random()]), noise.centre, noise.spread)[0]
+    level = biased_levels(torch.tensor([rng.random()]), noise.bias)[0]
     return {
         "noise": torch.from_numpy(rng.standard_normal(noise.latent_shape, dtype=np.float32)),
         "times": (level * noise.timesteps).long().clamp(max=noise.timesteps - 1),

@@ -7,6 +7,7 @@ import torch
 from diffusers import EulerDiscreteScheduler, PNDMScheduler, StableDiffusionInpaintPipeline
 from PIL import Image
 
+from tests.priors.tiny_checkpoints import tiny_checkpoint
 from unscene.pretraining.prior_export import as_pipeline
 from unscene.priors.diffusion.architecture import build_parts
 from unscene.priors.diffusion.attention import CrossViewAttention, cross_view_attention
@@ -195,4 +196,24 @@ def test_the_bundled_folder_is_a_stable_diffusion_pipeline():
 
 def test_the_bundled_model_loads_as_an_inpainter():
     model = LatentDiffusionInpainter.load(config=DiffusionConfig(prompt="a photo"))
-    assert (model.name, model.latent_size(189, 252), model.config.prompt) == ("bundled-diffusion", (48, 64), "a photo")
+    assert (model.name, model.latent_size(189, 252), model.prompt) == ("bundled-diffusion", (48, 64), "a photo")
+
+
+def test_models_of_the_hub_are_asked_for_what_in_n_outs_release_asks_for(tmp_path):
+    """Its prompts end so; guidance has something to guide then. What a user asks for is asked for as it is."""
+    model = LatentDiffusionInpainter.load(tiny_checkpoint("sd-2", tmp_path / "sd-2"))
+    assert (model.prompt, model.guidance, model.is_guided) == ("photorealistic 8k", 7.5, True)
+    asked = model.with_settings(prompt="a red fence")
+    assert (asked.prompt, asked.is_guided) == ("a red fence", True)
+    silent = model.with_settings(prompt="")
+    assert (silent.prompt, silent.is_guided) == ("", False)
+    images, masks = torch.rand(1, 64, 64, 3), torch.zeros(1, 64, 64, dtype=torch.bool)
+    masks[:, 16:48, 16:48] = True
+    noise = torch.randn(1, 4, *model.latent_size(64, 64), generator=torch.Generator().manual_seed(0))
+    fills = [each.inpaint_latent(images, masks, noise=noise, steps=2) for each in (model, silent)]
+    assert (fills[0] - fills[1]).abs().max() > 1e-4
+
+
+def test_the_bundled_model_is_asked_for_nothing():
+    model = LatentDiffusionInpainter.load()
+    assert (model.prompt, model.is_guided) == ("", False)

@@ -26,6 +26,7 @@ from unscene.priors.diffusion.text_condition import TextCondition, text_conditio
 from unscene.priors.inpainter import StructureGuide, check_images
 
 BUNDLED_NAME = "bundled-diffusion"
+HUB_PROMPT = "photorealistic 8k"  # as In-N-Out's release, which has a description of each of its scenes before it
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,12 @@ class LatentDiffusionInpainter:
         return self if self.is_bundled else None
 
     @property
+    def prompt(self) -> str:
+        """What the model is asked for."""
+        default = "" if self.is_bundled else HUB_PROMPT
+        return default if self.config.prompt is None else self.config.prompt
+
+    @property
     def guidance(self) -> float:
         """Scale of classifier-free guidance."""
         default = 1.0 if self.is_bundled else 7.5
@@ -96,7 +103,7 @@ class LatentDiffusionInpainter:
     @property
     def is_guided(self) -> bool:
         """Whether the U-Net runs twice, with and without the prompt."""
-        return self.guidance != 1.0 and self.config.prompt != self.config.negative_prompt
+        return self.guidance != 1.0 and self.prompt != self.config.negative_prompt
 
     @property
     def steps(self) -> int:
@@ -239,7 +246,7 @@ class LatentDiffusionInpainter:
     def _text(self, pixels: Tensor) -> TextCondition:
         config = self.config
         size, guided = (pixels.shape[-2], pixels.shape[-1]), self.is_guided
-        return text_condition(self.pipeline, config.prompt, config.negative_prompt, len(pixels), size, guided=guided)
+        return text_condition(self.pipeline, self.prompt, config.negative_prompt, len(pixels), size, guided=guided)
 
     def _step_arguments(self, device: torch.device) -> dict:
         """No fresh noise where a scheduler lets us choose, seeded noise where it insists."""

@@ -21,6 +21,11 @@ def logit_normal_levels(uniform: Tensor, centre: float, spread: float) -> Tensor
     return torch.special.expit(torch.special.ndtri(even_levels(uniform)) * spread + centre)
 
 
+def biased_levels(uniform: Tensor, bias: float) -> Tensor:
+    """Levels in [0, 1) of density (1 + bias) t^bias: even at 0, the noisier the likelier above. uniform: draws, N."""
+    return uniform ** (1 / (1 + bias))
+
+
 def clean_latents(noisy: Tensor, velocity: Tensor, alpha: Tensor) -> Tensor:
     """What a predicted velocity points at (Salimans and Ho 2022, appendix D): sqrt(alpha) z - sqrt(1 - alpha) v.
 
