@@ -43,6 +43,20 @@ def test_pixels_come_as_stored(tmp_path: Path, orientation: int, suffix: str) ->
     assert len(orientation_note([path])) == (orientation != 1)
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_of_plain_tiffs_come_as_stored(tmp_path: Path, orientation: int, mode: str) -> None:
+    """Uncompressed, in modes that Pillow maps from the file."""
+    pixels = np.random.default_rng(0).integers(0, 2, (3, 4), np.uint8) * 255
+    image = Image.fromarray(pixels)
+    image = Image.fromarray(pixels.astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "photo.tif", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "photo.tif", "photo", (4, 3))[..., 1], pixels)
+    np.testing.assert_array_equal(decode_mask(tmp_path / "photo.tif").values > 0, pixels > 0)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 @pytest.mark.parametrize("turned", [0, 2, 6])
 def test_the_note_says_how_many_photos(tiny: TinyScene, suffix: str, turned: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 TAG = 0x0112
 THREADS = 4
@@ -42,7 +42,11 @@ def stored_size(image: Image.Image) -> tuple[int, int]:
 def as_stored(image: Image.Image) -> Image.Image:
     """An opened image with its pixels as stored: Pillow turns those of a TIFF while it decodes them."""
     found = orientation(image)
-    return image.transpose(_UNDO[found]) if image.format == "TIFF" and found > 1 else image
+    if image.format != "TIFF" or found == 1:
+        return image
+    if isinstance(image, ImageFile.ImageFile):
+        image.filename = ""  # to read the file, not to map it: Pillow maps one on its side by the width as shown
+    return image.transpose(_UNDO[found])
 
 
 def orientation_note(photos: Sequence[Path]) -> tuple[str, ...]:
