@@ -278,8 +278,9 @@ def test_the_truth_of_a_spin_nerf_folder_is_what_it_lists(
     capsys.readouterr()
     for folder in (published, published / "images_4"):
         assert main(["evaluate", str(run), "--truth", str(folder), "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["views"] == 2 and found["psnr_masked"] is not None
+        found = json.loads(capsys.readouterr().out)["figures"]
+        assert {one["views"] for one in found if one["metric"] == "PSNR"} == {2}
+        assert {one["region"] for one in found} == {"image", "mask", "box"}
 
 
 def test_truth_may_be_of_the_original_resolution(
@@ -292,7 +293,8 @@ def test_truth_may_be_of_the_original_resolution(
     _halve(out / "masks")
     capsys.readouterr()
     assert main(["evaluate", str(out), "--truth", str(bare_capture), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["psnr_masked"] is not None
+    found = json.loads(capsys.readouterr().out)["figures"]
+    assert "mask" in {one["region"] for one in found if one["metric"] == "PSNR"}
 
 
 def _halve(folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from unscene.geometry.masks import bounding_box
 
-Region = Literal["image", "mask", "box"]
+Region = Literal["image", "mask", "box", "boundary"]
 
 BOX_MARGIN = 0.1
 """How far a box reaches beyond its mask on each side, in shares of its own sides (ours: papers only name the box)."""
@@ -35,7 +35,7 @@ def wide_box(mask: Tensor, margin: float = BOX_MARGIN) -> tuple[slice, slice]:
 
 
 def region_pixels(mask: Tensor, region: Region) -> Tensor:
-    """Which pixels of a view belong to a region, H W bool."""
+    """Which pixels of a view belong to the image, mask or box, H W bool."""
     if region == "mask":
         return mask
     pixels = torch.full_like(mask, region == "image")
@@ -45,7 +45,7 @@ def region_pixels(mask: Tensor, region: Region) -> Tensor:
 
 
 def region_picture(image: Tensor, mask: Tensor | None, region: Region) -> Tensor:
-    """What a network is shown of an image (H W 3) to judge a region: 1 3 h w.
+    """What a network is shown of an image (H W 3) to judge image, mask or box: 1 3 h w.
 
     The box is cut out. Of the mask too, and everything outside it is black: MALD-NeRF's M-LPIPS. (Published M-LPIPS is
     three quarters of LPIPS, so it cannot be of whole frames, which are black for the most part.)
@@ -53,12 +53,16 @@ def region_picture(image: Tensor, mask: Tensor | None, region: Region) -> Tensor
     if mask is not None and region != "image":
         rows, columns = wide_box(mask)
         image = (image * mask[..., None] if region == "mask" else image)[rows, columns]
-    picture = image.permute(2, 0, 1)[None]
-    scale = LEAST_SIDE / min(picture.shape[-2:])
+    return enlarged(image.permute(2, 0, 1)[None])
+
+
+def enlarged(pictures: Tensor) -> Tensor:
+    """Pictures (N 3 h w) of at least ``LEAST_SIDE`` pixels, evenly enlarged if they are smaller."""
+    scale = LEAST_SIDE / min(pictures.shape[-2:])
     if scale <= 1:
-        return picture
-    size = [max(round(side * scale), LEAST_SIDE) for side in picture.shape[-2:]]
-    return F.interpolate(picture, size=size, mode="bilinear", align_corners=False)
+        return pictures
+    size = [max(round(side * scale), LEAST_SIDE) for side in pictures.shape[-2:]]
+    return F.interpolate(pictures, size=size, mode="bilinear", align_corners=False)
 
 
 def patch_side(masks: list[Tensor]) -> int:

@@ -43,7 +43,10 @@ TRUNKS: dict[LpipsNetwork, Trunk] = {
 
 
 def lpips_features(
-    network: LpipsNetwork, backbone: Mapping[str, Tensor], heads: Mapping[str, Tensor], device: torch.device | str = "cpu"
+    network: LpipsNetwork,
+    backbone: Mapping[str, Tensor],
+    heads: Mapping[str, Tensor],
+    device: torch.device | str = "cpu",
 ) -> WeightedFeatures:
     """LPIPS for `perceptual_distance`, as a metric or as a loss: gradients flow to the images.
 
