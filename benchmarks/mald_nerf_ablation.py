@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from unscene.evaluation.consistency import view_consistency
-from unscene.evaluation.metrics import score
+from unscene.evaluation.score import score
 from unscene.fields.field import render_view
 from unscene.files import write_json, write_png
 from unscene.geometry.masks import dilate

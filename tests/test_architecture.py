@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "unscene"
 
 LEVELS = [
     {"device", "file_names", "files", "geometry", "memory", "ranges", "warp_runtime"},
-    {"scenes", "fields", "objects", "priors", "losses", "evaluation.metrics"},
+    {"scenes", "fields", "objects", "priors", "losses", "evaluation.metrics", "evaluation.statistics"},
     {"training"},
     {"pretraining", "stages"},
     {"methods"},
@@ -26,8 +26,8 @@ SIDEWAYS = {  # imports within one level that are allowed
     ("commands", "doctor"),
     ("commands", "screen"),
     ("commands", "training_commands"),
-    ("evaluation.metrics", "losses"),
     ("geometry", "warp_runtime"),
+    ("results", "evaluation"),
     ("training_commands", "screen"),
 }
 

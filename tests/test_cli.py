@@ -240,7 +240,8 @@ def test_evaluate_prints_json(run: Path, capture: Path, capsys: pytest.CaptureFi
     assert main(["evaluate", str(run), "--truth", str(capture), "--json"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
-    assert json.loads(printed)["views"] == 8
+    figures = json.loads(printed)["figures"]
+    assert figures and all(one["views"] == 8 and one["protocol"] for one in figures)
 
 
 @pytest.mark.parametrize("command", ["fit", "remove", "customize"])
@@ -278,8 +279,9 @@ def test_the_truth_of_a_spin_nerf_folder_is_what_it_lists(
     capsys.readouterr()
     for folder in (published, published / "images_4"):
         assert main(["evaluate", str(run), "--truth", str(folder), "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["views"] == 2 and found["psnr_masked"] is not None
+        found = json.loads(capsys.readouterr().out)["figures"]
+        assert {one["views"] for one in found if one["metric"] == "PSNR"} == {2}
+        assert {one["region"] for one in found} == {"image", "mask", "box"}
 
 
 def test_truth_may_be_of_the_original_resolution(
@@ -292,7 +294,39 @@ def test_truth_may_be_of_the_original_resolution(
     _halve(out / "masks")
     capsys.readouterr()
     assert main(["evaluate", str(out), "--truth", str(bare_capture), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["psnr_masked"] is not None
+    found = json.loads(capsys.readouterr().out)["figures"]
+    assert "mask" in {one["region"] for one in found if one["metric"] == "PSNR"}
+
+
+def test_a_run_is_judged_without_the_truth_too(run: Path, capsys: pytest.CaptureFixture) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(run)]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert any(row.startswith("sharpness ↑  ") and "; whole images; variance of" in row for row in rows)
+    assert main(["evaluate", str(run), "--metrics", "sharpness", "--regions", "image", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["figures"]
+    assert (found["metric"], found["region"], found["better"]) == ("sharpness", "image", "higher")
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (["--metrics", "psnr"], "PSNR needs what is really there (--truth) for at least 1 views"),
+    (["--metrics", "sharpness", "--regions", "mask"], "sharpness needs renders for at least 1 views that show"),
+    (["--metrics", "c-frechet"], "at boundaries needs masks of the object, the photos and masks of a removal for"),
+])  # fmt: skip
+def test_metrics_that_a_run_cannot_have(
+    run: Path, capsys: pytest.CaptureFixture, arguments: list[str], told: str
+) -> None:
+    assert told in failure(["evaluate", str(run), *arguments], capsys, run)
+
+
+def test_a_metric_without_its_weights(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    assert "or measure in the bundled features: --metrics perceptual frechet kernel." in failure(
+        ["evaluate", str(run), "--metrics", "lpips-vgg"], capsys, run
+    )
 
 
 def _halve(folder: Path) -> None:

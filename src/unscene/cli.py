@@ -15,7 +15,7 @@ COMMANDS = {
     "remove": "take the masked object out of a captured scene",
     "render": "render a finished run from its test views, along a path, or from a file of cameras",
     "export": "write a run's cleaned data set, coloured points or video somewhere else",
-    "evaluate": "score a run against images of what is really there",
+    "evaluate": "score a run by the papers' metrics, with or without images of what is really there",
     "customize": "teach a diffusion prior a scene, for remove and for diffusers",
     "orbit": "see the object of one photo from all around",
     "priors": "list what can fill images on this machine, and why the rest cannot",
@@ -114,6 +114,7 @@ def _is_broken(stream: TextIO) -> bool:
 def _explain(error: Exception, command: str) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
     from unscene.device import DeviceError, explain_failure
+    from unscene.evaluation.metric_error import MetricError
     from unscene.objects.object_error import ObjectError
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
@@ -121,7 +122,7 @@ def _explain(error: Exception, command: str) -> str | None:
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    if isinstance(error, DeviceError | MethodError | ObjectError | PriorError | SceneError | RunError):
+    if isinstance(error, DeviceError | MethodError | MetricError | ObjectError | PriorError | SceneError | RunError):
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 
 from unscene.doctor import examine
 from unscene.jobs.customize import CustomizeOptions, customize
+from unscene.jobs.evaluate import EvaluateOptions, as_record, as_text, measure
 from unscene.jobs.export import Format, export
 from unscene.jobs.fit import FitOptions, fit
 from unscene.jobs.orbit import orbit
@@ -20,9 +21,8 @@ from unscene.jobs.orbit_options import OrbitOptions
 from unscene.jobs.remove import RemoveOptions, remove
 from unscene.methods import InNOutConfig, NaiveConfig
 from unscene.priors.choose import available_priors
-from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
 from unscene.results.run import open_run
-from unscene.results.truth import evaluate, read_truth, scene_truth
+from unscene.results.truth import read_truth, scene_truth
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene
 from unscene.scenes.still_life import still_life
@@ -169,23 +169,24 @@ def _export(run: Positional[Path], format: Format, out: Out = None, device: str 
 
 def _evaluate(
     run: Positional[Path],
-    truth: Path,
+    truth: Path | None = None,
+    options: Annotated[EvaluateOptions, tyro.conf.arg(name="")] = EvaluateOptions(),  # noqa: B008
     device: str = "auto",
     json_only: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Score a run against images of what is really there.
+    """Score a run by the papers' metrics, against images of what is really there, or without them.
 
     Args:
         run: run folder.
         truth: folder of images named like the run's views, or of a scene with images/; masks/ beside them or in the run
             say where the object was. Of a SPIn-NeRF folder the photos that test_label/ lists count, no others.
+        options: everything else.
         device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
         json_only: print JSON and nothing else.
     """
     opened = open_run(run, device)
-    features = AutoencoderFeatures(opened.cameras.focal.device)
-    result = dataclasses.asdict(evaluate(opened, read_truth(truth, run), features)) | {"perceptual": features.name}
-    print(json.dumps(result, indent=None if json_only else 2))
+    figures = measure(opened, None if truth is None else read_truth(truth, run), options)
+    print(json.dumps(as_record(figures)) if json_only else as_text(figures))
 
 
 def _customize(

@@ -7,6 +7,8 @@ import torch
 
 from tests.box_scene import BoxScene
 from unscene.evaluation.consistency import view_consistency
+from unscene.evaluation.figures import Views, figure
+from unscene.evaluation.measures import CONSISTENCY
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +41,16 @@ def test_what_another_surface_hides_and_what_lies_outside_the_masks_does_not_cou
     assert math.isnan(view_consistency(cameras, images, depths, nothing))
     blocked = [depths[0], depths[1] / 2]  # every point of one view lies behind what the next one shows
     assert math.isnan(view_consistency(cameras, images[:2], blocked, masks[:2]))
+
+
+def test_as_a_metric_it_knows_regions_and_needs_cameras_and_depths(parts) -> None:
+    cameras, images, depths, masks = parts
+    views = Views(images, masks=list(masks), cameras=cameras, depths=depths)
+    mask, whole = (figure(CONSISTENCY, views, region) for region in ("mask", "image"))
+    assert mask is not None and mask.value == view_consistency(cameras, images, depths, masks)
+    assert whole is not None and whole.value == view_consistency(cameras, images, depths, torch.ones_like(masks))
+    assert figure(CONSISTENCY, Views(images, masks=list(masks), cameras=cameras), "mask") is None
+    assert figure(CONSISTENCY, Views(images[:1], cameras=cameras[:1], depths=depths[:1]), "image") is None
+    few = [torch.zeros_like(mask) for mask in masks]
+    few[0][0, 0] = few[1][0, 0] = True  # too little to compare: no figure, and not a number that is none
+    assert figure(CONSISTENCY, Views(images, masks=few, cameras=cameras, depths=depths), "mask") is None

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unscene.evaluation.metrics import psnr, score, sharpness, ssim
+from unscene.evaluation.metrics import psnr, sharpness, ssim
+from unscene.evaluation.score import score
 
 
 def random_image(seed: int, height: int = 20, width: int = 24) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unscene.device import choose_device, field_device
-from unscene.evaluation.metrics import score
+from unscene.evaluation.score import score
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.pose_refinement import PoseRefinement

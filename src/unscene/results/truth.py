@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unscene.evaluation.metrics import Score, score
+from unscene.evaluation.figures import Views
+from unscene.evaluation.score import Score, score
 from unscene.fields.field import render_view
 from unscene.file_names import view_files, view_stem
 from unscene.losses.perceptual import Features
@@ -25,10 +26,14 @@ from unscene.scenes.spin_nerf import pair_truth, truth_masks
 
 @dataclass(frozen=True)
 class Truth:
-    """Images of views without the object, by file stem (H W 3 in [0, 1]), and where the object was (H W bool)."""
+    """Images of views without the object, by file stem (H W 3 in [0, 1]), and where the object was (H W bool).
+
+    masks_from: whose masks they are.
+    """
 
     images: dict[str, Tensor]
     masks: dict[str, Tensor]
+    masks_from: str = "the truth"
 
 
 def scene_truth(scene: Scene) -> Truth:
@@ -51,7 +56,8 @@ def read_truth(folder: Path, run: Path) -> Truth:
     if not files:
         raise SceneError(f"{folder}: expected a folder of true images, found none; check --truth.")
     masks = _mask_files(folder, run)
-    return _read_all({file.stem: file for file in files}, {file.stem: file for file in masks})
+    truth = _read_all({file.stem: file for file in files}, {file.stem: file for file in masks})
+    return replace(truth, masks_from="the run") if masks and masks[0].parent.parent == run else truth
 
 
 def _photos_without_object(folder: Path, masks: list[Path]) -> Truth:
@@ -88,6 +94,16 @@ def evaluate(
 
     rendered: views that have been rendered before, by their index, H W 3 uint8 of the truth's size.
     """
+    views = compared_views(run, truth, rendered)
+    assert views.truths is not None
+    return score(views.images, views.truths, views.masks, features)
+
+
+def compared_views(run: Run, truth: Truth, rendered: Mapping[int, Tensor] | None = None) -> Views:
+    """The views whose truth is known, rendered at its size, beside it; depths too if none is ``rendered`` already.
+
+    Raises SceneError if no name of the run's views fits.
+    """
     files = run.view_files
     stems = {v: stem for v, name in enumerate(run.names) if (stem := _known(name, files, truth.images))}
     if not stems:
@@ -97,18 +113,20 @@ def evaluate(
         )
     true = [truth.images[stem] for stem in stems.values()]
     cameras = run.cameras.resized(true[0].shape[1], true[0].shape[0])
-
-    def shown(view: int, true_image: Tensor) -> Tensor:
+    images, depths = list[Tensor](), list[Tensor]()
+    for view, true_image in zip(stems, true, strict=True):
         if rendered and view in rendered and rendered[view].shape == true_image.shape:
-            return rendered[view].float() / 255
-        return render_view(run.field, cameras, view).color.cpu()
-
-    images = [shown(view, image) for view, image in zip(stems, true, strict=True)]
+            images.append(rendered[view].float() / 255)
+        else:
+            render = render_view(run.field, cameras, view)
+            images.append(render.color.cpu())
+            depths.append(render.depth.cpu())
     masked = [stem for v in stems if (stem := _known(run.names[v], files, truth.masks))]
     masks = None
     if len(masked) == len(true):
         masks = [_resized(truth.masks[stem], image) for stem, image in zip(masked, true, strict=True)]
-    return score(images, true, masks, features)
+    known_depths = depths if len(depths) == len(images) else None
+    return Views(images, true, masks, truth.masks_from, cameras[list(stems)].to("cpu"), known_depths)
 
 
 def _known(name: str, files: dict[str, str], stems: Container[str]) -> str | None:
