@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unscene.scenes.capture import inside, listing, scene_path
-from unscene.scenes.image_files import list_images
+from unscene.scenes.image_files import folder_called, list_images
 from unscene.scenes.mask_pairing import Pairing, masks_beside, pair_by_name, pair_by_order
 from unscene.scenes.scene import SceneError
 
@@ -89,11 +89,11 @@ def _files(place: _Place, pairing: Pairing, places: Sequence[_Place]) -> MaskFil
 
 
 def _usual_folders(root: Path, scale: float) -> list[Path]:
-    photos = [root / f"images_{scale:g}", *sorted(root.glob("images_*")), root / "images"]
-    beside_photos = [base / name for base in photos for name in ("label", "masks")]
+    photos = [root / f"images_{scale:g}", *sorted(root.glob("images_*")), folder_called(root, "images")]
+    beside_photos = [folder_called(base, name) for base in photos for name in ("label", "masks")]
     folders = [
-        photos[0] / "label",
-        *(root / name for name in MASK_FOLDERS),
+        folder_called(photos[0], "label"),
+        *(folder_called(root, name) for name in MASK_FOLDERS),
         *sorted(root.glob("masks_*")),
         *beside_photos,
     ]
