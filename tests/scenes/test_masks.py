@@ -46,6 +46,16 @@ def test_folders_in_capitals(tiny: TinyScene, folder: str) -> None:
     assert scene.notes == ()
 
 
+def test_masks_that_are_no_images_are_named(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    (tiny.root / "masks").mkdir()
+    assert load_scene(tiny.root).notes == ()
+    (tiny.root / "masks" / "000.npy").write_bytes(b"")
+    scene = load_scene(tiny.root)
+    assert scene.masks is None
+    assert scene.notes == ("masks/: no masks, as none of its files is an image: 000.npy; save masks as PNG",)
+
+
 def test_the_first_folder_whose_names_fit(tiny: TinyScene) -> None:
     tiny.nerfstudio()
     tiny.masks("masks", names=[f"{name}.png" for name in "abcdef"])

@@ -72,6 +72,17 @@ def find_masks(root: Path, photos: Sequence[Path], *, scale: float, folder: Path
     return _files(places[0], pairing, places)
 
 
+def unread_notes(root: Path, scale: float) -> tuple[str, ...]:
+    """A note on files in the usual folders of masks where none of them is an image, such as arrays of NumPy."""
+    root = root.resolve()
+    for folder in _usual_folders(root, scale):
+        names = sorted(file.name for file in folder.glob("[!.]*") if file.is_file())
+        if names and not list_images(folder, recursive=True):
+            source = f"{folder.relative_to(root).as_posix()}/"
+            return (f"{source}: no masks, as none of its files is an image: {listing(names)}; save masks as PNG",)
+    return ()
+
+
 def nerfstudio_masks(paths: Sequence[Path | None]) -> MaskFiles | None:
     """The masks that frames name as ``mask_path``; None if none does."""
     if not any(paths):
