@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.scenes.tiny_scenes import TinyScene
+from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, TinyScene
 from unscene.scenes.load import load_scene
 
 OBJECT = torch.zeros(24, 32, dtype=torch.bool)
@@ -32,6 +32,28 @@ def test_more_folders_that_are_searched(tiny: TinyScene, folder: str) -> None:
     tiny.nerfstudio()
     tiny.masks(folder)
     assert (load_masks(tiny) == OBJECT).all()
+
+
+@pytest.mark.parametrize("folder", ["Masks", "SEG", "Images/Label"])
+def test_folders_in_capitals(tiny: TinyScene, folder: str) -> None:
+    """Where captures come from a system that makes no difference."""
+    tiny.photos()
+    tiny.colmap("PINHOLE", [*FOCAL, *PRINCIPAL])
+    (tiny.root / "images").rename(tiny.root / "Images")
+    tiny.masks(folder)
+    scene = load_scene(tiny.root)
+    assert scene.masks is not None and scene.masks.any((1, 2)).all()
+    assert scene.notes == ()
+
+
+def test_masks_that_are_no_images_are_named(tiny: TinyScene) -> None:
+    tiny.nerfstudio()
+    (tiny.root / "masks").mkdir()
+    assert load_scene(tiny.root).notes == ()
+    (tiny.root / "masks" / "000.npy").write_bytes(b"")
+    scene = load_scene(tiny.root)
+    assert scene.masks is None
+    assert scene.notes == ("masks/: no masks, as none of its files is an image: 000.npy; save masks as PNG",)
 
 
 def test_the_first_folder_whose_names_fit(tiny: TinyScene) -> None:

@@ -44,6 +44,12 @@ def test_photos_without_the_object_are_for_testing_alone(tiny: TinyScene, folder
     assert scene.masks is not None and scene.masks[:, :12, :8].all() and scene.masks.sum() == 6 * 12 * 8
 
 
+def test_the_folder_of_the_truth_in_capitals(tiny: TinyScene) -> None:
+    publish(tiny)
+    (tiny.root / "images_4" / "test_label").rename(tiny.root / "images_4" / "Test_Label")
+    assert held_out(tiny, scale=4) == ([2, 3, 4, 5], [0, 1])
+
+
 def test_at_another_scale_than_the_masks(tiny: TinyScene) -> None:
     publish(tiny)
     tiny.photos("images", size=(128, 96))

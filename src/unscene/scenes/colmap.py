@@ -85,7 +85,7 @@ def _is_photo(file: Path, stems: Collection[str]) -> bool:
     """Whether an image is no mask, and nothing else that is called after a photo of ``stems``, as its depth is."""
     name = file.name
     beginnings = [name[: found.start()] for found in re.finditer(r"[._-]", name)]
-    in_mask_folder = any(part in (*MASK_FOLDERS, "test_label") for part in file.parts[:-1])
+    in_mask_folder = any(part.lower() in (*MASK_FOLDERS, "test_label") for part in file.parts[:-1])
     return not in_mask_folder and "mask" not in file.as_posix().lower() and not any(b in stems for b in beginnings)
 
 

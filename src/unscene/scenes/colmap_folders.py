@@ -9,6 +9,7 @@ from pathlib import Path
 from unscene.scenes.capture import listing
 from unscene.scenes.colmap_binary import count_binary_images
 from unscene.scenes.colmap_text import count_text_images
+from unscene.scenes.image_files import folder_called
 
 BINARY_FILES, TEXT_FILES = ("cameras.bin", "images.bin"), ("cameras.txt", "images.txt")
 MODEL_FILES = (*BINARY_FILES, *TEXT_FILES, "points3D.bin", "points3D.txt")
@@ -31,7 +32,7 @@ def scene_above(folder: Path) -> Path | None:
 
 def has_photo_folder(root: Path) -> bool:
     """Whether a folder holds images/ or a down-scaled images_K/."""
-    return (root / "images").is_dir() or any(folder.is_dir() for folder in root.glob("images_*"))
+    return folder_called(root, "images").is_dir() or any(folder.is_dir() for folder in root.glob("images_*"))
 
 
 def largest_model(root: Path, models: list[Path]) -> tuple[Path, tuple[str, ...]]:

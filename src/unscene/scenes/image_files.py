@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from unscene.file_names import folded
 from unscene.scenes.capture import inside, listing, scene_path, size_text
 from unscene.scenes.image_formats import IMAGE_SUFFIXES, is_readable, open_image
 from unscene.scenes.orientation import as_stored, stored_size
@@ -43,6 +44,15 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))
 
 
+def folder_called(parent: Path, name: str) -> Path:
+    """The folder ``name`` of ``parent``, also if its case differs; the path as it would be if there is none."""
+    exact = parent / name
+    if exact.is_dir() or not parent.is_dir():
+        return exact
+    others = (path for path in sorted(parent.iterdir()) if folded(path.name) == folded(name) and path.is_dir())
+    return next(others, exact)
+
+
 def find_image(path: Path) -> Path:
     """``path``, or the image that it names without or with another extension; ``path`` itself if there is none."""
     if os.path.isfile(path) and is_readable(path):  # which knows no name that is too long
@@ -55,8 +65,8 @@ def find_image(path: Path) -> Path:
 
 def image_folder(root: Path, scale: float) -> Path:
     """``images/``, or ``images_K/`` with K = scale where only that was kept of a capture."""
-    if (root / "images").is_dir():
-        return inside(root, root / "images", "images")
+    if (folder := folder_called(root, "images")).is_dir():
+        return inside(root, folder, folder.name)
     if (root / f"images_{scale:g}").is_dir():
         return inside(root, root / f"images_{scale:g}", f"images_{scale:g}")
     scaled = sorted(folder.name for folder in root.glob("images_*") if folder.is_dir())

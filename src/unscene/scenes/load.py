@@ -16,7 +16,7 @@ from unscene.scenes.colmap_folders import MODEL_FILES, find_models, has_photo_fo
 from unscene.scenes.image_files import Photos, choose_photos, read_photos
 from unscene.scenes.llff import POSES_FILE, read_llff
 from unscene.scenes.mask_files import read_masks
-from unscene.scenes.mask_search import MaskFiles, find_masks, nerfstudio_masks
+from unscene.scenes.mask_search import MaskFiles, find_masks, nerfstudio_masks, unread_notes
 from unscene.scenes.metashape import find_metashape, read_metashape
 from unscene.scenes.orientation import orientation_note
 from unscene.scenes.origin import choose_origin
@@ -68,7 +68,7 @@ def load_scene(
     cameras = build_cameras(frames, *photos.size, origin)
     turned_notes = orientation_note(photos.paths)
     mask_files = _find_masks(root, frames, scale, masks)
-    removed, mask_notes = None, ()
+    removed, mask_notes = None, unread_notes(root, scale)
     if mask_files:
         removed, mask_notes = read_masks(
             mask_files.with_truth(truth),

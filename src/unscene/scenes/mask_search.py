@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unscene.scenes.capture import inside, listing, scene_path
-from unscene.scenes.image_files import list_images
+from unscene.scenes.image_files import folder_called, list_images
 from unscene.scenes.mask_pairing import Pairing, masks_beside, pair_by_name, pair_by_order
 from unscene.scenes.scene import SceneError
 
@@ -72,6 +72,17 @@ def find_masks(root: Path, photos: Sequence[Path], *, scale: float, folder: Path
     return _files(places[0], pairing, places)
 
 
+def unread_notes(root: Path, scale: float) -> tuple[str, ...]:
+    """A note on files in the usual folders of masks where none of them is an image, such as arrays of NumPy."""
+    root = root.resolve()
+    for folder in _usual_folders(root, scale):
+        names = sorted(file.name for file in folder.glob("[!.]*") if file.is_file())
+        if names and not list_images(folder, recursive=True):
+            source = f"{folder.relative_to(root).as_posix()}/"
+            return (f"{source}: no masks, as none of its files is an image: {listing(names)}; save masks as PNG",)
+    return ()
+
+
 def nerfstudio_masks(paths: Sequence[Path | None]) -> MaskFiles | None:
     """The masks that frames name as ``mask_path``; None if none does."""
     if not any(paths):
@@ -89,11 +100,11 @@ def _files(place: _Place, pairing: Pairing, places: Sequence[_Place]) -> MaskFil
 
 
 def _usual_folders(root: Path, scale: float) -> list[Path]:
-    photos = [root / f"images_{scale:g}", *sorted(root.glob("images_*")), root / "images"]
-    beside_photos = [base / name for base in photos for name in ("label", "masks")]
+    photos = [root / f"images_{scale:g}", *sorted(root.glob("images_*")), folder_called(root, "images")]
+    beside_photos = [folder_called(base, name) for base in photos for name in ("label", "masks")]
     folders = [
-        photos[0] / "label",
-        *(root / name for name in MASK_FOLDERS),
+        folder_called(photos[0], "label"),
+        *(folder_called(root, name) for name in MASK_FOLDERS),
         *sorted(root.glob("masks_*")),
         *beside_photos,
     ]

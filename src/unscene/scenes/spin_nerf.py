@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unscene.scenes.capture import Frame, inside, listing, scene_path
-from unscene.scenes.image_files import list_images
+from unscene.scenes.image_files import folder_called, list_images
 from unscene.scenes.mask_pairing import pair_by_name
 from unscene.scenes.scene import SceneError
 
@@ -20,7 +20,8 @@ TRUTH_FOLDER = "test_label"
 
 def truth_masks(root: Path) -> list[Path]:
     """The masks of the photos without the object, one a photo; none if a scene folder has no such photos."""
-    folders = [root / TRUTH_FOLDER, root / "images" / TRUTH_FOLDER, *sorted(root.glob(f"images_*/{TRUTH_FOLDER}"))]
+    beside = [root, folder_called(root, "images"), *sorted(root.glob("images_*"))]
+    folders = (folder_called(folder, TRUTH_FOLDER) for folder in beside)
     return next((files for folder in folders if (files := list_images(folder))), [])
 
 
