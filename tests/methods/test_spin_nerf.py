@@ -163,11 +163,14 @@ def test_disparity_survives_the_picture_in_any_unit(unit: float) -> None:
 
     class Interpolating(BrighteningInpainter):
         def inpaint(self, images: Tensor, masks: Tensor, *, generator: torch.Generator) -> Tensor:
+            self.shown += list(images)
             left, right = images[:, :, 9:10], images[:, :, 20:21]
             across = ((torch.arange(30) - 9) / 11)[None, None, :, None]
             return torch.where(masks[..., None], left + (right - left) * across, images)
 
-    filled = inpaint_disparity(Interpolating(), 1 / speck, hole, torch.Generator())
+    prior = Interpolating()
+    filled = inpaint_disparity(prior, 1 / speck, hole, torch.Generator())
+    assert prior.shown[0][0, 29].min() > 0.9  # the speck does not darken the rest
     assert torch.allclose(filled[hole], disparity[hole], rtol=1e-4)
     assert torch.allclose(filled[~hole], speck[~hole])
 
