@@ -25,7 +25,7 @@ from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.masks import dilate
 from unscene.jobs.customize import CustomizeOptions, customize
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
+from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import Estimate
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
@@ -240,6 +240,15 @@ def test_the_naive_baseline_leaves_the_same(scene: Scene, tmp_path: Path, fill: 
     )
     run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
     assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
+
+
+def test_spin_nerf_leaves_the_same_and_shows_what_it_inpainted(scene: Scene, tmp_path: Path) -> None:
+    config = SpinNerfConfig(nerf=TINY_NERF, with_object=QUICK, fit=QUICK, rays=64, patch=8)
+    options = replace(QUICK_REMOVE, method="spin-nerf", prior="telea", spin_nerf=config)
+    run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
+    assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
+    assert {"previews/inpainted-003.png", "previews/disparity-003.png"} <= files_below(run.folder)  # of eight
+    assert "spin-nerf" in (run.folder / "report.html").read_text()
 
 
 def test_remove_with_the_bundled_prior(scene: Scene, tmp_path: Path) -> None:

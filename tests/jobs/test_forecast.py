@@ -14,7 +14,7 @@ from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.forecast import Work, customization_work, duration, forecast, removal_work
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
+from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.scene import Scene
@@ -65,6 +65,13 @@ def test_mald_nerf_inpaints_again_and_again(room: BoxScene) -> None:
 def test_the_naive_baseline_inpaints_every_training_view(room_with_tests: BoxScene) -> None:
     work = removal_work(prior(), room_with_tests.scene, NaiveConfig(), taught=False)
     assert work == [Work(6 * 18)]
+
+
+def test_spin_nerf_inpaints_disparities_as_it_does_photos(room: BoxScene) -> None:
+    scene = with_masks_in(room, [0, 2, 3, 6])
+    assert removal_work(prior(), scene, SpinNerfConfig(), taught=False) == [Work(2 * 4 * 18)]
+    few = SpinNerfConfig(most_views=3, inpaint_disparity=False)
+    assert removal_work(prior(), scene, few, taught=False) == [Work(3 * 18)]
 
 
 @pytest.mark.parametrize(("guidance", "guided"), [(7.5, True), (1.0, False)])
@@ -134,6 +141,7 @@ def before_the_first_stage(started: list[str]):
 @pytest.mark.parametrize(("method", "instead"), [
     ("in-n-out", "--prior bundled, --prior guided-exemplar, or fewer views with --in-n-out.most-views"),
     ("mald-nerf", "--prior bundled, or fewer views with --mald-nerf.most-views"),
+    ("spin-nerf", "--prior bundled, --prior guided-exemplar, or fewer views with --spin-nerf.most-views"),
     ("naive", "--prior bundled, --prior guided-exemplar, or fewer views with --holdout"),
 ])  # fmt: skip
 def test_a_removal_says_so_before_it_starts(

@@ -79,12 +79,19 @@ class Nerf(nn.Module):
             center, radius = middle, SPREADS_SEEN * (cameras.positions - middle).norm(dim=-1).mean()
         return Nerf(config, center=center, radius=radius, generator=generator).to(center.device)
 
-    def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
-        """Render R rays. jitter: R in [0, 1) shifts the samples while fitting; None: deterministic."""
+    def render(self, rays: Rays, *, jitter: Tensor | None = None, learns_geometry: bool = True) -> Render:
+        """Render R rays. jitter: R in [0, 1) shifts the samples while fitting; None: deterministic.
+
+        learns_geometry: off, gradients reach the samples' colours but not their weights; the native functions know no
+        such thing, so it takes torch's time.
+        """
         origins = (rays.origins - self.center) / self.radius
         native = self._runs_natively(origins, rays.directions)
         proposal, fine = (self._propose_natively if native else self._propose)(origins, rays.directions, jitter)
-        weights, ray_color, appearance = (self._look_natively if native else self._look)(origins, rays.directions, fine)
+        if native and learns_geometry:
+            weights, ray_color, appearance = self._look_natively(origins, rays.directions, fine)
+        else:
+            weights, ray_color, appearance = self._look(origins, rays.directions, fine, learns_geometry)
         distance = self._distance(fine)
         middles = (distance[:, 1:] + distance[:, :-1]) / 2
         if self.config.view_dependence:
@@ -111,10 +118,12 @@ class Nerf(nn.Module):
         fine = sample_edges(coarse, weights.detach() + floor, self.config.field_samples, jitter)
         return Histogram(coarse, weights), fine
 
-    def _look(self, origins: Tensor, directions: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _look(
+        self, origins: Tensor, directions: Tensor, edges: Tensor, learns_geometry: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Weights R S of the field's samples, and composited colour R 3 and appearance R 8."""
         sigma, color, appearance = self._evaluate(self._points(origins, directions, edges))
-        weights = weights_from_density(sigma, self._distance(edges))
+        weights = weights_from_density(sigma if learns_geometry else sigma.detach(), self._distance(edges))
         return weights, (weights[..., None] * color).sum(1), (weights[..., None] * appearance).sum(1)
 
     @property

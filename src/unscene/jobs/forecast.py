@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig
+from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import batch_views
@@ -60,7 +60,7 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
 
 
 def removal_work(
-    prior: Any, scene: Scene, settings: InNOutConfig | MaldNerfConfig | NaiveConfig, *, taught: bool
+    prior: Any, scene: Scene, settings: InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig, *, taught: bool
 ) -> list[Work]:
     """What a removal asks of its prior at most: less where other views have seen what a mask hides.
 
@@ -72,6 +72,9 @@ def removal_work(
     count = len(views_with_holes(scene.masks, scene.train))
     if isinstance(settings, NaiveConfig):
         return [Work(len(scene.train) * steps, guided)]
+    if isinstance(settings, SpinNerfConfig):
+        pictures = 2 if settings.inpaint_disparity else 1  # of a view: its photo and its disparities
+        return [Work(_most(count, settings.most_views) * pictures * steps, guided)]
     if isinstance(settings, MaldNerfConfig):
         views = _most(count, settings.most_views)
         return [Work(views * steps + _update_steps(prior, settings.update, settings.training, views), guided)]

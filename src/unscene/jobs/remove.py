@@ -29,7 +29,7 @@ from unscene.jobs.running import (
     with_grown_masks,
 )
 from unscene.memory import peak_memory_gb
-from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, check_mald_nerf
+from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig, check_mald_nerf
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -48,7 +48,7 @@ from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunFolder
 
-MethodName = Literal["in-n-out", "mald-nerf", "naive"]
+MethodName = Literal["in-n-out", "mald-nerf", "naive", "spin-nerf"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class RemoveOptions:
     """Settings of MALD-NeRF."""
     naive: NaiveConfig = field(default_factory=NaiveConfig)
     """Settings of the naive baseline."""
+    spin_nerf: SpinNerfConfig = field(default_factory=SpinNerfConfig)
+    """Settings of SPIn-NeRF."""
 
     @property
     def chosen_prior(self) -> str:
@@ -100,9 +102,14 @@ class RemoveOptions:
         return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize and untaught)
 
     @property
-    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig:
+    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig:
         """The chosen method's."""
-        return {"in-n-out": self.in_n_out, "mald-nerf": self.mald_nerf, "naive": self.naive}[self.method]
+        return {
+            "in-n-out": self.in_n_out,
+            "mald-nerf": self.mald_nerf,
+            "naive": self.naive,
+            "spin-nerf": self.spin_nerf,
+        }[self.method]
 
 
 def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *, resume: bool = False,

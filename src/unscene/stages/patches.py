@@ -111,10 +111,20 @@ class PatchGame(Companion):
 
     def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """An inpainted patch and its render, 1 3 p p each."""
-        patch, cameras = self.sampler.draw(generator), self.scene.cameras
-        pixels, size = patch.pixels(cameras.focal.device).view(-1, 2), patch.size
-        rays = cameras.rays(torch.full((size**2,), patch.view, device=pixels.device), pixels)
-        render = self._nerf[0].render(rays, jitter=uniform(len(rays), generator, pixels.device))
-        fake = render.color.view(1, size, size, 3).permute(0, 3, 1, 2)
-        real = sent(self.scene.images[patch.view][patch.window], pixels.device).float() / 255
-        return real.permute(2, 0, 1)[None], fake
+        patches = [self.sampler.draw(generator)]
+        return render_patches(self._nerf[0], self.scene, patches, generator)
+
+
+def render_patches(
+    nerf: Nerf, scene: Scene, patches: list[Patch], generator: torch.Generator, *, learns_geometry: bool = True
+) -> tuple[Tensor, Tensor]:
+    """B patches of one size as the scene's images have them and as the field renders them, B 3 p p each."""
+    cameras, size = scene.cameras, patches[0].size
+    device = cameras.focal.device
+    pixels = torch.cat([patch.pixels(device).view(-1, 2) for patch in patches])
+    views = torch.cat([torch.full((size**2,), patch.view, device=device) for patch in patches])
+    rays = cameras.rays(views, pixels)
+    render = nerf.render(rays, jitter=uniform(len(rays), generator, device), learns_geometry=learns_geometry)
+    fake = render.color.view(-1, size, size, 3).permute(0, 3, 1, 2)
+    real = torch.stack([sent(scene.images[patch.view][patch.window], device) for patch in patches]).float() / 255
+    return real.permute(0, 3, 1, 2), fake

@@ -54,7 +54,11 @@ class PixelSampler:
     def sample(self, count: int, generator: torch.Generator) -> PixelBatch:
         if len(self) == 0 and count > 0:
             raise ValueError("expected pixels to draw from, but no pixel is usable; check masks and training views")
-        chosen = self.index[integers(len(self.index), count, generator, self.index.device)].long()
+        return self.at(integers(len(self.index), count, generator, self.index.device))
+
+    def at(self, places: Tensor) -> PixelBatch:
+        """The pixels at ``places`` (R) among the usable ones, which are counted view by view and row by row."""
+        chosen = self.index[places].long()
         color = sent(self.colors[chosen], self.device).float() / 255
         flat = sent(chosen, self.device)
         row = flat // self.width
