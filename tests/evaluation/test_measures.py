@@ -96,6 +96,15 @@ def test_what_is_far_inside_the_mask_is_not_at_its_boundary() -> None:
     assert value(FID, changed) > value(FID, middle) + 1e-6
 
 
+def test_the_boundary_is_compared_with_what_photos_show_beside_the_mask() -> None:
+    base = views("nothing")
+    hidden = [(torch.where(mask[..., None], 0.0, photo), mask) for photo, mask in base.photos]
+    dull = [(photo * 0.4, mask) for photo, mask in base.photos]
+    found = {name: value(C_FID, dataclasses.replace(base, photos=photos), "boundary")
+             for name, photos in {"own": base.photos, "hidden": hidden, "dull": dull}.items()}  # fmt: skip
+    assert found["hidden"] == found["own"] < 0.7 * found["dull"]
+
+
 def test_quality_needs_no_truth_and_sees_regions_as_pictures() -> None:
     shown: list[tuple[int, ...]] = []
 

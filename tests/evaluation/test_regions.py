@@ -85,5 +85,7 @@ def test_clean_patches_show_nothing_of_the_mask() -> None:
     patches = clean_patches(image, mask, 20)
     assert patches.shape == (8, 3, 20, 20) and patches.min() >= 0
     assert len({tuple(p[:2, 0, 0].tolist()) for p in patches}) == 8
+    assert all(len(set(patches[:, axis, 0, 0].tolist())) > 3 for axis in (0, 1))  # not in one row or column
+    assert torch.equal(patches, clean_patches(image, mask, 20))
     assert clean_patches(image, ~mask, 60).shape == (0, 3, 60, 60)  # none fits
     assert len(clean_patches(image, rectangle(90, 90, slice(0, 90), slice(20, 90)), 20)) == 8

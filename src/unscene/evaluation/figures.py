@@ -16,7 +16,7 @@ REGIONS: tuple[Region, ...] = ("image", "mask", "box")
 BOX = f"box of the mask, {BOX_MARGIN:.0%} wider on each side"
 AS_PIXELS: Mapping[Region, str] = {"image": "whole images", "mask": "pixels inside the mask", "box": BOX}
 """Regions as a metric of single pixels sees them."""
-AS_PICTURES: Mapping[Region, str] = AS_PIXELS | {"mask": f"{BOX}, black outside the mask"}
+AS_PICTURES: Mapping[Region, str] = {**AS_PIXELS, "mask": f"{BOX}, black outside the mask"}
 """Regions as a network is shown them."""
 
 

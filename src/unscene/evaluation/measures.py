@@ -59,9 +59,11 @@ def _consistency(views: Views, region: Region) -> float:
     return view_consistency(views.cameras, list(views.images), list(views.depths), masks)
 
 
-POOLED = {region: f"{seen}, of all views together" for region, seen in AS_PIXELS.items() if region != "image"}
+POOLED: dict[Region, str] = {
+    region: f"{seen}, of all views together" for region, seen in AS_PIXELS.items() if region != "image"
+}
 PSNR = Metric(
-    "PSNR", _psnr, "higher", "of the squared error", "dB", {"image": "whole images, mean of the views"} | POOLED
+    "PSNR", _psnr, "higher", "of the squared error", "dB", {"image": "whole images, mean of the views", **POOLED}
 )
 SSIM = Metric("SSIM", _ssim, "higher", "11-pixel Gaussian window of deviation 1.5, mean over pixels and channels")
 SHARPNESS = Metric("sharpness", _sharpness, "higher", "variance of the Laplacian of grey", needs=("images",))

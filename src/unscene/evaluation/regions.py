@@ -88,11 +88,11 @@ def boundary_patches(image: Tensor, mask: Tensor, side: int, count: int = PATCHE
 
 
 def clean_patches(photo: Tensor, mask: Tensor, side: int, count: int = PATCHES) -> Tensor:
-    """Square patches of a photo (H W 3) that show nothing of its mask (H W bool), P 3 side side, evenly spread."""
+    """Square patches of a photo (H W 3) that show nothing of its mask (H W bool), P 3 side side: always the same."""
     hidden = F.max_pool2d(mask[None, None].float(), side, stride=1)[0, 0] > 0
     step = max(side // 2, 1)
     corners = [(y * step, x * step) for y, x in (~hidden[::step, ::step]).nonzero().tolist()]
-    chosen = np.linspace(0, len(corners), min(count, len(corners)), endpoint=False).astype(int)
+    chosen = np.random.default_rng(0).permutation(len(corners))[:count]  # even steps may all hit one column
     return _cut(photo, [corners[index] for index in chosen], side)
 
 

@@ -35,7 +35,7 @@ def perceptual_distance(features: Features, image: Tensor, reference: Tensor, ma
     with torch.no_grad():
         reference_features = features(reference)
     weighted = isinstance(features, WeightedFeatures)
-    weights = features.weights if weighted else [image.new_ones(1)] * len(reference_features)
+    weights = features.weights if weighted else [maps.new_ones(1) for maps in reference_features]
     distances = []
     for ours, theirs, channels in zip(features(image), reference_features, weights, strict=True):
         difference = ((_unit(ours) - _unit(theirs)).square() * channels.view(1, -1, 1, 1)).sum(1, keepdim=True)
