@@ -40,8 +40,7 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
     """Teach a diffusion prior a scene; returns the folder with LoRA and scene token, ``out/customization``."""
     device = choose_device(options.device)
     diffusion = place(options.diffusion, device)
-    model = load_prior(options.prior, diffusion)
-    check_customizable(model, options.diffusion)
+    model = check_customizable(load_prior(options.prior, diffusion), options.diffusion)
     record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
     masked = with_grown_masks(scene.to(field_device(device)), options.mask_margin)

@@ -83,8 +83,8 @@ def with_grown_masks(scene: Scene, margin: int) -> Scene:
     return scene.with_masks(torch.cat([dilate(mask[None], margin) for mask in scene.masks]))  # as floats one by one
 
 
-def check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:
-    """Raise PriorError for a prior that cannot be taught a scene."""
+def check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> LatentInpainter:
+    """The prior, if it can be taught a scene, else a PriorError."""
     if diffusion.offload != "none":
         raise PriorError(
             "customize: expected the whole model on its device; leave out --diffusion.offload, or, with mald-nerf, add "
@@ -92,6 +92,7 @@ def check_customizable(prior: Inpainter, diffusion: DiffusionConfig) -> None:
         )
     if not isinstance(prior, LatentInpainter):
         raise PriorError(f"customize: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+    return prior
 
 
 def customized(

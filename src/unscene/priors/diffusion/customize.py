@@ -190,7 +190,7 @@ def load_customization(model: LatentDiffusionInpainter, folder: Path) -> LatentD
 
 def with_scene_prompt(model: LatentDiffusionInpainter) -> LatentDiffusionInpainter:
     """Name the scene in the prompt, unless the user's own does."""
-    prompt = model.config.prompt
+    prompt = model.prompt
     if SCENE_TOKEN in prompt:
         return model
     return model.with_settings(prompt=f"{prompt}, {SCENE_PROMPT}" if prompt else SCENE_PROMPT)
