@@ -11,6 +11,7 @@ from unscene.jobs.forecast import customization_work, forecast
 from unscene.jobs.running import check_customizable, customized, drain, place, start, with_grown_masks
 from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig, noise_bounds
@@ -42,6 +43,7 @@ def customize(scene: Scene, out: Path | str, options: CustomizeOptions = Customi
     diffusion = place(options.diffusion, device)
     model = load_prior(options.prior, diffusion)
     check_customizable(model, options.diffusion)
+    assert isinstance(model, LatentInpainter)
     record = {"job": "customize", "scene": scene.name, "source": source or {}, "prior": model.name, "options": options}
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
     masked = with_grown_masks(scene.to(field_device(device)), options.mask_margin)
