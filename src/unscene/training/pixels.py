@@ -86,7 +86,9 @@ class RegularizerConfig:
     interlevel: float = 1.0
     """Proposal supervision (mip-NeRF 360, eq. 13)."""
     distortion: float = 0.0
-    """Concentration of weights (mip-NeRF 360, eq. 15). Off: proposals do the same, and it is a twentieth of a step."""
+    """Concentration of weights (mip-NeRF 360, eq. 15). Off (In-N-Out's release too): a twentieth of a step, and colours
+    gain nothing. Depth does: on the still life 0.002 lowers its median error by half or a fifth (two seeds, 400
+    steps); 0.02 costs a decibel."""
     hash_decay: float = 1e-3
     """Mean squared hash features (Zip-NeRF, section 4); Zip-NeRF's 0.1 is for tables a hundred times as large."""
 

@@ -90,7 +90,7 @@ def test_an_aligned_initial_latent_fits_every_family(folder, views):
 
 def test_guidance_without_prompts_costs_nothing_and_changes_nothing(folder, views):
     images, masks = views
-    plain, guided = (LatentDiffusionInpainter.load(folder, DiffusionConfig(guidance=g)) for g in (1.0, 7.5))
+    plain, guided = (LatentDiffusionInpainter.load(folder, DiffusionConfig(prompt="", guidance=g)) for g in (1.0, 7.5))
     condition = guided._text(torch.zeros(3, 3, 64, 64))
     assert condition.halves == 1
     noise = noise_for(plain)

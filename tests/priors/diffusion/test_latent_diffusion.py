@@ -25,7 +25,7 @@ def model() -> LatentDiffusionInpainter:
     parts = build_parts(width=0.25, seed=3)
     for part in (parts.unet, parts.autoencoder, parts.text_encoder):
         part.requires_grad_(False).eval()
-    return LatentDiffusionInpainter(Checkpoint(as_pipeline(parts), "tiny"))
+    return LatentDiffusionInpainter(Checkpoint(as_pipeline(parts), "tiny"), DiffusionConfig(prompt=""))
 
 
 @pytest.fixture

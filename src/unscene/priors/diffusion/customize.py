@@ -190,7 +190,7 @@ def load_customization(model: LatentDiffusionInpainter, folder: Path) -> LatentD
 
 def with_scene_prompt(model: LatentDiffusionInpainter) -> LatentDiffusionInpainter:
     """Name the scene in the prompt, unless the user's own does."""
-    prompt = model.prompt
+    prompt = model.config.prompt or ""  # none of the user: what was taught, not what the family is asked by default
     if SCENE_TOKEN in prompt:
         return model
     return model.with_settings(prompt=f"{prompt}, {SCENE_PROMPT}" if prompt else SCENE_PROMPT)
