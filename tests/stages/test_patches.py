@@ -74,9 +74,9 @@ def test_the_render_is_of_the_same_pixels_as_the_photo(monkeypatch: pytest.Monke
     patch_game, nerf = game()
     cameras, render, asked = small_scene().cameras, nerf.render, []
 
-    def recorded(rays: Rays, *, jitter: Tensor | None = None) -> Render:
+    def recorded(rays: Rays, *, jitter: Tensor | None = None, learns_geometry: bool = True) -> Render:
         asked.append(rays)
-        return render(rays, jitter=jitter)
+        return render(rays, jitter=jitter, learns_geometry=learns_geometry)
 
     monkeypatch.setattr(nerf, "render", recorded)
     real, fake = patch_game._draw(torch.Generator().manual_seed(3))
