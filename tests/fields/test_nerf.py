@@ -95,6 +95,18 @@ def test_around_puts_the_cameras_into_the_unit_ball() -> None:
     torch.testing.assert_close(local.norm(dim=-1).max(), torch.tensor(1.0))
 
 
+def test_cameras_that_look_apart_stand_around_the_centre_of_a_ball_that_reaches_what_they_see() -> None:
+    """Fanned out, as hand-held captures of one side often are: where their axes meet, behind them, is nothing to see."""
+    positions = torch.tensor([[x, 10.0, z] for x in (-1.0, 0.0, 1.0) for z in (-0.5, 0.5)])
+    targets = positions * torch.tensor([1.3, 1.0, 1.3]) + torch.tensor([0.0, 5.0, 0.0])
+    ones = torch.ones(6, 2)
+    cameras = Cameras(look_at(positions, targets, torch.tensor([0.0, 0, 1])), ones, ones, torch.zeros(6, 5), 2, 2)
+    field = Nerf.around(cameras, SMALL, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(field.center, torch.tensor([0.0, 10.0, 0.0]))
+    spread = (4 * 1.25**0.5 + 2 * 0.5) / 6
+    torch.testing.assert_close(field.radius, torch.tensor(6 * spread))
+
+
 def test_contraction_is_the_papers_in_the_maximum_norm() -> None:
     generator = torch.Generator().manual_seed(4)
     points = torch.randn(500, 3, generator=generator).double() * 10 ** torch.linspace(-3, 3, 500)[:, None].double()

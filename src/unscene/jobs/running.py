@@ -21,6 +21,10 @@ from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note, StageStarted, Watch
 from unscene.training.run import RunFolder
 
+# ways to take less of a device's memory, for `drain`
+SMALLER_SCALE = "start anew with a larger --scale (2 takes a quarter of the pixels)"
+OFFLOAD = "with --resume and --diffusion.offload model, which keeps networks in main memory until they are needed"
+
 
 def start(
     out: Path, record: dict[str, Any], scene: Scene, device: torch.device, *, resume: bool, watch: Watch
@@ -35,10 +39,6 @@ def start(
     if field_device(device) != device:
         watch(Note(f"the field's kernels know no {device.type}: it computes on the processor, models on {device}"))
     return folder, watch
-
-
-SMALLER_SCALE = "start anew with a larger --scale (2 takes a quarter of the pixels)"
-OFFLOAD = "with --resume and --diffusion.offload model, which keeps networks in main memory until they are needed"
 
 
 def drain(

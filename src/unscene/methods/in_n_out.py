@@ -26,7 +26,7 @@ from unscene.stages.base_view import choose_base_view
 from unscene.stages.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.patches import PatchConfig, PatchGame
-from unscene.stages.reconstruction import UnmaskedReconstruction
+from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
 from unscene.stages.single_view_prior import SingleViewPrior
 from unscene.stages.view_choice import hash_similarity, perceptual_hash, similar_views, spread, views_with_holes
@@ -108,15 +108,7 @@ def in_n_out(
 
     # Stage 1: the field from what is visible, then with one inpainted view.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from fit(
-        "reconstruction",
-        nerf,
-        known,
-        config.reconstruction,
-        checkpoints,
-        rays_per_step=config.rays,
-        native=nerf.is_native,
-    )
+    yield from reconstruct(known, config.reconstruction, checkpoints)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)
@@ -128,14 +120,9 @@ def in_n_out(
         share_elsewhere=config.share_elsewhere,
     )  # fmt: skip
     yield from fit(
-        "single-view prior",
-        nerf,
-        pretraining,
-        config.prior,
-        checkpoints,
-        rays_per_step=pretraining.rays,
-        native=nerf.is_native,
-    )
+        "single-view prior", nerf, pretraining, config.prior, checkpoints,
+        rays_per_step=pretraining.rays, native=nerf.is_native,
+    )  # fmt: skip
 
     # Stage 2: the other views, aligned with the base view.
     filled, subset = behind.with_images(torch.tensor([base.view]), base.image[None]), torch.tensor([base.view])
@@ -166,15 +153,9 @@ def in_n_out(
 
         rays = pretraining.rays + game.sampler.size**2
         yield from fit(
-            "joint optimisation",
-            nerf,
-            joint,
-            config.joint,
-            checkpoints,
-            rays_per_step=rays,
-            native=nerf.is_native,
-            companion=game,
-        )
+            "joint optimisation", nerf, joint, config.joint, checkpoints,
+            rays_per_step=rays, native=nerf.is_native, companion=game,
+        )  # fmt: skip
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 

@@ -33,7 +33,7 @@ from unscene.stages.dataset_update import (
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
 from unscene.stages.patches import Patch, PatchSampler
-from unscene.stages.reconstruction import UnmaskedReconstruction
+from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
 from unscene.stages.view_choice import spread, views_with_holes
 from unscene.stages.visibility import look_behind
@@ -137,15 +137,7 @@ def mald_nerf(
 
     # What the photos show, and what none of them does.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from fit(
-        "reconstruction",
-        nerf,
-        known,
-        config.reconstruction,
-        checkpoints,
-        rays_per_step=config.rays,
-        native=nerf.is_native,
-    )
+    yield from reconstruct(known, config.reconstruction, checkpoints)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)
@@ -165,15 +157,9 @@ def mald_nerf(
     yield Note(training.remark)
     rays = config.known_rays + training.patches.size**2
     yield from fit(
-        STAGE,
-        nerf,
-        training,
-        config.training,
-        checkpoints,
-        rays_per_step=rays,
-        native=nerf.is_native,
-        companion=training,
-    )
+        STAGE, nerf, training, config.training, checkpoints,
+        rays_per_step=rays, native=nerf.is_native, companion=training,
+    )  # fmt: skip
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 

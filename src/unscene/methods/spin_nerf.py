@@ -117,14 +117,9 @@ def spin_nerf(
     pixels = PixelSampler(scene, training_pixels(scene))
     everything = PixelReconstruction(seen, scene.cameras, pixels, config.regularizer, rays=config.rays)
     yield from fit(
-        "reconstruction with the object",
-        seen,
-        everything,
-        config.with_object,
-        checkpoints,
-        rays_per_step=config.rays,
-        native=seen.is_native,
-    )
+        "reconstruction with the object", seen, everything, config.with_object, checkpoints,
+        rays_per_step=config.rays, native=seen.is_native,
+    )  # fmt: skip
 
     # Photos and disparities, inpainted view by view.
     if not masks[train].any():
@@ -143,14 +138,9 @@ def spin_nerf(
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
     loss = InpaintedViewsLoss(nerf, scene, views, region, colors, disparities, features, config)
     yield from fit(
-        "reconstruction without the object",
-        nerf,
-        loss,
-        config.fit,
-        checkpoints,
-        rays_per_step=loss.rays,
-        native=nerf.is_native,
-    )
+        "reconstruction without the object", nerf, loss, config.fit, checkpoints,
+        rays_per_step=loss.rays, native=nerf.is_native,
+    )  # fmt: skip
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 

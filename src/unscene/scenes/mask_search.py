@@ -128,7 +128,7 @@ def _masks_among(files: list[Path]) -> list[Path]:
 def _without_photos(root: Path, folder: Path, photos: Sequence[Path]) -> list[Path]:
     """The images of a folder the caller names, should it hold the photos or smaller copies of them as well."""
     views = set(photos)
-    copies = {root / "images", *root.glob("images_*")} - {photo.parent for photo in photos}
+    copies = {folder_called(root, "images"), *root.glob("images_*")} - {photo.parent for photo in photos}
     files = list_images(folder, recursive=True)
     beside = {path for paths in _by_folder(files).values() for path in _beside(paths)}
     return _masks_among([f for f in files if f not in views and (f.parent not in copies or f in beside)])

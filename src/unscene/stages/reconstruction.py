@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,9 @@ from unscene.geometry.randomness import uniform
 from unscene.losses.rays import charbonnier
 from unscene.scenes.scene import Scene
 from unscene.training.captured_steps import CapturableObjective, Kind
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event
+from unscene.training.fit import FitConfig, fit
 from unscene.training.pixels import (
     PixelSampler,
     RegularizerConfig,
@@ -47,3 +52,13 @@ class UnmaskedReconstruction(CapturableObjective):
         terms = {"reconstruction": charbonnier(render[:count].color, batch.color)}
         terms |= histogram_terms(render, step, self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer), render[count:]
+
+
+def reconstruct(
+    known: UnmaskedReconstruction, config: FitConfig, checkpoints: Checkpoints
+) -> Generator[Event, None, None]:
+    """Fit the field to what is not masked."""
+    nerf = known.nerf
+    yield from fit(
+        "reconstruction", nerf, known, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
+    )  # fmt: skip
