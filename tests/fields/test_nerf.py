@@ -96,7 +96,7 @@ def test_around_puts_the_cameras_into_the_unit_ball() -> None:
 
 
 def test_cameras_that_look_apart_stand_around_the_centre_of_a_ball_that_reaches_what_they_see() -> None:
-    """Fanned out, as hand-held captures of one side often are: where their axes meet, behind them, is nothing to see."""
+    """Fanned out, as hand-held captures of one side often are: where their axes meet, behind them, nothing is seen."""
     positions = torch.tensor([[x, 10.0, z] for x in (-1.0, 0.0, 1.0) for z in (-0.5, 0.5)])
     targets = positions * torch.tensor([1.3, 1.0, 1.3]) + torch.tensor([0.0, 5.0, 0.0])
     ones = torch.ones(6, 2)
