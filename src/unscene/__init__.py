@@ -25,7 +25,7 @@ _EXPORTS = {
     "FitConfig": "unscene.training.fit",
     "FitOptions": "unscene.jobs.fit",
     "OrbitOptions": "unscene.jobs.orbit_options",
-    "RemoveOptions": "unscene.jobs.remove",
+    "RemoveOptions": "unscene.jobs.remove_options",
 }
 __all__ = list(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,10 @@ from unscene.jobs.export import Format, export
 from unscene.jobs.fit import FitOptions, fit
 from unscene.jobs.orbit import orbit
 from unscene.jobs.orbit_options import OrbitOptions
-from unscene.jobs.remove import RemoveOptions, remove
-from unscene.methods import InNOutConfig, NaiveConfig
+from unscene.jobs.presets import preset_options
+from unscene.jobs.remove import remove
+from unscene.jobs.remove_options import RemoveOptions
+from unscene.methods import METHODS, InNOutConfig, NaiveConfig
 from unscene.priors.choose import available_priors
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
@@ -244,6 +248,18 @@ def _orbit(
     print(made.folder / ("orbit.mp4" if not options.pose else "views"))
 
 
+def _preset(arguments: list[str]) -> RemoveOptions | None:
+    """What --preset paper sets for the --method among the arguments; else None, as where tyro will have to complain."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset")
+    parser.add_argument("--method", default=RemoveOptions.method)
+    try:
+        asked, _ = parser.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        return None
+    return preset_options("paper", asked.method) if asked.preset == "paper" and asked.method in METHODS else None
+
+
 def run(command: str, arguments: list[str]) -> int:
     """Parse the arguments of a command and run it; returns the exit status."""
     if command in ("train", "shards"):
@@ -253,5 +269,8 @@ def run(command: str, arguments: list[str]) -> int:
         "demo": _demo, "fit": _fit, "remove": _remove, "render": _render, "export": _export, "evaluate": _evaluate,
         "customize": _customize, "orbit": _orbit, "priors": _priors, "doctor": _doctor,
     }  # fmt: skip
-    tyro.cli(functions[command], args=arguments, prog=f"unscene {command}", config=(tyro.conf.FlagCreatePairsOff,))
+    function = functions[command]
+    if command in ("remove", "demo") and (options := _preset(arguments)):
+        function = functools.partial(function, options=options)
+    tyro.cli(function, args=arguments, prog=f"unscene {command}", config=(tyro.conf.FlagCreatePairsOff,))
     return 0

@@ -25,7 +25,7 @@ from unscene.stages.dataset_update import UpdatedDataset
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction
-from unscene.stages.single_view_prior import SingleViewPrior
+from unscene.stages.single_view_prior import DepthError, SingleViewPrior
 from unscene.training.adversary import Adversary, AdversaryConfig
 from unscene.training.optimizer import Optimizer
 from unscene.training.pixels import (
@@ -83,13 +83,16 @@ def unmasked(room: BoxScene, nerf: Nerf) -> UnmaskedReconstruction:
     return known
 
 
-def single_view_prior(room: BoxScene, nerf: Nerf) -> SingleViewPrior:
+def single_view_prior(room: BoxScene, nerf: Nerf, depth_error: DepthError = "relative") -> SingleViewPrior:
     """Which pixels are inpainted has to be known before a step too."""
     masks, image = room.scene.masks, room.scene.image(2)
     assert masks is not None
     on_host = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64)
     base = InpaintedView(2, image, image, torch.zeros(0), room.depth[2])
-    prior = SingleViewPrior(on_host, base, masks, rays=32, known_rays=64, depth_weight=0.5, share_elsewhere=0.5)
+    prior = SingleViewPrior(
+        on_host, base, masks, rays=32, known_rays=64, weight=1.0, depth_error=depth_error, depth_weight=0.5,
+        share_elsewhere=0.5,
+    )  # fmt: skip
     prior.reconstruction = unmasked(room, nerf)
     for name in ("region", "views", "colors", "points"):
         setattr(prior, name, getattr(prior, name).to(DEVICE))
@@ -121,9 +124,10 @@ def test_a_step_on_patches_with_photos_on_the_host(room: BoxScene) -> None:
     take_steps(nerf, lambda step: game.losses(generator))
 
 
-def test_a_step_with_a_single_inpainted_view(room: BoxScene) -> None:
+@pytest.mark.parametrize("depth_error", ["relative", "likelihood"])
+def test_a_step_with_a_single_inpainted_view(room: BoxScene, depth_error: DepthError) -> None:
     nerf, generator = field(room), torch.Generator().manual_seed(2)
-    prior = single_view_prior(room, nerf)
+    prior = single_view_prior(room, nerf, depth_error)
     take_steps(nerf, lambda step: prior(step, 0.0, generator))
 
 

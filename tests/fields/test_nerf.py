@@ -86,6 +86,18 @@ def test_renders_do_not_depend_on_the_worlds_units_and_origin(scale: float) -> N
     torch.testing.assert_close(theirs.distance / scale, ours.distance, rtol=5e-3, atol=5e-3)
 
 
+def test_a_field_that_starts_anew_is_the_one_drawn_then() -> None:
+    field, fresh = nerf(), nerf()
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.add_(1)
+    held = dict(field.named_parameters())
+    field.start_anew(torch.Generator().manual_seed(5))
+    expected = Nerf(SMALL, center=fresh.center, radius=fresh.radius, generator=torch.Generator().manual_seed(5))
+    for name, parameter in expected.named_parameters():
+        assert torch.equal(held[name], parameter), name  # in place: whoever holds the field has the new one
+
+
 def test_around_puts_the_cameras_into_the_unit_ball() -> None:
     center = torch.tensor([3.0, 1.0, -2.0])
     cameras = cameras_around(center, 5.0)

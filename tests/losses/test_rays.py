@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from unscene.losses.rays import charbonnier, distortion, interlevel
+from unscene.losses.rays import charbonnier, depth_likelihood, distortion, interlevel, pixel_error
 
 DECADES = [10.0**exponent for exponent in range(-10, 11)]
 
@@ -103,3 +104,31 @@ def test_gradients_are_finite_over_twenty_decades(size: float) -> None:
     scaled = (t.detach() * size).requires_grad_()
     distortion(scaled, w.detach()).backward()
     assert scaled.grad is not None and scaled.grad.isfinite().all()
+
+
+def test_depth_likelihood_is_ds_nerfs_sum() -> None:
+    distances, weights = torch.tensor([[0.5, 0.8, 1.0, 1.3]]), torch.tensor([[0.1, 0.2, 0.5, 0.1]])
+    slow = 0.0
+    steps = [0.3, 0.2, 0.3, 0.3]  # the last as long as the one before
+    for t, w, dt in zip(distances[0].tolist(), weights[0].tolist(), steps, strict=True):
+        slow -= math.log(w + 1e-7) * math.exp(-((t - 0.95) ** 2) / (2 * 0.02)) * dt
+    found = depth_likelihood(distances, weights, torch.tensor([0.95]), sigma=0.02)
+    assert found.tolist() == pytest.approx([slow], rel=1e-5)
+
+
+def test_depth_likelihood_wants_the_weight_where_the_surface_is() -> None:
+    distances, logits = torch.linspace(0.1, 2, 16)[None], torch.zeros(1, 16, requires_grad=True)
+    for wanted in (0.6, 1.5):
+        loss = depth_likelihood(distances, logits.softmax(-1), torch.tensor([wanted])).sum()
+        (gradient,) = torch.autograd.grad(loss, logits)
+        nearest = (distances[0] - wanted).abs().argmin()
+        assert gradient[0].argmin() == nearest and gradient[0, nearest] < 0
+    empty = torch.zeros(1, 16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(depth_likelihood(distances, empty, torch.tensor([1.0])).sum(), empty)
+    assert gradient.isfinite().all()
+
+
+def test_pixel_errors_are_named() -> None:
+    a, b = torch.tensor([0.0, 0.5]), torch.tensor([0.2, 0.5])
+    assert pixel_error("squared", a, b).item() == pytest.approx(0.02)
+    assert pixel_error("charbonnier", a, b) == charbonnier(a, b)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from unscene.fields.nerf import Nerf
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
@@ -78,7 +79,8 @@ class RecordingInpainter:
         steps: int = 20, base: int | None = None, own_weight: float = 1.0,
     ) -> Tensor:  # fmt: skip
         assert noise.shape == (len(images), self.latent_channels, *self.latent_size(*images.shape[1:3]))
-        assert start is not None and steps == self.steps
+        assert steps == self.steps and (start is None) == (strength == 1)
+        start = torch.full_like(images, 0.25) if start is None else start
         self.calls.append(Call(images, masks, noise, start, strength, base, own_weight))
         return torch.where(masks[..., None], start, images)
 
@@ -213,6 +215,37 @@ def test_priors_that_cannot_heed_what_is_expected_are_asked_once_a_candidate(roo
     _, log = run(room.scene, Counting())
     assert len(asked) == CONFIG.candidates
     assert not any(isinstance(event, Note) and "filled again" in event.text for event in log)
+
+
+def test_candidates_made_from_noise_alone_are_noised_again_beside_the_other_views(room: BoxScene) -> None:
+    prior = RecordingInpainter()
+    run(room.scene, prior, replace(CONFIG, base_strength=1.0))
+    alone = [call for call in prior.calls if len(call.images) == 1]
+    assert [call.strength for call in alone] == [1.0] * CONFIG.candidates
+    for call in prior.aligned:
+        assert call.strength == prior.strength
+        made = torch.where(call.masks[0][..., None], 0.25, call.images[0])
+        assert torch.equal(call.start[0], made)
+
+
+def test_the_field_starts_anew_before_the_second_and_third_fit(
+    room: BoxScene, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    fields: list[Nerf] = []
+    monkeypatch.setattr(Nerf, "start_anew", lambda nerf, generator: fields.append(nerf))
+    run(room.scene, RecordingInpainter())
+    assert not fields
+    removal, _ = run(room.scene, RecordingInpainter(), replace(CONFIG, restart=True))
+    assert fields == [removal.field] * 2
+
+
+def test_steps_may_alternate_between_the_base_view_and_patches(room: BoxScene) -> None:
+    _, log = run(room.scene, RecordingInpainter(), replace(CONFIG, alternate=3))
+    steps = [event for event in log if isinstance(event, StepDone) and event.stage == "joint optimisation"]
+    kinds = ["base" if "prior colour" in event.losses else "patch" for event in steps]
+    assert kinds == ["base", "patch", "patch", "base", "patch"]
+    assert all(("patch L1" in event.losses) == (kind == "patch") for event, kind in zip(steps, kinds, strict=True))
+    assert all("reconstruction" in event.losses for event in steps)
 
 
 @pytest.mark.parametrize("ila", [True, False])

@@ -81,6 +81,17 @@ def test_nearest_to_the_centre_come_first() -> None:
     assert len(views_nearest_center(cameras_at(positions), views, 10)) == 4
 
 
+def test_candidates_may_be_spaced_as_far_as_views_allow() -> None:
+    cameras, views = cameras_at(torch.arange(13.0)[:, None] * torch.tensor([1.0, 0, 0])), torch.arange(13)
+    order = views_nearest_center(cameras, views, 13).tolist()
+    assert views_nearest_center(cameras, views, 5, 3).tolist() == order[::3]
+    assert (
+        views_nearest_center(cameras, views[:7], 4, 3).tolist()
+        == views_nearest_center(cameras, views[:7], 7)[::2].tolist()
+    )
+    assert len(views_nearest_center(cameras, views[:3], 5, 3)) == 3
+
+
 def grid_of_views() -> Cameras:
     """48 cameras on a 4 x 4 x 3 grid, in random order."""
     axes = (torch.arange(4.0), torch.arange(4.0), torch.arange(3.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ class Report:
 
     summary: settings and totals, the most telling first. gallery: (caption, H W 3 picture). metrics: row -> column ->
     value. losses: stage -> [(step, {term: value})]. timings: (stage, seconds). video: an mp4 file.
+    deviations: settings that are not the paper's (option, value, the paper's); differences: others, in words.
     """
 
     title: str
@@ -53,6 +54,8 @@ class Report:
     timings: list[tuple[str, float]]
     notes: list[str]
     video: bytes | None = None
+    deviations: list[tuple[str, str, str]] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
 
 
 class RunLog(NamedTuple):
@@ -87,6 +90,8 @@ def write_report(path: Path, report: Report) -> None:
         bars=_bars(report.timings),
         total_time=duration_text(sum(seconds for _, seconds in report.timings)),
         notes=report.notes,
+        deviations=report.deviations,
+        differences=report.differences,
         video=_data_uri("video/mp4", report.video) if report.video else None,
     )
     with atomic_write(path) as temporary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,22 @@ def report_run(
     scene: Scene,
     removal: Removal,
     metrics: dict[str, dict[str, Any]],
-    method: str,
-    prior: str,
+    summary: dict[str, str],
     seed: int,
+    deviations: list[tuple[str, str, str]],
+    differences: Sequence[str],
 ) -> Path:
-    """Write ``report.html`` into the run folder; returns its path."""
+    """Write ``report.html`` into the run folder; returns its path.
+
+    summary: method, preset and prior; deviations: option, value, the paper's value; differences from the paper that no
+    option changes.
+    """
     log = read_events(folder.path / "events.jsonl")
     video = folder.path / "video.mp4"
     report = Report(
         title=f"{scene.name} without the object",
         summary={
-            "method": method,
-            "prior": prior,
+            **summary,
             "views": f"{len(scene.train)} of {scene.cameras.width}x{scene.cameras.height}",
             "seed": str(seed),
             "time": f"{sum(seconds for _, seconds in log.timings):.0f} s",
@@ -49,6 +54,8 @@ def report_run(
         losses=log.losses,
         timings=log.timings,
         notes=log.notes,
+        deviations=deviations,
+        differences=list(differences),
         video=video.read_bytes() if video.is_file() else None,
     )
     path = folder.path / "report.html"

@@ -79,6 +79,11 @@ class Nerf(nn.Module):
             center, radius = middle, SPREADS_SEEN * (cameras.positions - middle).norm(dim=-1).mean()
         return Nerf(config, center=center, radius=radius, generator=generator).to(center.device)
 
+    def start_anew(self, generator: torch.Generator) -> None:
+        """Draw all weights again."""
+        fresh = Nerf(self.config, center=self.center, radius=self.radius, generator=generator)
+        self.load_state_dict(fresh.state_dict())
+
     def render(self, rays: Rays, *, jitter: Tensor | None = None, learns_geometry: bool = True) -> Render:
         """Render R rays. jitter: R in [0, 1) shifts the samples while fitting; None: deterministic.
 

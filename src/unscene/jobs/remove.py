@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unscene.device import choose_device, field_device
+from unscene.evaluation.published import load_lpips
 from unscene.evaluation.run_report import report_run
 from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.jobs.forecast import customization_work, forecast, removal_work
+from unscene.jobs.presets import deviations
+from unscene.jobs.remove_options import RemoveOptions
 from unscene.jobs.running import (
     OFFLOAD,
     SMALLER_SCALE,
@@ -28,8 +30,10 @@ from unscene.jobs.running import (
     start,
     with_grown_masks,
 )
+from unscene.losses.oriented_energies import OrientedEnergies
+from unscene.losses.perceptual import WeightedFeatures
 from unscene.memory import peak_memory_gb
-from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig, check_mald_nerf
+from unscene.methods import METHODS, check_mald_nerf
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -48,72 +52,11 @@ from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunFolder
 
-MethodName = Literal["in-n-out", "mald-nerf", "naive", "spin-nerf"]
 
-
-@dataclass(frozen=True)
-class RemoveOptions:
-    """Take the masked object out of a scene."""
-
-    method: MethodName = "in-n-out"
-    """The paper to follow."""
-    prior: str | None = None
-    """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
-    bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
-    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, else guided-exemplar."""
-    depth: str = "field"
-    """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
-    """Settings of a diffusion prior."""
-    customize: bool = False
-    """Teach a diffusion prior the scene first (MALD-NeRF's per-scene customisation)."""
-    customization: CustomizationConfig = field(default_factory=CustomizationConfig)
-    """How it is taught."""
-    fill: Literal["unseen", "mask"] = "unseen"
-    """Inpaint only what no view has seen, or the whole object mask as the papers do."""
-    mask_margin: int = 2
-    """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
-    seed: int = 0
-    """Of all random numbers."""
-    device: str = "auto"
-    """Where to compute: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
-    effort: float = 1.0
-    """Multiplies the steps of every fit: 0.1 for a first look, 3 for patience or a fast machine."""
-    video_frames: int = 48
-    """Frames of the orbit video; 0 writes none."""
-    in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
-    """Settings of In-N-Out."""
-    mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)
-    """Settings of MALD-NeRF."""
-    naive: NaiveConfig = field(default_factory=NaiveConfig)
-    """Settings of the naive baseline."""
-    spin_nerf: SpinNerfConfig = field(default_factory=SpinNerfConfig)
-    """Settings of SPIn-NeRF."""
-
-    @property
-    def chosen_prior(self) -> str:
-        """The prior asked for, or the one that suits the method."""
-        return self.prior or ("bundled" if self.method == "mald-nerf" else "guided-exemplar")
-
-    @property
-    def customizes(self) -> bool:
-        """Whether the prior is taught the scene first: MALD-NeRF does so unless told not to, or given one that was."""
-        untaught = self.diffusion.customization is None
-        return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize and untaught)
-
-    @property
-    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig:
-        """The chosen method's."""
-        return {
-            "in-n-out": self.in_n_out,
-            "mald-nerf": self.mald_nerf,
-            "naive": self.naive,
-            "spin-nerf": self.spin_nerf,
-        }[self.method]
-
-
-def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *, resume: bool = False,
-           watch: Watch = ignore, source: dict[str, Any] | None = None, truth: Truth | None = None) -> Run:  # fmt: skip
+def remove(
+    scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *,  # noqa: B008
+    resume: bool = False, watch: Watch = ignore, source: dict[str, Any] | None = None, truth: Truth | None = None,
+) -> Run:  # fmt: skip
     """Take the masked object out of a scene. Leaves field, data set, video, points, renders and report in ``out``.
 
     truth: what the test views really look like without the object, if known. Raises SceneError without masks.
@@ -126,7 +69,7 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     started = time.monotonic()
     device = choose_device(options.device)
     diffusion = place(options.diffusion, device)
-    prior, features = load_prior(options.chosen_prior, diffusion), AutoencoderFeatures(field_device(device))
+    prior, features = load_prior(options.chosen_prior, diffusion), _patch_features(options, field_device(device))
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)
     if options.customizes:
@@ -134,6 +77,9 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
+    departures = deviations(options)
+    watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
+    watch(Note(f"patches are compared by: {features.name}"))
     scene = scene.to(field_device(device))
     masked = with_grown_masks(scene, options.mask_margin)
     checkpoints = folder.checkpoints(options.seed)
@@ -151,14 +97,28 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     rendered = _write_results(run, folder, masked, removal, options, watch)
     metrics: dict[str, dict[str, Any]] = {}
     if truth is not None:
-        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, features, rendered)) | {
-            "perceptual": features.name
-        }
+        judge = AutoencoderFeatures(field_device(device))  # which taught nothing
+        metrics["removal"] = dataclasses.asdict(evaluate(run, truth, judge, rendered)) | {"perceptual": judge.name}
     totals = {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)}
     write_json(folder.path / "metrics.json", {**metrics, **totals, **device_facts(device)})
-    report_run(folder, scene, removal, metrics, options.method, prior.name, options.seed)
+    summary = {"method": options.method, "preset": options.preset, "prior": prior.name}
+    changed = [(each.option, each.here, each.paper) for each in departures]
+    report_run(
+        folder, scene, removal, metrics, summary, options.seed, changed, options.settings.DIFFERENCES
+    )  # fmt: skip
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
+
+
+def _patch_features(options: RemoveOptions, device: torch.device) -> OrientedEnergies | WeightedFeatures:
+    """What the methods compare patches by. Raises MetricError without LPIPS's weights."""
+    match options.perceptual:
+        case "oriented-energies":
+            return OrientedEnergies(device)
+        case "lpips-vgg":
+            return load_lpips("vgg", options.perceptual_weights, device)
+        case "lpips-alex":
+            return load_lpips("alex", options.perceptual_weights, device)
 
 
 def _forecast(

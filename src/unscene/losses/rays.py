@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor
 
 from unscene.geometry.stepfun import outer_measure
+
+PixelError = Literal["charbonnier", "squared"]
+
+
+def pixel_error(kind: PixelError, prediction: Tensor, target: Tensor) -> Tensor:
+    """Of colours, mean over all: `charbonnier` or `squared`."""
+    return charbonnier(prediction, target) if kind == "charbonnier" else squared(prediction, target)
 
 
 def charbonnier(prediction: Tensor, target: Tensor, scale: float = 1e-3) -> Tensor:
@@ -12,10 +22,26 @@ def charbonnier(prediction: Tensor, target: Tensor, scale: float = 1e-3) -> Tens
     return ((prediction - target).square() + scale**2).sqrt().mean()
 
 
+def squared(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared difference of colours, mean over all (NeRF, eq. 6; In-N-Out, L_rec)."""
+    return (prediction - target).square().mean()
+
+
 def relative_depth(distance: Tensor, depth_per_distance: Tensor, depth: Tensor) -> Tensor:
     """Smooth absolute relative error of rays' expected distances against z-depths, R; at most 1, so that a ray which
     still ends far away does not outweigh those that are nearly right."""
     return ((distance * depth_per_distance / depth - 1).square() + 1e-6).sqrt().clamp_max(1)
+
+
+def depth_likelihood(distances: Tensor, weights: Tensor, distance: Tensor, *, sigma: float = 0.01) -> Tensor:
+    """How unlikely rays are to end at known distances (R), R: -sum_k log(w_k) exp(-(t_k - D)^2 / (2 sigma)) dt_k
+    (DS-NeRF, eq. 7, as nerfstudio and with it In-N-Out's release have it: sigma stands where its square would).
+
+    distances: R S, of the samples, in units of the scene's radius, as all are here; weights: R S.
+    """
+    steps = torch.diff(distances, dim=-1, append=2 * distances[:, -1:] - distances[:, -2:-1])
+    near = (-(distances - distance[:, None]).square() / (2 * sigma)).exp()
+    return -((weights + 1e-7).log() * near * steps).sum(-1)
 
 
 def interlevel(t: Tensor, w: Tensor, t_proposal: Tensor, w_proposal: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from torch import Tensor
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
+from unscene.losses.rays import PixelError
 from unscene.priors.depth.completion import DepthEstimator
+from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
@@ -28,9 +30,10 @@ from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
-from unscene.stages.single_view_prior import SingleViewPrior
+from unscene.stages.single_view_prior import DepthError, SingleViewPrior
 from unscene.stages.view_choice import hash_similarity, perceptual_hash, similar_views, spread, views_with_holes
 from unscene.stages.visibility import look_behind
+from unscene.training.adversary import AdversaryConfig
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import FitConfig, fit
@@ -54,15 +57,29 @@ class InNOutConfig:
     rays: int = 4096
     """Unmasked rays per step of `reconstruction` (paper)."""
     prior_rays: int = 3072
-    """Rays of the base view's inpainted region per step (ours)."""
+    """Rays of the base view's inpainted region per step (ours; release: 65,536, a patch of 256 pixels a side)."""
     known_rays: int = 768
     """Unmasked rays per step after that, when what they show is known (ours; paper: 4,096 in every step)."""
+    pixel_error: PixelError = "charbonnier"
+    """Of colours along rays (ours; paper: squared)."""
+    restart: bool = False
+    """Draw the field's weights anew before each stage that follows the first (release)."""
     visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
     """When a masked pixel counts as seen by other views."""
     candidates: int = 5
     """Views that vote for the base view (paper)."""
+    candidate_spacing: int = 1
+    """Every so manieth of the views nearest the centre is a candidate (release: 3)."""
+    base_strength: float | None = None
+    """Share of the noise schedule run on the candidates; None: what is run on all views (release: 1, from noise)."""
+    prior_weight: float = 0.75
+    """Weight of L_prior (ours; paper: 1)."""
+    depth_error: DepthError = "relative"
+    """Of the base view's depth in L_prior: smooth relative (ours), or DS-NeRF's likelihood (paper's appendix)."""
     depth_weight: float = 0.5
-    """Weight of the base view's depth in L_prior, on squared relative differences (ours; the paper's is 1, metric)."""
+    """Weight of that in L_prior (ours; release: 0.01)."""
+    joint_depth_weight: float = 0.5
+    """The same in stage 3 (ours; release: 0.1)."""
     share_elsewhere: float = 0.5
     """Share of the base view's inpainted points looked at from other views, if they hide them too (ours; paper: 0)."""
     ela: bool = True
@@ -83,6 +100,50 @@ class InNOutConfig:
     """Stage 3; off: the field stays as stage 1 left it (the ablation without L_patch)."""
     patch: PatchConfig = field(default_factory=PatchConfig)
     """Stage 3's patch loss."""
+    alternate: int = 1
+    """Every so manieth step of stage 3 learns from the base view, all others from patches; 1: every step from both
+    (paper; release: 10)."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+        "the field is a hash-grid NeRF with proposals of our own (paper: nerfacto)",
+        "ELA keeps the carried noise white, and gives fresh noise to what the base view does not see (paper: eq. 6 "
+        "alone; release: a splat by depth)",
+        "the base view is denoised again in every batch of stage 2 (paper; release: finished and noised again)",
+        "the base view's rays are drawn from its mask (paper), not from a patch of it (release)",
+        "steps with the base view alone do not train the discriminator (release: on real patches)",
+        "depth is Depth Anything V2's, aligned in disparity (release: V1's, aligned in depth, and smoothed by a "
+        "bilateral solver)",
+        "votes and views are chosen by OpenCV's perceptual hash (release: votes by the package imagehash, views by "
+        "LPIPS)",
+        "prompts are the user's, --diffusion.prompt (release: written by hand for every scene)",
+    )
+    """What a run does otherwise than the paper or its release, whatever its settings."""
+
+    @staticmethod
+    def paper_diffusion() -> DiffusionConfig:
+        """How the release samples: Stable Diffusion 2's inpainter, 20 steps of its own PNDM, guidance 7.5; views but
+        the base view from 0.9 of the noise over the field's render."""
+        return DiffusionConfig(guidance=7.5, strength=0.9, steps=20, scheduler="PNDMScheduler")
+
+    @classmethod
+    def paper(cls) -> InNOutConfig:
+        """What the paper states, else what its release does; where neither says anything, ours."""
+        steady = 1e-2 * 1e-2 ** (5_000 / 200_000)  # Adam's 1e-2 falls to 1e-4 over 200,000 steps
+        stage = FitConfig(steps=5_000, final_learning_rate=steady)  # 10,000 for both of stage 1, 5,000 for stage 3
+        return cls(
+            nerf=NerfConfig(view_dependence=False),
+            reconstruction=stage, prior=stage, joint=stage,
+            regularizer=RegularizerConfig(interlevel=1.0, distortion=0.0, hash_decay=0.0),
+            rays=4096, prior_rays=256**2, known_rays=4096,
+            pixel_error="squared", restart=True,
+            candidates=5, candidate_spacing=3, base_strength=1.0,
+            prior_weight=1.0, depth_error="likelihood", depth_weight=0.01, joint_depth_weight=0.1, share_elsewhere=0.0,
+            ela=True, ila=True, own_weight=0.2, most_views=None, subset=0.5, groups=(2, 2, 3),
+            patch=PatchConfig(size=256, weight=0.01, adversary=AdversaryConfig(
+                gradient_penalty=0.2, penalty_every=1, learning_rate=1e-3, tiles=4,
+            )),
+            alternate=10,
+        )  # fmt: skip
 
 
 def in_n_out(
@@ -107,18 +168,24 @@ def in_n_out(
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # Stage 1: the field from what is visible, then with one inpainted view.
-    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
+    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, error=config.pixel_error)
     yield from reconstruct(known, config.reconstruction, checkpoints)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)
     base = yield from choose_base_view(
-        nerf, behind, region, depths, prior, config.candidates, checkpoints, estimate_depth
-    )
-    pretraining = SingleViewPrior(
-        known, base, region, rays=config.prior_rays, known_rays=config.known_rays, depth_weight=config.depth_weight,
-        share_elsewhere=config.share_elsewhere,
+        nerf, behind, region, depths, prior, checkpoints, estimate_depth,
+        candidates=config.candidates, spacing=config.candidate_spacing, strength=config.base_strength,
     )  # fmt: skip
+    pretraining, joint_pretraining = (
+        SingleViewPrior(
+            known, base, region, rays=config.prior_rays, known_rays=config.known_rays, weight=config.prior_weight,
+            depth_error=config.depth_error, depth_weight=weight, share_elsewhere=config.share_elsewhere,
+        )
+        for weight in (config.depth_weight, config.joint_depth_weight)
+    )  # fmt: skip
+    if config.restart:
+        nerf.start_anew(checkpoints.generator("field of the single-view prior"))
     yield from fit(
         "single-view prior", nerf, pretraining, config.prior, checkpoints,
         rays_per_step=pretraining.rays, native=nerf.is_native,
@@ -149,8 +216,14 @@ def in_n_out(
         game = PatchGame(nerf, filled, subset, region, features, config.patch, checkpoints.generator("adversary"))
 
         def joint(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-            return pretraining(step, progress, generator) | game.losses(generator)
+            if config.alternate == 1:
+                return joint_pretraining(step, progress, generator) | game.losses(generator)
+            if step % config.alternate == 0:
+                return joint_pretraining(step, progress, generator)
+            return known(step, progress, generator) | game.losses(generator)
 
+        if config.restart:
+            nerf.start_anew(checkpoints.generator("field of the joint optimisation"))
         rays = pretraining.rays + game.sampler.size**2
         yield from fit(
             "joint optimisation", nerf, joint, config.joint, checkpoints,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from unscene.geometry.randomness import sent
 from unscene.losses.perceptual import Features, perceptual_distance
 from unscene.losses.rays import relative_depth
 from unscene.priors.depth.completion import DepthEstimator
+from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
@@ -96,6 +97,28 @@ class MaldNerfConfig:
     most_views: int | None = 40
     """Views to inpaint at most, spread over all of them, so that long captures take no longer than short ones (ours);
     None: all (paper)."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+        "the field is ours (paper: ZipNeRF's)",
+        "steps, rates, rays and weights are ours: the paper gives none",
+        "Depth Anything V2 is the depth network, aligned to the field: the paper names none",
+    )
+    """What a run does otherwise than the paper, whatever its settings."""
+
+    @staticmethod
+    def paper_diffusion() -> DiffusionConfig:
+        """How the paper samples: DDIM; it states neither guidance nor steps."""
+        return DiffusionConfig()
+
+    @classmethod
+    def paper(cls) -> MaldNerfConfig:
+        """What the paper states, which is little: losses, the law by which noise falls, all views. The discriminator is
+        that of In-N-Out's release and t runs as in MVIP-NeRF, in place of values that nobody published."""
+        return cls(
+            known_rays=4096, patch=256, masked=True, adversarial=True, pixel_loss="none",
+            adversary=AdversaryConfig(gradient_penalty=0.2, penalty_every=1, learning_rate=1e-3, tiles=4),
+            update=UpdateConfig(first=0.0, strongest=0.98, weakest=0.02), most_views=None,
+        )  # fmt: skip
 
 
 def check_mald_nerf(prior: Inpainter, config: MaldNerfConfig) -> None:

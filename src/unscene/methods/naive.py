@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.files import to_uint8
 from unscene.losses.perceptual import Features
+from unscene.losses.rays import PixelError
+from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import inpaint_view
@@ -35,6 +37,21 @@ class NaiveConfig:
     """Weights of the histogram losses."""
     rays: int = 4096
     """Rays per step."""
+    pixel_error: PixelError = "charbonnier"
+    """Of colours along rays (ours; paper: squared)."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = ()
+    """What a run does otherwise than In-N-Out's account of the baseline, whatever its settings."""
+
+    @staticmethod
+    def paper_diffusion() -> DiffusionConfig:
+        """How the prior is sampled: nothing is said."""
+        return DiffusionConfig()
+
+    @classmethod
+    def paper(cls) -> NaiveConfig:
+        """What In-N-Out says of its baseline: squared errors of all rays, as many steps as the whole method's."""
+        return cls(fit=FitConfig(steps=15_000), pixel_error="squared")
 
 
 def naive(
@@ -69,7 +86,9 @@ def naive(
 
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
     pixels = PixelSampler(filled, training_pixels(filled))
-    objective = PixelReconstruction(nerf, filled.cameras, pixels, config.regularizer, rays=config.rays)
+    objective = PixelReconstruction(
+        nerf, filled.cameras, pixels, config.regularizer, rays=config.rays, error=config.pixel_error
+    )  # fmt: skip
     yield from fit(
         "reconstruction", nerf, objective, config.fit, checkpoints, rays_per_step=config.rays, native=nerf.is_native
     )

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from unscene.geometry.cameras import Rays
 from unscene.geometry.randomness import integers, sent, uniform
 from unscene.losses.perceptual import Features, perceptual_distance
 from unscene.priors.depth.completion import DepthEstimator
+from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import inpaintable_views
@@ -90,6 +91,16 @@ class SpinNerfConfig:
     """Pixels along a patch's sides (release: a sixteenth of the image's, at half its resolution)."""
     most_views: int | None = 40
     """Views to inpaint at most, spread over all of them (ours); None: all (paper)."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = ()
+
+    @staticmethod
+    def paper_diffusion() -> DiffusionConfig:
+        return DiffusionConfig()
+
+    @classmethod
+    def paper(cls) -> SpinNerfConfig:
+        return cls()
 
 
 def spin_nerf(

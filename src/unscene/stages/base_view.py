@@ -17,7 +17,13 @@ from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
-from unscene.stages.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
+from unscene.stages.independent_inpainting import (
+    InpaintedView,
+    estimated_depth,
+    inpaint_alone,
+    inpaintable_views,
+    who_filled,
+)
 from unscene.stages.surface_fill import sample_image
 from unscene.stages.view_choice import most_central, views_nearest_center, views_with_holes
 from unscene.training.checkpoints import Checkpoints
@@ -30,9 +36,12 @@ def choose_base_view(
     region: Tensor,
     depths: Tensor,
     prior: Inpainter,
-    candidates: int,
     checkpoints: Checkpoints,
     estimate_depth: DepthEstimator | None = None,
+    *,
+    candidates: int,
+    spacing: int = 1,
+    strength: float | None = None,
 ) -> Generator[Event, None, InpaintedView]:
     """Inpaint the most central views independently; the one most like the others becomes the base view.
 
@@ -40,7 +49,8 @@ def choose_base_view(
     that a model made stays the one that was voted for.
 
     region: N H W bool, what to inpaint; depths: T h w, depth maps of the training views. Views whose region is empty
-    cannot be candidates. estimate_depth: a depth network that looks at the base view's inpainting.
+    cannot be candidates. estimate_depth: a depth network that looks at the base view's inpainting. candidates, spacing:
+    see `views_nearest_center`. strength: share of a latent prior's noise schedule, if not its own.
     """
     stage = "base view"
     if product := checkpoints.product(stage, scene.device):
@@ -49,8 +59,10 @@ def choose_base_view(
     started, generator = time.monotonic(), checkpoints.generator(stage)
     with_hole = inpaintable_views(prior, scene, views_with_holes(region, scene.train))
     inpainted, surfaces = [], []
-    for view in views_nearest_center(scene.cameras, with_hole, candidates).tolist():
-        candidate, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+    for view in views_nearest_center(scene.cameras, with_hole, candidates, spacing).tolist():
+        candidate, surface = inpaint_alone(
+            nerf, scene, view, region, depths, prior, generator, strength=strength
+        )  # fmt: skip
         inpainted.append(candidate)
         surfaces.append(surface)
         release_freed_memory()
@@ -58,11 +70,12 @@ def choose_base_view(
         yield Picture("candidate", candidate.image, scene.names[view])
     elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
     winner, remark = inpainted[elected], surfaces[elected].describe()
+    picture = who_filled(prior, surfaces[elected], region[winner.view], strength)
     copies = isinstance(prior, ExemplarInpainter)  # so its fill can heed what is expected
     if copies and surfaces[elected].is_filled_squarely and len(inpainted) > 1:
         agreed = mean_fill(scene.cameras, winner, inpainted, region)
         winner, _ = inpaint_alone(nerf, scene, winner.view, region, depths, prior, generator, expected=agreed)
-        remark = f"{remark}; filled again towards the mean of {len(inpainted)} candidates"
+        picture = f"{picture}, filled again towards the mean of {len(inpainted)} candidates (ours)"
         yield Picture("base-view", winner.image, scene.names[winner.view])
     if estimate_depth is not None:
         completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
@@ -70,6 +83,7 @@ def choose_base_view(
     tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
     checkpoints.save(stage, {"view": torch.tensor(winner.view)} | tensors, finished=True)
     yield Note(remark)
+    yield Note(f"the base view's picture: {picture}")
     yield Note(f"base view: {scene.names[winner.view]}, chosen among {len(inpainted)} by perceptual-hash votes")
     yield StageDone(stage, time.monotonic() - started)
     return winner

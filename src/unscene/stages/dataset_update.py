@@ -22,7 +22,7 @@ from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import LatentInpainter
 from unscene.ranges import check_ranges
 from unscene.scenes.scene import Scene
-from unscene.stages.independent_inpainting import estimated_depth, inpaint_alone
+from unscene.stages.independent_inpainting import estimated_depth, inpaint_alone, who_filled
 from unscene.stages.masked_rendering import rendered_inside
 from unscene.stages.method_error import MethodError
 from unscene.stages.view_choice import spread
@@ -123,10 +123,11 @@ def inpaint_every_view(
         return product["colors"], product["depths"]
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
-    colors, completed, remark = [], [], ""
+    colors, completed, remark, picture = [], [], "", ""
     for index, view in enumerate(views.tolist()):
         inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
         depth, remark = inpainted.depth, surface.describe()
+        picture = who_filled(prior, surface, region[view])
         if estimate_depth is not None:
             depth, remark = estimated_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
         colors.append(to_uint8(inpainted.image[region[view]]))
@@ -137,6 +138,7 @@ def inpaint_every_view(
     product = {"colors": torch.cat(colors), "depths": torch.cat(completed)}
     checkpoints.save(stage, product, finished=True)
     yield Note(remark)
+    yield Note(f"the first pictures, {scene.names[int(views[-1])]}'s for one: {picture}")
     yield StageDone(stage, time.monotonic() - started)
     return product["colors"], product["depths"]
 

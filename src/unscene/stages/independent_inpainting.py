@@ -21,8 +21,9 @@ from unscene.stages.surface_fill import Surface, continue_surface, fill_surface
 
 @dataclass(frozen=True)
 class InpaintedView:
-    """A view p: its index, its inpainted image I~_p (H W 3), the fill that inpainting started from (H W 3), and its
-    initial latent z_p^T (C h w; empty if the prior has none), and its completed depth D~_p (H W)."""
+    """A view p: its index, its inpainted image I~_p (H W 3), what it is to be inpainted from again beside other views
+    (H W 3: the fill it was made from, or itself if from noise alone), its initial latent z_p^T (C h w; empty if the
+    prior has none), and its completed depth D~_p (H W)."""
 
     view: int
     image: Tensor
@@ -33,28 +34,46 @@ class InpaintedView:
 
 def inpaint_alone(
     nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
-    *, expected: Tensor | None = None,
+    *, expected: Tensor | None = None, strength: float | None = None,
 ) -> tuple[InpaintedView, Surface]:  # fmt: skip
     """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
 
     Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
-    expected there (H W 3).
+    expected there (H W 3). strength: share of a latent prior's noise schedule, its own if None; at 1 nothing is copied.
     """
     image, cameras, hole = scene.image(view), scene.cameras, region[view]
     surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
-    if not isinstance(prior, LatentInpainter | ExemplarInpainter):
+    if isinstance(prior, ExemplarInpainter):
+        filled = fill_surface(scene, view, region, depths, surface, prior, generator, expected=expected)
+        return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth), surface
+    if not isinstance(prior, LatentInpainter):
         filled = inpaint_view(prior, scene, view, hole, generator)
         return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth), surface
-    exemplar = prior if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide)
-    start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
-    if not isinstance(prior, LatentInpainter):
-        return InpaintedView(view, start, start, image.new_zeros(0), surface.depth), surface
+    strength, start = prior.strength if strength is None else strength, None
+    if strength < 1:
+        exemplar = ExemplarInpainter(prior.guide)
+        start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
     size = prior.latent_size(cameras.height, cameras.width)
     noise = torch.randn(1, prior.latent_channels, *size, generator=generator).to(image)
     filled = prior.inpaint_latent(
-        image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
-    )
-    return InpaintedView(view, filled[0], start, noise[0], surface.depth), surface
+        image[None], hole[None], noise=noise, start=None if start is None else start[None], strength=strength,
+        steps=prior.steps,
+    )[0]  # fmt: skip
+    return InpaintedView(view, filled, filled if start is None else start, noise[0], surface.depth), surface
+
+
+def who_filled(prior: Inpainter, surface: Surface, hole: Tensor, strength: float | None = None) -> str:
+    """In words, what `inpaint_alone` made the picture in a hole (H W bool) with; arguments as there."""
+    if not isinstance(prior, LatentInpainter | ExemplarInpainter):
+        return prior.name
+    strength = getattr(prior, "strength", 0.0) if strength is None else strength
+    if strength == 1:
+        return f"{prior.name}, from noise"
+    copies = prior.name if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide).name
+    if surface.is_filled_squarely:
+        share = float(surface.on_plane.sum() / hole.sum().clamp_min(1))
+        copies = f"surface completion (ours) on the plane, {share:.0%} of it" + ("" if share > 0.995 else f", {copies}")
+    return copies if isinstance(prior, ExemplarInpainter) else f"{copies}; redone by {prior.name} at {strength:g}"
 
 
 def estimated_depth(

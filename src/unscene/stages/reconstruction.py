@@ -11,7 +11,7 @@ from unscene.fields.field import Render
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Rays
 from unscene.geometry.randomness import uniform
-from unscene.losses.rays import charbonnier
+from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
 from unscene.training.captured_steps import CapturableObjective, Kind
 from unscene.training.checkpoints import Checkpoints
@@ -30,8 +30,12 @@ from unscene.training.pixels import (
 class UnmaskedReconstruction(CapturableObjective):
     """L_rec: the colours of unmasked rays."""
 
-    def __init__(self, nerf: Nerf, scene: Scene, regularizer: RegularizerConfig, *, rays: int):
+    def __init__(
+        self, nerf: Nerf, scene: Scene, regularizer: RegularizerConfig, *, rays: int,
+        error: PixelError = "charbonnier",
+    ):  # fmt: skip
         self.nerf, self.scene, self.regularizer, self.rays = nerf, scene, regularizer, rays
+        self.error: PixelError = error
         self.known = PixelSampler(scene, unmasked_training_pixels(scene))
 
     def kind(self, step: int) -> Kind | None:
@@ -49,7 +53,7 @@ class UnmaskedReconstruction(CapturableObjective):
         known = self.scene.cameras.rays(batch.view, batch.xy)
         rays = known if more is None else Rays.joined([known, more])
         render = self.nerf.render(rays, jitter=uniform(len(rays), generator, rays.origins.device))
-        terms = {"reconstruction": charbonnier(render[:count].color, batch.color)}
+        terms = {"reconstruction": pixel_error(self.error, render[:count].color, batch.color)}
         terms |= histogram_terms(render, step, self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer), render[count:]
 

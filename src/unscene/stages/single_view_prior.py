@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
 from unscene.geometry.randomness import integers, uniform
-from unscene.losses.rays import charbonnier, relative_depth
+from unscene.losses.rays import depth_likelihood, pixel_error, relative_depth
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.training.captured_steps import CapturableObjective, Kind
+
+DepthError = Literal["relative", "likelihood"]
 
 
 class SingleViewPrior(CapturableObjective):
@@ -20,13 +24,16 @@ class SingleViewPrior(CapturableObjective):
     With ``share_elsewhere`` above zero, that share of the inpainted pixels is looked at from other views (ours): a
     pixel and its depth are a point of a surface, which looks the same from wherever it lies in a view's own hole. What
     one view alone sees, the field can put at any depth.
+
+    weight: of L_prior; depth_weight: of its depth in it, of either error.
     """
 
     def __init__(
         self, reconstruction: UnmaskedReconstruction, base: InpaintedView, region: Tensor, *, rays: int,
-        known_rays: int, depth_weight: float, share_elsewhere: float,
+        known_rays: int, weight: float, depth_error: DepthError, depth_weight: float, share_elsewhere: float,
     ):  # fmt: skip
-        self.reconstruction, self.depth_weight, self.share_elsewhere = reconstruction, depth_weight, share_elsewhere
+        self.reconstruction, self.share_elsewhere = reconstruction, share_elsewhere
+        self.weight, self.depth_error, self.depth_weight = weight, depth_error, depth_weight
         self.region, self.views = region, region.flatten(1).any(1).nonzero()[:, 0]
         hole = region[base.view]
         self.base, self.colors = base.view, base.image[hole]
@@ -38,15 +45,18 @@ class SingleViewPrior(CapturableObjective):
         return self.reconstruction.kind(step)
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        known, share = self.reconstruction, self.prior_rays / self.reconstruction.rays
+        known = self.reconstruction
         chosen = integers(len(self.points), self.prior_rays, generator, self.points.device)
         view, xy, depth = self._looked_at(chosen, generator)
         rays = known.scene.cameras.rays(view, xy)
         terms, render = known.terms_and_render(step, generator, self.known_rays, rays)
-        terms["prior colour"] = share * charbonnier(render.color, self.colors[chosen])
-        terms["prior depth"] = (
-            share * self.depth_weight * relative_depth(render.distance, rays.depth_per_distance, depth).mean()
-        )
+        terms["prior colour"] = self.weight * pixel_error(known.error, render.color, self.colors[chosen])
+        if self.depth_error == "relative":
+            errors = relative_depth(render.distance, rays.depth_per_distance, depth)
+        else:
+            radius, distance = known.nerf.radius, depth / rays.depth_per_distance
+            errors = depth_likelihood(render.distances / radius, render.weights, distance / radius)
+        terms["prior depth"] = self.weight * self.depth_weight * errors.mean()
         return terms
 
     def _looked_at(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

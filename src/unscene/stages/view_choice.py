@@ -31,11 +31,15 @@ def hash_similarity(a: np.ndarray, b: np.ndarray) -> float:
     return 1 - float(np.unpackbits(np.bitwise_xor(a, b)).sum()) / HASH_BITS
 
 
-def views_nearest_center(cameras: Cameras, views: Tensor, count: int) -> Tensor:
-    """The ``count`` of ``views`` nearest the centroid of the views' positions (In-N-Out, section 3.1)."""
+def views_nearest_center(cameras: Cameras, views: Tensor, count: int, spacing: int = 1) -> Tensor:
+    """The ``count`` of ``views`` nearest the centroid of the views' positions (In-N-Out, section 3.1).
+
+    spacing: of the views in that order every so manieth, or the most that leaves enough of them (3 in its release).
+    """
     positions = cameras.positions[views]
     order = (positions - positions.mean(0)).norm(dim=-1).argsort().cpu()
-    return views[order[:count]]
+    spacing = max(1, min(spacing, (len(views) - 1) // max(1, count - 1)))
+    return views[order[::spacing][:count]]
 
 
 def most_central(images: list[Tensor], masks: list[Tensor]) -> int:

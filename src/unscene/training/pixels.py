@@ -12,7 +12,7 @@ from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.randomness import integers, sent, uniform
-from unscene.losses.rays import charbonnier, distortion, interlevel
+from unscene.losses.rays import PixelError, distortion, interlevel, pixel_error
 from unscene.scenes.scene import Scene
 from unscene.training.captured_steps import CapturableObjective, Kind
 
@@ -93,11 +93,6 @@ class RegularizerConfig:
     """Mean squared hash features (Zip-NeRF, section 4); Zip-NeRF's 0.1 is for tables a hundred times as large."""
 
 
-def reconstruction_terms(render: Render, color: Tensor, step: int, config: RegularizerConfig) -> dict[str, Tensor]:
-    """Colour loss and histogram regularisers of rendered rays with known colours (R 3)."""
-    return {"reconstruction": charbonnier(render.color, color)} | histogram_terms(render, step, config)
-
-
 def histogram_terms(render: Render, step: int, config: RegularizerConfig) -> dict[str, Tensor]:
     """Regularisers of the histograms along rays, whether their colours are known or not.
 
@@ -146,9 +141,11 @@ class PixelReconstruction(CapturableObjective):
         *,
         rays: int,
         poses: PoseRefinement | None = None,
+        error: PixelError = "charbonnier",
     ):
         self.nerf, self.cameras, self.pixels, self.regularizer = nerf, cameras, pixels, regularizer
         self.rays, self.poses = rays, poses
+        self.error: PixelError = error
 
     def kind(self, step: int) -> Kind | None:
         return reconstruction_kind(step, self.regularizer) if self.pixels.is_on_device else None
@@ -161,5 +158,6 @@ class PixelReconstruction(CapturableObjective):
             poses = self.poses(self.cameras.T_world_camera[batch.view], batch.view)
             rays = self.cameras.posed_rays(batch.view, batch.xy, poses)
         render = self.nerf.render(rays, jitter=uniform(len(rays), generator, batch.xy.device))
-        terms = reconstruction_terms(render, batch.color, step, self.regularizer)
+        terms = {"reconstruction": pixel_error(self.error, render.color, batch.color)}
+        terms |= histogram_terms(render, step, self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer)

@@ -1,0 +1,81 @@
+"""What can be asked of `unscene remove`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.stages.customization import CustomizationConfig
+
+Preset = Literal["laptop", "paper"]
+PatchFeatures = Literal["oriented-energies", "lpips-vgg", "lpips-alex"]
+Settings = InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig
+MethodName = Literal["in-n-out", "mald-nerf", "naive", "spin-nerf"]
+
+
+@dataclass(frozen=True)
+class RemoveOptions:
+    """Take the masked object out of a scene."""
+
+    method: MethodName = "in-n-out"
+    """The paper to follow."""
+    preset: Preset = "laptop"
+    """What all other options are if they are not given: laptop, what serves two cores and the bundled model best, or
+    paper, every value that the method's paper or release states, for a GPU and Stable Diffusion's weights. The report
+    lists what departs from the paper."""
+    prior: str | None = None
+    """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
+    bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
+    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, else guided-exemplar."""
+    depth: str = "field"
+    """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    """Settings of a diffusion prior."""
+    customize: bool = False
+    """Teach a diffusion prior the scene first (MALD-NeRF's per-scene customisation)."""
+    customization: CustomizationConfig = field(default_factory=CustomizationConfig)
+    """How it is taught."""
+    perceptual: PatchFeatures = "oriented-energies"
+    """What the methods compare patches by: oriented-energies needs no weights; lpips-vgg and lpips-alex are LPIPS's
+    published ones. The metric that judges a run has other features."""
+    perceptual_weights: Path | None = None
+    """Folder of LPIPS's weights, where they are not in torch's cache."""
+    fill: Literal["unseen", "mask"] = "unseen"
+    """Inpaint only what no view has seen, or the whole object mask as the papers do."""
+    mask_margin: int = 2
+    """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
+    seed: int = 0
+    """Of all random numbers."""
+    device: str = "auto"
+    """Where to compute: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
+    effort: float = 1.0
+    """Multiplies the steps of every fit: 0.1 for a first look, 3 for patience or a fast machine."""
+    video_frames: int = 48
+    """Frames of the orbit video; 0 writes none."""
+    in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
+    """Settings of In-N-Out."""
+    mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)
+    """Settings of MALD-NeRF."""
+    naive: NaiveConfig = field(default_factory=NaiveConfig)
+    """Settings of the naive baseline."""
+    spin_nerf: SpinNerfConfig = field(default_factory=SpinNerfConfig)
+    """Settings of SPIn-NeRF."""
+
+    @property
+    def chosen_prior(self) -> str:
+        """The prior asked for, or the one that suits the method."""
+        return self.prior or ("bundled" if self.method == "mald-nerf" else "guided-exemplar")
+
+    @property
+    def customizes(self) -> bool:
+        """Whether the prior is taught the scene first: MALD-NeRF does so unless told not to, or given one that was."""
+        untaught = self.diffusion.customization is None
+        return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize and untaught)
+
+    @property
+    def settings(self) -> Settings:
+        """The chosen method's."""
+        return getattr(self, self.method.replace("-", "_"))
