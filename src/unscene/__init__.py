@@ -26,6 +26,7 @@ _EXPORTS = {
     "FitOptions": "unscene.jobs.fit",
     "OrbitOptions": "unscene.jobs.orbit_options",
     "RemoveOptions": "unscene.jobs.remove_options",
+    "removal_preset": "unscene.jobs.presets",
 }
 __all__ = list(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 

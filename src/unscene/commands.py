@@ -8,7 +8,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 from tyro.conf import Positional
@@ -19,11 +19,11 @@ from unscene.jobs.evaluate import EvaluateOptions, as_record, as_text, measure
 from unscene.jobs.export import Format, export
 from unscene.jobs.fit import FitOptions, fit
 from unscene.jobs.orbit import orbit
-from unscene.jobs.orbit_options import OrbitOptions
-from unscene.jobs.presets import preset_options
+from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
+from unscene.jobs.presets import orbit_preset, removal_preset
 from unscene.jobs.remove import remove
-from unscene.jobs.remove_options import RemoveOptions
-from unscene.methods import METHODS, InNOutConfig, NaiveConfig
+from unscene.jobs.remove_options import MethodName, RemoveOptions
+from unscene.methods import InNOutConfig, NaiveConfig
 from unscene.priors.choose import available_priors
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
@@ -248,16 +248,21 @@ def _orbit(
     print(made.folder / ("orbit.mp4" if not options.pose else "views"))
 
 
-def _preset(arguments: list[str]) -> RemoveOptions | None:
+def _paper(command: str, arguments: list[str]) -> RemoveOptions | OrbitOptions | None:
     """What --preset paper sets for the --method among the arguments; else None, as where tyro will have to complain."""
+    default, preset, methods = {
+        "orbit": (OrbitOptions.method, orbit_preset, get_args(OrbitMethod)),
+        "remove": (RemoveOptions.method, removal_preset, get_args(MethodName)),
+        "demo": (RemoveOptions.method, removal_preset, get_args(MethodName)),
+    }[command]
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--preset")
-    parser.add_argument("--method", default=RemoveOptions.method)
+    parser.add_argument("--method", default=default)
     try:
         asked, _ = parser.parse_known_args(arguments)
     except argparse.ArgumentError:
         return None
-    return preset_options("paper", asked.method) if asked.preset == "paper" and asked.method in METHODS else None
+    return preset("paper", asked.method) if asked.preset == "paper" and asked.method in methods else None
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -270,7 +275,7 @@ def run(command: str, arguments: list[str]) -> int:
         "customize": _customize, "orbit": _orbit, "priors": _priors, "doctor": _doctor,
     }  # fmt: skip
     function = functions[command]
-    if command in ("remove", "demo") and (options := _preset(arguments)):
+    if command in ("remove", "demo", "orbit") and (options := _paper(command, arguments)):
         function = functools.partial(function, options=options)
     tyro.cli(function, args=arguments, prog=f"unscene {command}", config=(tyro.conf.FlagCreatePairsOff,))
     return 0

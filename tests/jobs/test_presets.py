@@ -12,7 +12,8 @@ import unscene
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene import commands
-from unscene.jobs.presets import deviations, preset_options
+from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
+from unscene.jobs.presets import orbit_deviations, orbit_preset, removal_deviations, removal_preset
 from unscene.jobs.remove_options import MethodName, RemoveOptions
 from unscene.methods import METHODS, InNOutConfig
 from unscene.priors.diffusion.config import DiffusionConfig
@@ -22,7 +23,7 @@ from unscene.training.fit import FitConfig
 
 def test_the_paper_departs_from_itself_in_nothing() -> None:
     for method in METHODS:
-        assert deviations(preset_options("paper", method)) == []  # pyright: ignore[reportArgumentType]
+        assert removal_deviations(removal_preset("paper", method)) == []  # pyright: ignore[reportArgumentType]
 
 
 def test_every_method_has_settings_a_name_and_a_paper() -> None:
@@ -33,7 +34,7 @@ def test_every_method_has_settings_a_name_and_a_paper() -> None:
 
 
 def test_in_n_outs_paper_is_what_paper_and_release_state() -> None:
-    options = preset_options("paper", "in-n-out")
+    options = removal_preset("paper", "in-n-out")
     paper = options.in_n_out
     assert (options.prior, options.depth, options.perceptual) == ("sd-2", "depth-anything-v2", "lpips-vgg")
     assert (options.fill, options.mask_margin) == ("mask", 0)
@@ -55,17 +56,38 @@ def test_adams_step_size_falls_as_over_the_release_s_200_000_steps() -> None:
 
 
 def test_a_changed_setting_is_told_under_its_option_beside_the_papers() -> None:
-    options = preset_options("paper", "in-n-out")
+    options = removal_preset("paper", "in-n-out")
     changed = dataclasses.replace(options, fill="unseen", in_n_out=dataclasses.replace(options.in_n_out, ela=False))
-    told = [(each.option, each.here, each.paper) for each in deviations(changed)]
+    told = [(each.option, each.here, each.paper) for each in removal_deviations(changed)]
     assert told == [("fill", "unseen", "mask"), ("in-n-out.ela", "off", "on")]
 
 
 def test_the_laptop_departs_in_what_it_has_of_its_own() -> None:
-    told = {each.option: (each.here, each.paper) for each in deviations(RemoveOptions())}
+    told = {each.option: (each.here, each.paper) for each in removal_deviations(RemoveOptions())}
     assert told["prior"] == ("guided-exemplar", "sd-2")
     assert told["in-n-out.pixel-error"] == ("charbonnier", "squared")
     assert "in-n-out.own-weight" not in told and "naive.rays" not in told
+
+
+def test_an_orbits_paper_puts_no_pixels_over_the_view() -> None:
+    paper = orbit_preset("paper", "invs")
+    assert (paper.depth, paper.contamination, paper.invs.reuse_angle) == ("zoedepth", 0.3, 0.0)
+    assert [each.option for each in orbit_deviations(OrbitOptions())] == ["depth", "contamination", "invs.reuse-angle"]
+    for method in get_args(OrbitMethod):
+        assert orbit_deviations(orbit_preset("paper", method)) == []
+
+
+def test_an_orbits_preset_and_method_are_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[OrbitOptions] = []
+
+    def orbit(photo: object, out: object, options: OrbitOptions, **_: object) -> None:
+        given.append(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(commands, "orbit", orbit)
+    with pytest.raises(InterruptedError):
+        commands.run("orbit", ["example", "--out", "x", "--preset", "paper", "--method=zero123", "--frames", "3"])
+    assert given == [dataclasses.replace(orbit_preset("paper", "zero123"), frames=3)]
 
 
 @pytest.fixture
@@ -86,7 +108,7 @@ def test_a_preset_sets_what_is_not_given_and_an_option_wins(asked: list[RemoveOp
     arguments = ["--method", method, "--preset", "paper", "--fill", "unseen", "--in-n-out.own-weight", "0.3"]
     with pytest.raises(InterruptedError):
         commands.run("demo", arguments)
-    paper = preset_options("paper", method)
+    paper = removal_preset("paper", method)
     own = dataclasses.replace(paper.in_n_out, own_weight=0.3)
     assert asked == [dataclasses.replace(paper, fill="unseen", in_n_out=own)]
 
@@ -114,7 +136,7 @@ def test_a_report_names_preset_departures_and_what_made_the_picture(
         prior_rays=64, candidates=2, patch=PatchConfig(size=16),
     )  # fmt: skip
     options = dataclasses.replace(
-        preset_options("paper", "in-n-out"), prior="exemplar", depth="field", perceptual="oriented-energies",
+        removal_preset("paper", "in-n-out"), prior="exemplar", depth="field", perceptual="oriented-energies",
         diffusion=DiffusionConfig(), in_n_out=settings, video_frames=0, device="cpu",
     )  # fmt: skip
     run = unscene.remove(room_with_tests.scene, tmp_path / "run", options)

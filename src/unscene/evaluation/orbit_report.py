@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -19,11 +20,15 @@ def report_orbit(
     photo: Tensor,
     poses: list[RelativePose],
     images: list[Tensor],
-    method: str,
-    model: str,
+    summary: dict[str, str],
     seed: int,
+    deviations: list[tuple[str, str, str]],
+    differences: Sequence[str],
 ) -> Path:
-    """Write ``report.html`` into the run folder; returns its path."""
+    """Write ``report.html`` into the run folder; returns its path.
+
+    summary: method, preset and model; deviations, differences: as `Report` has them.
+    """
     log = read_events(folder.path / "events.jsonl")
     video = folder.path / "orbit.mp4"
     shown = range(0, len(images), max(1, len(images) // COMPARISONS))
@@ -32,8 +37,7 @@ def report_orbit(
     report = Report(
         title="Novel views of one photo",
         summary={
-            "method": method,
-            "model": model,
+            **summary,
             "views": f"{len(images)} of {photo.shape[1]}x{photo.shape[0]}",
             "seed": str(seed),
             "time": f"{sum(seconds for _, seconds in log.timings):.0f} s",
@@ -45,6 +49,8 @@ def report_orbit(
         losses=log.losses,
         timings=log.timings,
         notes=log.notes,
+        deviations=deviations,
+        differences=list(differences),
         video=video.read_bytes() if video.is_file() else None,
     )
     path = folder.path / "report.html"

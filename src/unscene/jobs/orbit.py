@@ -17,6 +17,7 @@ from unscene.files import write_json
 from unscene.geometry.turntable import RelativePose, turntable
 from unscene.jobs.orbit_methods import prepare
 from unscene.jobs.orbit_options import OrbitOptions, check_options, with_example
+from unscene.jobs.presets import orbit_deviations
 from unscene.memory import peak_memory_gb
 from unscene.results.export import video_writer
 from unscene.scenes.image_files import image_size, read_image
@@ -62,6 +63,8 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
     watch = folder.logging(watch)
     for note in prepared.notes:
         watch(Note(note))
+    departures = orbit_deviations(asked)
+    watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     folder.write_image("photo.png", prepared.photo)
     watch(StageStarted(STAGE))
     images = []
@@ -84,7 +87,11 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
                 append(image)
     seconds = round(time.monotonic() - started, 1)
     write_json(folder.path / "metrics.json", {"seconds": seconds, "peak_memory_gb": round(peak_memory_gb(), 3)})
-    report_orbit(folder, prepared.photo, poses, images, options.method, prepared.model, options.seed)
+    summary = {"method": options.method, "preset": options.preset, "model": prepared.model}
+    changed = [dataclasses.astuple(departure) for departure in departures]
+    report_orbit(
+        folder, prepared.photo, poses, images, summary, options.seed, changed, options.settings.DIFFERENCES
+    )  # fmt: skip
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return result
 

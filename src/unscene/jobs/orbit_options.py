@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from unscene.jobs.deviations import Preset
 from unscene.methods.invs import InvsConfig
 from unscene.methods.shap_e import ShapEConfig
 from unscene.methods.zero123 import Zero123Config
@@ -16,6 +17,7 @@ from unscene.objects import example
 from unscene.ranges import check_ranges
 from unscene.stages.method_error import MethodError
 
+OrbitMethod = Literal["invs", "zero123", "shap-e"]
 GUESSED_ELEVATION = 15.0  # degrees
 
 
@@ -23,8 +25,11 @@ GUESSED_ELEVATION = 15.0  # degrees
 class OrbitOptions:
     """See an object from all around."""
 
-    method: Literal["invs", "zero123", "shap-e"] = "invs"
+    method: OrbitMethod = "invs"
     """The paper to follow."""
+    preset: Preset = "laptop"
+    """What all other options are if they are not given: laptop, what serves the bundled model best, or paper, what the
+    method's paper or release states. The report lists what departs from the paper."""
     weights: str | None = None
     """The method's model: a folder of `unscene train`, or, but for invs, one of the hub; by default the bundled one
     (invs) or the published ones (zero123, shap-e)."""
@@ -57,6 +62,11 @@ class OrbitOptions:
     """Settings of Zero-1-to-3."""
     shap_e: ShapEConfig = field(default_factory=ShapEConfig)
     """Settings of Shap-E."""
+
+    @property
+    def settings(self) -> InvsConfig | Zero123Config | ShapEConfig:
+        """The chosen method's."""
+        return getattr(self, self.method.replace("-", "_"))
 
     @property
     def known_elevation(self) -> float:

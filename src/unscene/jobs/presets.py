@@ -1,24 +1,17 @@
-"""Presets of a removal: the papers' values, and in what a run departs from them."""
+"""Presets of both jobs: the papers' values, and in what a run departs from them."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-from unscene.jobs.remove_options import MethodName, Preset, RemoveOptions
+from unscene.jobs.deviations import Deviation, Preset, deviations
+from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
+from unscene.jobs.remove_options import MethodName, RemoveOptions
+from unscene.methods.invs import InvsConfig
 
 
-@dataclasses.dataclass(frozen=True)
-class Deviation:
-    """A setting that is not the paper's. option: its name on the command line; here, paper: the values, in words."""
-
-    option: str
-    here: str
-    paper: str
-
-
-def preset_options(preset: Preset, method: MethodName) -> RemoveOptions:
+def removal_preset(preset: Preset, method: MethodName) -> RemoveOptions:
     """What a preset asks for if nothing else is said: `laptop`, what serves two cores and the bundled model best, or
     `paper`, every value that a method's paper or its release states."""
     if preset == "laptop":
@@ -32,39 +25,33 @@ def preset_options(preset: Preset, method: MethodName) -> RemoveOptions:
     return dataclasses.replace(options, diffusion=settings.paper_diffusion(), **own)
 
 
-def deviations(options: RemoveOptions) -> list[Deviation]:
-    """Every setting of a run that is not its paper's, in the order of the options."""
-    paper = preset_options("paper", options.method)
+def removal_deviations(options: RemoveOptions) -> list[Deviation]:
+    """Every setting of a removal that is not its paper's, in the order of the options."""
+    paper = removal_preset("paper", options.method)
     shared = ("depth", "perceptual", "fill", "mask_margin", "effort")
+    sampling = ("prompt", "negative_prompt", "guidance", "strength", "steps", "scheduler")
     pairs: list[tuple[str, Any, Any]] = [("prior", options.chosen_prior, paper.chosen_prior)]
     pairs += [(name, getattr(options, name), getattr(paper, name)) for name in shared]
-    sampling = ("prompt", "negative_prompt", "guidance", "strength", "steps", "scheduler")
     pairs += [(f"diffusion.{n}", getattr(options.diffusion, n), getattr(paper.diffusion, n)) for n in sampling]
-    pairs += _leaves(options.method, options.settings, paper.settings)
+    pairs.append((options.method, options.settings, paper.settings))
     if options.customizes:
-        pairs += _leaves("customization", options.customization, paper.customization)
-    return [
-        Deviation(name.replace("_", "-"), _in_words(here), _in_words(there))
-        for name, here, there in pairs
-        if here != there
-    ]
+        pairs.append(("customization", options.customization, paper.customization))
+    return deviations(pairs)
 
 
-def _leaves(name: str, here: Any, there: Any) -> list[tuple[str, Any, Any]]:
-    """(name, here, there) of two settings of one class, down to plain values."""
-    if not dataclasses.is_dataclass(here):
-        return [(name, here, there)]
-    pairs = []
-    for field in dataclasses.fields(here):
-        pairs += _leaves(f"{name}.{field.name}", getattr(here, field.name), getattr(there, field.name))
-    return pairs
+def orbit_preset(preset: Preset, method: OrbitMethod) -> OrbitOptions:
+    """The same for novel views of one photo."""
+    if preset == "laptop":
+        return OrbitOptions(method=method)
+    return OrbitOptions(
+        preset="paper", method=method, depth="zoedepth" if method == "invs" else None,
+        contamination=0.3 if method == "invs" else None, invs=InvsConfig.paper(),
+    )  # fmt: skip
 
 
-def _in_words(value: Any) -> str:
-    if value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value) if isinstance(value, Path) or value != "" else "none"
+def orbit_deviations(options: OrbitOptions) -> list[Deviation]:
+    """Every setting of an orbit that is not its paper's."""
+    paper = orbit_preset("paper", options.method)
+    names = ("weights", "depth", "contamination") if options.method == "invs" else ()
+    pairs: list[tuple[str, Any, Any]] = [(name, getattr(options, name), getattr(paper, name)) for name in names]
+    return deviations([*pairs, (options.method, options.settings, paper.settings)])

@@ -17,7 +17,7 @@ from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.jobs.forecast import customization_work, forecast, removal_work
-from unscene.jobs.presets import deviations
+from unscene.jobs.presets import removal_deviations
 from unscene.jobs.remove_options import RemoveOptions
 from unscene.jobs.running import (
     OFFLOAD,
@@ -77,7 +77,7 @@ def remove(
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
-    departures = deviations(options)
+    departures = removal_deviations(options)
     watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     watch(Note(f"patches are compared by: {features.name}"))
     scene = scene.to(field_device(device))
@@ -102,7 +102,7 @@ def remove(
     totals = {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)}
     write_json(folder.path / "metrics.json", {**metrics, **totals, **device_facts(device)})
     summary = {"method": options.method, "preset": options.preset, "prior": prior.name}
-    changed = [(each.option, each.here, each.paper) for each in departures]
+    changed = [dataclasses.astuple(departure) for departure in departures]
     report_run(
         folder, scene, removal, metrics, summary, options.seed, changed, options.settings.DIFFERENCES
     )  # fmt: skip

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from unscene.jobs.deviations import Preset
 from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.stages.customization import CustomizationConfig
 
-Preset = Literal["laptop", "paper"]
 PatchFeatures = Literal["oriented-energies", "lpips-vgg", "lpips-alex"]
 Settings = InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig
 MethodName = Literal["in-n-out", "mald-nerf", "naive", "spin-nerf"]

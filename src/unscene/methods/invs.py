@@ -7,6 +7,7 @@ leave open, told which pixels may be new (behind the visible surface) and how fa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,19 @@ class InvsConfig:
     """Ray angle, degrees, from which on nothing of the photo's own pixels is put over the completed view any more; less
     the farther they are turned, as the autoencoder loses fine detail such as letters (ours). 0 puts none, as in the
     paper."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+        "the bundled model is of 128 pixels and has seen thousands of rendered pairs (paper: Stable Diffusion's "
+        "inpainter at 512 pixels, 20 million renders)",
+        "models of `unscene train invs` are told the photo as a whole, unless trained with --no-told-photo (paper: no)",
+        "back faces are dropped by their normals too (paper: the angle of the rays alone)",
+    )
+    """What a run does otherwise than the paper, whatever its settings."""
+
+    @classmethod
+    def paper(cls) -> InvsConfig:
+        """What the paper states; it does not tell the sampler's steps."""
+        return cls(reuse_angle=0.0)
 
 
 def invs_view(

@@ -7,6 +7,7 @@ the photo is taken for the photo's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,14 @@ class ShapEConfig:
     """Sampler steps."""
     guidance: float = 3.0
     """Classifier-free guidance; the pipeline's own is 3."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = ()
+    """What a run does otherwise than the paper, whatever its settings."""
+
+    @classmethod
+    def paper(cls) -> ShapEConfig:
+        """The release's sampler, and its pipeline's."""
+        return cls(steps=64, guidance=3.0)
 
 
 @dataclass(frozen=True)
