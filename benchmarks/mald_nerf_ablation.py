@@ -20,19 +20,18 @@ import statistics
 import time
 from pathlib import Path
 
-from unscene.evaluation.consistency import view_consistency
-from unscene.evaluation.score import score
-from unscene.fields.field import render_view
-from unscene.files import write_json, write_png
+from tables import QUALITY, claim, disagreement, finish, print_table, removal_figures
+
+from unscene.files import write_json
 from unscene.geometry.masks import dilate
+from unscene.losses.oriented_energies import OrientedEnergies
 from unscene.methods.mald_nerf import MaldNerfConfig, mald_nerf
-from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
-from unscene.scenes.still_life import still_life, true_depth
+from unscene.scenes.still_life import still_life
 from unscene.stages.customization import CustomizationConfig, customize_prior
 from unscene.stages.dataset_update import noise_bounds
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import GameHealth, Note
+from unscene.training.events import Event, GameHealth, Note
 from unscene.training.fit import FitConfig
 
 ROWS: dict[str, dict] = {
@@ -45,18 +44,6 @@ ROWS: dict[str, dict] = {
 }
 BASE = MaldNerfConfig(reconstruction=FitConfig(steps=1700, final_learning_rate=3e-3), most_views=16)
 SHARED = ("reconstruction.safetensors", "customise-the-prior.safetensors", "inpaint-every-view.safetensors")
-
-
-def drain(events):
-    """Run a generator of events; returns its value and the events worth keeping."""
-    kept = []
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as done:
-            return done.value, kept
-        if isinstance(event, GameHealth | Note):
-            kept.append(event)
 
 
 def run_row(name: str, flags: dict, seed: int, folder: Path, effort: float) -> dict[str, float]:
@@ -78,44 +65,25 @@ def run_row(name: str, flags: dict, seed: int, folder: Path, effort: float) -> d
         if (folder.parent / shared).is_file() and not (folder / "checkpoint" / shared).is_file():
             shutil.copy(folder.parent / shared, folder / "checkpoint" / shared)
     checkpoints = Checkpoints(folder / "checkpoint", seed)
-    prior, features = LatentDiffusionInpainter.load(), AutoencoderFeatures()
+    prior = LatentDiffusionInpainter.load()
     if config.customize:
         strongest = max(prior.strength, noise_bounds(prior, config.update)[0])
-        customization, _ = drain(customize_prior(prior, grown, CustomizationConfig(), checkpoints, strongest=strongest))
-        prior = customization.finish()
-    removal, events = drain(mald_nerf(grown, prior, features, config, checkpoints))
+        taught = customize_prior(prior, grown, CustomizationConfig(), checkpoints, strongest=strongest)
+        prior = finish(taught).finish()
+    events: list[Event] = []
+    removal = finish(mald_nerf(grown, prior, OrientedEnergies(), config, checkpoints), events.append)
     for shared in sharing:
         if (folder / "checkpoint" / shared).is_file() and not (folder.parent / shared).is_file():
             shutil.copy(folder / "checkpoint" / shared, folder.parent / shared)
 
-    test = scene.test.tolist()
-    images = [render_view(removal.field, scene.cameras, view).color for view in test]
-    for view, image in zip(test, images, strict=True):
-        write_png(folder / "renders" / f"{scene.names[view][:3]}.png", (image * 255).round().byte().numpy())
-    truth, masks = [scene.image(view) for view in test], [scene.masks[view] for view in test]
-    result = score(images, truth, masks, features)
-    depths, cameras = [true_depth(view) for view in test], scene.cameras[scene.test]
     health = [event for event in events if isinstance(event, GameHealth)]
-    figures = {
-        "psnr": result.psnr_masked,
-        "perceptual": result.perceptual_masked,
-        "sharpness": result.sharpness_ratio,
-        "inconsistency": view_consistency(cameras, images, depths, scene.masks[scene.test]),
+    figures = removal_figures(scene, removal, folder) | {
         "accuracy": statistics.mean(e.accuracy for e in health) if health else float("nan"),
         "rollbacks": sum("back to step" in e.text for e in events if isinstance(e, Note)),
         "seconds": time.monotonic() - started,
     }
     write_json(done, figures)
     return figures
-
-
-def _claim(out: Path, settings: dict) -> None:
-    """Record the settings in the folder, or end if it belongs to others."""
-    recorded, settings = out / "settings.json", json.loads(json.dumps(settings))
-    if recorded.is_file() and json.loads(recorded.read_text()) != settings:
-        raise SystemExit(f"{out}: expected a folder of a run with these settings; choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(recorded, settings)
 
 
 def main() -> None:
@@ -125,14 +93,12 @@ def main() -> None:
     parser.add_argument("--effort", type=float, default=0.35)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    _claim(arguments.out, {"base": dataclasses.asdict(BASE), "effort": arguments.effort})
+    claim(arguments.out, {"base": dataclasses.asdict(BASE), "effort": arguments.effort})
     scene = still_life()
     assert scene.masks is not None
-    truth = view_consistency(
-        scene.cameras[scene.test], [scene.image(v) for v in scene.test.tolist()],
-        [true_depth(v) for v in scene.test.tolist()], scene.masks[scene.test],
-    )  # fmt: skip
-    print(f"the true images' own inconsistency: {truth:.4f}", flush=True)
+    photos = [scene.image(view) for view in scene.test.tolist()]
+    own = disagreement(scene, scene.test, photos, scene.masks[scene.test])
+    print(f"the true images' own inconsistency: {own:.4f}", flush=True)
     table: dict[str, list[dict[str, float]]] = {name: [] for name in ROWS}
     for seed in range(arguments.seeds):
         for name, flags in reversed(ROWS.items()):  # the full method first: its customised prior serves the others
@@ -140,14 +106,7 @@ def main() -> None:
             figures = run_row(name, flags, seed, folder, arguments.effort)
             table[name].append(figures)
             print(f"seed {seed}, {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True)
-    print("\n| row | PSNR, dB | perceptual | sharpness / truth | inconsistency |\n|---|---|---|---|---|")
-    for name, rows in table.items():
-        cells = []
-        for key, digits in (("psnr", 2), ("perceptual", 3), ("sharpness", 2), ("inconsistency", 4)):
-            values = [row[key] for row in rows]
-            spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.{digits}f}{spread}")
-        print(f"| {name} | " + " | ".join(cells) + " |")
+    print_table(table, QUALITY)
     if arguments.json:
         write_json(arguments.json, table)
 
