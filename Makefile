@@ -23,7 +23,7 @@ lint: install
 	$(BIN)/pyright
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 clean:
 	rm -rf $(VENV) build dist

@@ -69,6 +69,15 @@ def test_votes_throw_out_the_odd_one(odd: int) -> None:
     assert most_central(images, [box_mask()] * 4) != odd
 
 
+def test_what_stands_around_the_mask_does_not_vote() -> None:
+    mask = box_mask()
+    rows, columns = mask.nonzero().unbind(-1)
+    mask[rows.min(), columns.min() + 1 :] = False  # its box has corners that it does not cover
+    image = picture(0)
+    other = torch.where(mask[..., None], image, picture(1))
+    assert (perceptual_hash(image, mask) == perceptual_hash(other, mask)).all()
+
+
 def test_the_image_between_the_others_wins() -> None:
     blends = [torch.lerp(picture(0), picture(1), share) for share in (0.0, 0.45, 0.5, 1.0)]
     assert most_central(blends, [box_mask()] * 4) in (1, 2)

@@ -199,7 +199,7 @@ def in_n_out(
             nerf, behind, views, region, base, prior, checkpoints,
             ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
         )  # fmt: skip
-        subset = torch.cat([subset, _agreeing_views(filled, views, base, region, config)])
+        subset = torch.cat([subset, _agreeing_views(filled, views, base, masks, config)])
         yield Note(f"stage 3 learns from {len(subset)} of {len(views) + 1} inpainted views")
     elif isinstance(prior, FilesInpainter):
         views = spread(inpaintable_views(prior, scene, views_with_holes(region, train)), config.most_views)
@@ -233,10 +233,10 @@ def in_n_out(
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 
 
-def _agreeing_views(filled: Scene, views: Tensor, base: InpaintedView, region: Tensor, config: InNOutConfig) -> Tensor:
-    """The views that look most like the base view, from every group of viewpoints."""
-    reference = perceptual_hash(base.image, region[base.view])
-    similarity = [hash_similarity(perceptual_hash(filled.image(v), region[v]), reference) for v in views.tolist()]
+def _agreeing_views(filled: Scene, views: Tensor, base: InpaintedView, masks: Tensor, config: InNOutConfig) -> Tensor:
+    """The views that look most like the base view inside the object's masks, from every group of viewpoints."""
+    reference = perceptual_hash(base.image, masks[base.view])
+    similarity = [hash_similarity(perceptual_hash(filled.image(v), masks[v]), reference) for v in views.tolist()]
     return similar_views(
         filled.cameras, views, base.view, torch.tensor(similarity), share=config.subset, groups=config.groups
     )

@@ -68,7 +68,8 @@ def choose_base_view(
         release_freed_memory()
         yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
         yield Picture("candidate", candidate.image, scene.names[view])
-    elected = most_central([c.image for c in inpainted], [region[c.view] for c in inpainted])
+    masks = region if scene.masks is None else scene.masks  # steadier than what is left to inpaint of them
+    elected = most_central([c.image for c in inpainted], [masks[c.view] for c in inpainted])
     winner, remark = inpainted[elected], surfaces[elected].describe()
     picture = who_filled(prior, surfaces[elected], region[winner.view], strength)
     copies = isinstance(prior, ExemplarInpainter)  # so its fill can heed what is expected

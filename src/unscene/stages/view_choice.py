@@ -17,12 +17,14 @@ HASH_BITS = 64
 
 
 def perceptual_hash(image: Tensor, mask: Tensor) -> np.ndarray:
-    """64-bit DCT hash of the mask's bounding box in an image (H W 3), as 8 bytes: OpenCV's pHash (Zauner 2010).
+    """64-bit DCT hash of what a mask (H W bool) covers of an image (H W 3), as 8 bytes: OpenCV's pHash (Zauner 2010) of
+    its bounding box, white outside it, for what stands around differs from view to view.
 
     In-N-Out's release asks the package imagehash, about whole photos that are white outside the mask.
     """
     top, left, bottom, right = bounding_box(mask)
-    crop = to_uint8(image[top:bottom, left:right].flip(-1)).cpu().numpy()  # OpenCV's colours are blue, green, red
+    covered = torch.where(mask[..., None], image, 1.0)[top:bottom, left:right]
+    crop = to_uint8(covered.flip(-1)).cpu().numpy()  # OpenCV's colours are blue, green, red
     return cv2.img_hash.pHash(np.ascontiguousarray(crop))  # pyright: ignore[reportAttributeAccessIssue]
 
 
