@@ -33,13 +33,12 @@ from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.scene import Scene
 from unscene.scenes.still_life import still_life
 from unscene.stages.customization import CustomizationConfig, customize_prior
-from unscene.stages.patches import PatchConfig
 from unscene.stages.view_choice import spread, views_with_holes
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.fit import FitConfig
 
 STRENGTHS = (0.5, 1.0)
-PATCH = PatchConfig()
+PATCH = InNOutConfig().patch
 ROWS: dict[str, dict] = {
     "full": {},
     "no ELA": {"ela": False},
@@ -80,7 +79,7 @@ def run_row(name: str, strength: float, seed: int, out: Path, effort: float) -> 
     prior = finish(taught).finish().with_settings(strength=strength)
     removal = finish(in_n_out(grown, prior, OrientedEnergies(), config, checkpoints))
     _copy(shared, folder / "checkpoint", back=True)
-    figures = removal_figures(scene, removal, folder)
+    figures = removal_figures(scene, removal.field, folder)
     figures["views"] = inpainted_disagreement(grown, removal.filled, folder / "checkpoint")
     figures["seconds"] = time.monotonic() - started
     write_json(done, figures)

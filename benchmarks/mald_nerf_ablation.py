@@ -77,7 +77,7 @@ def run_row(name: str, flags: dict, seed: int, folder: Path, effort: float) -> d
             shutil.copy(folder / "checkpoint" / shared, folder.parent / shared)
 
     health = [event for event in events if isinstance(event, GameHealth)]
-    figures = removal_figures(scene, removal, folder) | {
+    figures = removal_figures(scene, removal.field, folder) | {
         "accuracy": statistics.mean(e.accuracy for e in health) if health else float("nan"),
         "rollbacks": sum("back to step" in e.text for e in events if isinstance(e, Note)),
         "seconds": time.monotonic() - started,

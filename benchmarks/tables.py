@@ -12,12 +12,11 @@ from torch import Tensor
 
 from unscene.evaluation.consistency import view_consistency
 from unscene.evaluation.score import score
-from unscene.fields.field import render_view
+from unscene.fields.field import RadianceField, render_view
 from unscene.files import write_json, write_png
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
 from unscene.scenes.scene import Scene
 from unscene.scenes.still_life import true_depth
-from unscene.stages.removal import Removal
 from unscene.training.events import Event
 
 QUALITY = {"psnr": 2, "perceptual": 3, "sharpness": 2, "inconsistency": 4}
@@ -42,16 +41,16 @@ def finish(events: Generator[Event, None, Any], keep: Callable[[Event], Any] = l
             return done.value
 
 
-def removal_figures(scene: Scene, removal: Removal, folder: Path) -> dict[str, float]:
-    """What the test views, all without the object, say of a removal inside its mask; renders go into the folder.
+def removal_figures(scene: Scene, field: RadianceField, folder: Path) -> dict[str, float]:
+    """What a field without the object shows in the test views inside its mask; its renders go into ``seen/``.
 
     perceptual: in the bundled autoencoder's features. inconsistency: of neighbouring test views, warped by true depth.
     """
     assert scene.masks is not None
     test = scene.test.tolist()
-    images = [render_view(removal.field, scene.cameras, view).color for view in test]
+    images = [render_view(field, scene.cameras, view).color for view in test]
     for view, image in zip(test, images, strict=True):
-        write_png(folder / "renders" / f"{scene.names[view][:3]}.png", (image * 255).round().byte().numpy())
+        write_png(folder / "seen" / f"{scene.names[view][:3]}.png", (image * 255).round().byte().numpy())
     truth, masks = [scene.image(view) for view in test], [scene.masks[view] for view in test]
     result = score(images, truth, masks, AutoencoderFeatures())
     assert result.psnr_masked and result.perceptual_masked and result.sharpness_ratio

@@ -69,7 +69,7 @@ class PatchConfig:
     size: int = 64
     """Pixels along a patch's sides (paper: 256, on photos of 1008 pixels)."""
     weight: float = 0.01
-    """lambda_patch, the weight of the whole (paper)."""
+    """lambda_patch, the weight of the whole (paper, beside squared errors)."""
     perceptual: bool = True
     """Compare features, not only colours."""
     adversarial: bool = True

@@ -1,0 +1,79 @@
+"""Every removal method on the still life: the same field, prior and number of steps.
+
+    python benchmarks/methods.py --out runs/methods [--seeds 3] [--steps 1500] [--methods NAME ...] [--json FILE]
+
+One run a method and seed with the bundled prior and each method's own settings of the laptop; its fits are shortened or
+stretched alike, so that all of its steps together are --steps. What was finished is not computed again, and an --out
+made with other settings is refused. Columns, inside the object mask of the twenty test views, all without the object:
+PSNR, distance in the features of the bundled autoencoder (which taught nothing), sharpness (variance of the Laplacian,
+relative to the truth's), inconsistency (each render warped into the next by true depth, mean absolute difference; blur
+lowers it), and `seconds`, of the whole command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from tables import QUALITY, claim, print_table, removal_figures
+
+import unscene
+from unscene.files import write_json
+from unscene.jobs.remove_options import RemoveOptions
+from unscene.methods import METHODS
+from unscene.screen import Screen
+from unscene.training.fit import FitConfig
+
+VIEWS = 16  # inpainted at most, where a method has such a setting
+
+
+def options_of(method: str, steps: int, seed: int) -> RemoveOptions:
+    """A method's settings, its fits of ``steps`` steps in all."""
+    plain = RemoveOptions(method=method, prior="bundled", video_frames=0, seed=seed)  # pyright: ignore[reportArgumentType]
+    settings = plain.settings
+    if hasattr(settings, "most_views"):
+        settings = dataclasses.replace(settings, most_views=VIEWS)
+    fits = [getattr(settings, field.name) for field in dataclasses.fields(settings)]
+    total = sum(fit.steps or 0 for fit in fits if isinstance(fit, FitConfig))
+    return dataclasses.replace(plain, effort=steps / total, **{method.replace("-", "_"): settings})
+
+
+def run(method: str, seed: int, out: Path, steps: int) -> dict[str, float]:
+    """Remove the teapot by one method; its figures."""
+    folder = out / f"seed-{seed}" / method
+    done = folder / "figures.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    scene, options = unscene.still_life(), options_of(method, steps, seed)
+    with Screen() as screen:
+        finished = unscene.remove(scene, folder, options, resume=folder.exists(), watch=screen)
+    figures = removal_figures(scene, finished.field, folder)
+    figures["seconds"] = finished.metrics["seconds"]
+    write_json(done, figures)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--methods", nargs="+", default=sorted(METHODS), choices=sorted(METHODS))
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    claim(arguments.out, {"steps": arguments.steps, "views": VIEWS})
+    table: dict[str, list[dict[str, float]]] = {method: [] for method in arguments.methods}
+    for seed in range(arguments.seeds):
+        for method in arguments.methods:
+            figures = run(method, seed, arguments.out, arguments.steps)
+            table[method].append(figures)
+            print(f"seed {seed}, {method}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True)
+    print_table(table, {**QUALITY, "seconds": 0})
+    if arguments.json:
+        write_json(arguments.json, table)
+
+
+if __name__ == "__main__":
+    main()
