@@ -20,9 +20,11 @@ from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.cameras import pixel_centers
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
+from unscene.methods.spin_nerf import AnchorColors, SpinNerfConfig
 from unscene.stages.aligned_inpainting import aligned_noise
 from unscene.stages.dataset_update import UpdatedDataset
 from unscene.stages.independent_inpainting import InpaintedView
+from unscene.stages.inpainted_views import InpaintedViewsConfig, InpaintedViewsLoss, with_fills
 from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.stages.single_view_prior import DepthError, SingleViewPrior
@@ -157,6 +159,33 @@ def test_noise_seen_from_another_view(room: BoxScene, downscale: int) -> None:
     with fake_accelerator():
         seen = aligned_noise(nerf, cameras, 1, 2, noise, downscale, generator)
         assert seen.device == DEVICE and seen.shape == noise.shape
+
+
+@pytest.mark.parametrize("error", ["charbonnier", "squared"])
+@pytest.mark.parametrize("perceptual", [True, False])
+def test_a_step_on_views_inpainted_one_by_one(
+    room: BoxScene, perceptual: bool, error: Literal["charbonnier", "squared"]
+) -> None:
+    """Of InpaintNeRF360, and with an anchor of SPIn-NeRF; which pixels are which is looked up on the host."""
+    nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
+    assert masks is not None
+    loss = InpaintedViewsConfig(
+        rays=64, masked_rays=32, pixel_error=error, perceptual=perceptual, perceptual_from=0.0, patch=16
+    )
+    config = SpinNerfConfig(loss=loss, anchor_rays=16)
+    filled = with_fills(room.scene, masks, torch.zeros(int(masks.sum()), 3, dtype=torch.uint8))
+    disparities, views = 1 / room.depth[masks], torch.arange(8)
+    on_host = Nerf.around(room.scene.cameras, TINY_NERF, torch.Generator())
+    terms = InpaintedViewsLoss(
+        on_host, room.scene, filled, views, masks, disparities, features, loss, RegularizerConfig()
+    )
+    anchor = AnchorColors(on_host, filled, views, masks, config)
+    there = room.scene.to(DEVICE)
+    terms.nerf, anchor.nerf, terms.filled, anchor.cameras = nerf, nerf, there, there.cameras
+    terms.disparities = disparities.to(DEVICE)
+    for sampler in (terms.known, terms.masked, anchor.pixels):
+        sampler.colors, sampler.index, sampler.device = sampler.colors.to(DEVICE), sampler.index.to(DEVICE), DEVICE
+    take_steps(nerf, lambda step: terms(step, 0.5, generator) | anchor(generator))
 
 
 @pytest.mark.parametrize("pixel_loss", ["none", "l1", "perceptual"])

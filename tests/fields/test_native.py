@@ -117,9 +117,12 @@ def test_outputs_and_gradients_match_double_precision(size: str, count: int, jit
 
 
 @pytest.mark.parametrize("size", ["as they come", "no view dependence"])
-def test_rendering_and_its_gradients_are_those_of_the_readable_form(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("learns_geometry", [True, False])
+def test_rendering_and_its_gradients_are_those_of_the_readable_form(
+    size: str, learns_geometry: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def render_and_gradients(model: Nerf) -> tuple[list[Tensor], list[Tensor]]:
-        render = model.render(rays(500), jitter=jitter(500))
+        render = model.render(rays(500), jitter=jitter(500), learns_geometry=learns_geometry)
         outputs = [render.color, render.distance.log(), render.weights, render.proposals[0].weights]
         loss = torch.stack([(x * random_like(x)).sum() for x in outputs]).sum()
         return outputs, list(torch.autograd.grad(loss, list(model.parameters())))
@@ -187,7 +190,7 @@ def test_operators_keep_torch_s_contract() -> None:
     torch.library.opcheck(native_proposal.proposal, (*coarse, near, span))
     edges = model._propose(origins, directions, None)[1].detach()
     fine = (origins, directions, edges, model.grid.table, level_table(BASE.grid), *model.network.parameters())
-    torch.library.opcheck(native_field.field, (*fine, near, span, True))
+    torch.library.opcheck(native_field.field, (*fine, near, span, True, True))
 
 
 @pytest.mark.parametrize(

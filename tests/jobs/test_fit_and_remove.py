@@ -25,7 +25,7 @@ from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.masks import dilate
 from unscene.jobs.customize import CustomizeOptions, customize
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import Estimate
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
@@ -37,6 +37,7 @@ from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import read_cameras, write_frames
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig
+from unscene.stages.inpainted_views import InpaintedViewsConfig
 from unscene.stages.patches import PatchConfig
 from unscene.training.events import Event, Note, StepDone
 from unscene.training.run import RunError, RunFolder
@@ -240,15 +241,27 @@ def test_the_naive_baseline_leaves_the_same(scene: Scene, tmp_path: Path, fill: 
     )
     run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
     assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
+    said = (run.folder / "events.jsonl").read_text(encoding="utf-8")
+    assert ("--fill unseen has no say" in said) == (fill == "unseen")
 
 
 def test_spin_nerf_leaves_the_same_and_shows_what_it_inpainted(scene: Scene, tmp_path: Path) -> None:
-    config = SpinNerfConfig(nerf=TINY_NERF, with_object=QUICK, fit=QUICK, rays=64, patch=8)
+    loss = InpaintedViewsConfig(rays=64, patch=16)
+    config = SpinNerfConfig(nerf=TINY_NERF, with_object=QUICK, fit=QUICK, object_rays=64, loss=loss)
     options = replace(QUICK_REMOVE, method="spin-nerf", prior="telea", spin_nerf=config)
     run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
     assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
     assert {"previews/inpainted-003.png", "previews/disparity-003.png"} <= files_below(run.folder)  # of eight
     assert "spin-nerf" in (run.folder / "report.html").read_text()
+
+
+def test_inpaint_nerf360_leaves_the_same_and_shows_what_it_inpainted(scene: Scene, tmp_path: Path) -> None:
+    loss = InpaintedViewsConfig(rays=64, patch=16, perceptual_from=0.0, patches_move_surfaces=True)
+    config = InpaintNerf360Config(nerf=TINY_NERF, reconstruction=QUICK, fit=QUICK, rays=64, loss=loss)
+    options = replace(QUICK_REMOVE, method="inpaint-nerf360", prior="telea", fill="mask", inpaint_nerf360=config)
+    run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
+    assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
+    assert "inpaint-nerf360" in (run.folder / "report.html").read_text()
 
 
 def test_remove_with_the_bundled_prior(scene: Scene, tmp_path: Path) -> None:

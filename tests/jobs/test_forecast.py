@@ -14,12 +14,13 @@ from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.forecast import Work, customization_work, duration, forecast, removal_work
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig
+from unscene.stages.inpainted_disparity import DisparityConfig
 from unscene.training.events import Event, Note, StageStarted
 from unscene.training.fit import FitConfig
 
@@ -67,11 +68,18 @@ def test_the_naive_baseline_inpaints_every_training_view(room_with_tests: BoxSce
     assert work == [Work(6 * 18)]
 
 
-def test_spin_nerf_inpaints_disparities_as_it_does_photos(room: BoxScene) -> None:
+def test_spin_nerf_inpaints_disparities_beside_photos_and_half_as_large(room: BoxScene) -> None:
     scene = with_masks_in(room, [0, 2, 3, 6])
-    assert removal_work(prior(), scene, SpinNerfConfig(), taught=False) == [Work(2 * 4 * 18)]
-    few = SpinNerfConfig(most_views=3, inpaint_disparity=False)
+    work = removal_work(prior(), scene, SpinNerfConfig(), taught=False)
+    assert work == [Work(4 * 18), Work(4 * 18, downscale=2)]
+    few = SpinNerfConfig(most_views=3, disparity=DisparityConfig(inpaint=False))
     assert removal_work(prior(), scene, few, taught=False) == [Work(3 * 18)]
+
+
+def test_inpaint_nerf360_inpaints_views_once(room: BoxScene) -> None:
+    scene = with_masks_in(room, [0, 2, 3, 6])
+    assert removal_work(prior(guided=True), scene, InpaintNerf360Config(), taught=False) == [Work(4 * 18, guided=True)]
+    assert removal_work(prior(), scene, InpaintNerf360Config(most_views=3), taught=False) == [Work(3 * 18)]
 
 
 @pytest.mark.parametrize(("guidance", "guided"), [(7.5, True), (1.0, False)])
@@ -116,6 +124,17 @@ def test_the_words(room: BoxScene, large: None, monkeypatch: pytest.MonkeyPatch)
     assert "to wait less: --device cuda, --prior" in str(forecast(model, room.scene, on_processor, work, "--prior"))
 
 
+def test_small_pictures_are_counted_as_small(room: BoxScene, large: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "unscene.priors.diffusion.cost.image_step_operations",
+        lambda prior, height, width, **_: sizes.append((height, width)) or 1,
+    )
+    work = [Work(1), Work(1, downscale=2), Work(1, side=64)]
+    forecast(LatentDiffusionInpainter.load(), room.scene, DiffusionConfig().on("cpu"), work, "")
+    assert sizes == [(36, 48), (18, 24), (64, 64)]
+
+
 def test_small_models_and_accelerators_need_no_words(room: BoxScene, large: None) -> None:
     model, work = LatentDiffusionInpainter.load(), [Work(10)]
     assert forecast(model, room.scene, DiffusionConfig().on("cuda:0"), work, "") is None
@@ -140,6 +159,7 @@ def before_the_first_stage(started: list[str]):
 
 @pytest.mark.parametrize(("method", "instead"), [
     ("in-n-out", "--prior bundled, --prior guided-exemplar, or fewer views with --in-n-out.most-views"),
+    ("inpaint-nerf360", "--prior bundled, --prior guided-exemplar, or fewer views with --inpaint-nerf360.most-views"),
     ("mald-nerf", "--prior bundled, or fewer views with --mald-nerf.most-views"),
     ("spin-nerf", "--prior bundled, --prior guided-exemplar, or fewer views with --spin-nerf.most-views"),
     ("naive", "--prior bundled, --prior guided-exemplar, or fewer views with --holdout"),

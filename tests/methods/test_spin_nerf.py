@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,17 +17,17 @@ from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
 from unscene.files import write_png
-from unscene.geometry.cameras import Cameras
-from unscene.geometry.masks import bounding_box
-from unscene.methods.spin_nerf import InpaintedViewsLoss, SpinNerfConfig, spin_nerf
-from unscene.priors.classical import TeleaInpainter
+from unscene.jobs.presets import removal_preset
+from unscene.methods.spin_nerf import AnchorColors, SpinNerfConfig, spin_nerf
+from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
 from unscene.priors.depth.completion import Estimate
 from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
-from unscene.stages.inpainted_disparity import inpaint_disparity
+from unscene.stages import independent_inpainting
+from unscene.stages.inpainted_disparity import DisparityConfig, inpaint_disparity
+from unscene.stages.inpainted_views import InpaintedViewsConfig, with_fills
 from unscene.stages.masked_rendering import masks_only
-from unscene.stages.patches import Patch
 from unscene.stages.removal import Removal
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, StepDone
@@ -40,7 +41,8 @@ CONFIG = SpinNerfConfig(
     nerf=TINY_NERF,
     with_object=FitConfig(steps=4, checkpoint_seconds=0),
     fit=FitConfig(steps=8, checkpoint_seconds=0),
-    rays=64, masked_rays=32, anchor_rays=16, patches=2, patch=8, perceptual_from=0.4,
+    object_rays=64, anchor_rays=16, disparity=DisparityConfig(downscale=1, level=False),
+    loss=InpaintedViewsConfig(rays=64, masked_rays=32, patches=2, patch=8, perceptual_from=0.4),
 )  # fmt: skip
 
 
@@ -95,7 +97,8 @@ def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene) ->
     assert all(value.isfinite().all() for value in removal.field.state_dict().values())
     started = [event.stage for event in log if isinstance(event, StageStarted)]
     assert started == [event.stage for event in log if isinstance(event, StageDone)] == [
-        "reconstruction with the object", "inpaint photos and disparities", LAST_FIT, "render the cleaned views",
+        "reconstruction with the object", "depth maps", "inpaint photos and disparities", LAST_FIT,
+        "render the cleaned views",
     ]  # fmt: skip
     assert [event.name for event in log if isinstance(event, Picture)] == ["inpainted", "disparity"]
 
@@ -107,28 +110,29 @@ def test_it_runs_with_the_bundled_latent_diffusion_prior(room: BoxScene) -> None
     assert [int(filled.any()) for filled in removal.filled] == [1, 0, 0, 0, 0, 0, 0, 1]
 
 
-SWITCHES = {  # off -> what goes, what comes
-    "perceptual": ({"anchor colour", "patch perceptual"}, {"masked colour"}),
-    "inpaint_disparity": (set(), set()),
+SWITCHES: dict[str, tuple[SpinNerfConfig, set[str], set[str]]] = {  # name -> without, what goes, what comes
+    "perceptual": (
+        replace(CONFIG, loss=replace(CONFIG.loss, perceptual=False)),
+        {"anchor colour", "patch perceptual"},
+        {"masked colour"},
+    ),
+    "inpainted disparity": (replace(CONFIG, disparity=replace(CONFIG.disparity, inpaint=False)), set(), set()),
+    "level": (replace(CONFIG, disparity=replace(CONFIG.disparity, level=True)), set(), set()),
+    "full size": (replace(CONFIG, disparity=replace(CONFIG.disparity, downscale=2)), set(), set()),
+    "squared": (replace(CONFIG, loss=replace(CONFIG.loss, pixel_error="charbonnier")), set(), set()),
+    "disparity": (replace(CONFIG, loss=replace(CONFIG.loss, disparity_weight=0.0)), set(), set()),
+    "weak patches": (replace(CONFIG, loss=replace(CONFIG.loss, perceptual_weight=5.0)), set(), set()),
 }
 
 
-@pytest.mark.parametrize(("switch", "terms"), SWITCHES.items(), ids=SWITCHES.keys())
-def test_what_acts_changes_the_result_when_it_is_switched_off(
-    room: BoxScene, switch: str, terms: tuple[set[str], set[str]]
-) -> None:
-    gone, come = terms
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_what_acts_changes_the_result_when_it_is_switched_off(room: BoxScene, switch: str) -> None:
+    config, gone, come = SWITCHES[switch]
     whole, with_all = run(room.scene, BrighteningInpainter())
     assert gone <= losses_of(with_all) and not come & losses_of(with_all)
-    less, without = run(room.scene, BrighteningInpainter(), replace(CONFIG, **{switch: False}))
+    less, without = run(room.scene, BrighteningInpainter(), config)
     assert losses_of(without) == (losses_of(with_all) - gone) | come
     assert not torch.equal(whole.field.grid.table, less.field.grid.table)
-
-
-@pytest.mark.parametrize("weight", ["disparity_weight", "perceptual_weight"])
-def test_weights_act(room: BoxScene, weight: str) -> None:
-    fields = [run(room.scene, BrighteningInpainter(), replace(CONFIG, **{weight: w}))[0].field for w in (0.0, 5.0)]
-    assert not torch.equal(fields[0].grid.table, fields[1].grid.table)
 
 
 def test_patches_are_compared_from_their_time_on(room: BoxScene) -> None:
@@ -149,11 +153,49 @@ def test_the_prior_sees_photos_and_their_disparities_and_never_the_objects_dispa
         assert torch.equal(photos[view], room.scene.image(view))
         assert (disparities[view] == disparities[view][..., :1]).all() and (disparities[view][hole] == 0).all()
         assert 0.9 < disparities[view].max() <= 1
-    assert any(isinstance(e, Note) and "inpainted by 'brightening', as photos are" in e.text for e in log)
+    assert any(
+        isinstance(e, Note) and "inpainted by 'brightening' in pictures as large as the photos" in e.text for e in log
+    )
+
+
+def test_pictures_of_disparities_are_as_small_as_asked_for(room: BoxScene) -> None:
+    prior = BrighteningInpainter()
+    config = replace(CONFIG, disparity=DisparityConfig(downscale=2, level=True))
+    _, log = run(room.scene, prior, config)
+    assert [tuple(image.shape) for image in prior.shown] == 8 * [(36, 48, 3), (18, 24, 3)]
+    for hole, small in zip(prior.holes[::2], prior.holes[1::2], strict=True):
+        assert torch.equal(small, hole.view(18, 2, 24, 2).any(3).any(1))
+    assert any(isinstance(e, Note) and "of 1/2 of the photos' size, above the plane" in e.text for e in log)
+
+
+@pytest.mark.parametrize(("fill", "says"), [("unseen", True), ("mask", False)])
+def test_a_fill_that_has_no_say_is_named(room: BoxScene, fill: str, says: bool) -> None:
+    _, log = run(room.scene, BrighteningInpainter(), fill=fill)
+    assert any(isinstance(event, Note) and "--fill unseen" in event.text for event in log) == says
+
+
+@pytest.mark.parametrize("along_surface", [True, False])
+def test_priors_that_copy_look_at_the_surface_only_if_they_may(
+    room: BoxScene, along_surface: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then they never copy from another view's mask, inpainted or not."""
+    asked: list[Tensor] = []
+    whole = independent_inpainting.fill_surface
+
+    def watching(scene: Scene, view: int, region: Tensor, *more: Any, **options: Any) -> Tensor:
+        asked.append(region)
+        return whole(scene, view, region, *more, **options)
+
+    monkeypatch.setattr(independent_inpainting, "fill_surface", watching)
+    _, log = run(room.scene, ExemplarInpainter(), replace(CONFIG, most_views=3, along_surface=along_surface))
+    assert len(asked) == (3 if along_surface else 0)
+    assert all(torch.equal(region, room.scene.masks) for region in asked)
+    assert any(isinstance(e, Note) and "each by itself" in e.text for e in log) != along_surface
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
-def test_disparity_survives_the_picture_in_any_unit(unit: float) -> None:
+@pytest.mark.parametrize("level", [True, False])
+def test_disparity_survives_the_picture_in_any_unit(unit: float, level: bool) -> None:
     """Of a slanted plane with a speck in front of the camera; the filler knows the plane's value on either side."""
     disparity = torch.linspace(0.5, 1.0, 30).expand(20, 30) / unit
     speck = disparity.clone()
@@ -169,8 +211,10 @@ def test_disparity_survives_the_picture_in_any_unit(unit: float) -> None:
             return torch.where(masks[..., None], left + (right - left) * across, images)
 
     prior = Interpolating()
-    filled = inpaint_disparity(prior, 1 / speck, hole, torch.Generator())
-    assert prior.shown[0][0, 29].min() > 0.9  # the speck does not darken the rest
+    slope = 0.5 * disparity.flip(0) + 0.1 / unit if level else torch.zeros_like(disparity)
+    filled = inpaint_disparity(prior, 1 / speck, hole, slope, torch.Generator())
+    assert prior.shown[0][0, 29].min() > 0.9 and prior.shown[0][1, 0].max() < 0.1  # the speck does not darken the rest
+    assert (prior.shown[0][hole] == 0).all()
     assert torch.allclose(filled[hole], disparity[hole], rtol=1e-4)
     assert torch.allclose(filled[~hole], speck[~hole])
 
@@ -208,96 +252,30 @@ def test_a_scene_without_masks_is_refused(room: BoxScene) -> None:
         run(room.scene.with_masks(None), BrighteningInpainter())
 
 
-class Recorded:
-    """What a loss drew: pixels in the order in which rays were made of them, and patches."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, loss: InpaintedViewsLoss):
-        self.pixels: list[tuple[Tensor, Tensor]] = []
-        self.patches: list[Patch] = []
-        rays, draw = Cameras.rays, loss.patches.draw
-
-        def recording(cameras: Cameras, view: Tensor, xy: Tensor):
-            self.pixels.append((view, xy))
-            return rays(cameras, view, xy)
-
-        def drawing(generator: torch.Generator) -> Patch:
-            self.patches.append(draw(generator))
-            return self.patches[-1]
-
-        monkeypatch.setattr(Cameras, "rays", recording)
-        monkeypatch.setattr(loss.patches, "draw", drawing)
-
-
-def lost(room: BoxScene, config: SpinNerfConfig) -> tuple[InpaintedViewsLoss, Tensor, Tensor, Tensor]:
-    """A loss, its inpainted images N H W 3 and disparities N H W, and the region."""
-    assert room.scene.masks is not None
-    views, region = torch.tensor([1, 2, 3, 5, 6, 7]), masks_only(torch.tensor([1, 2, 3, 5, 6, 7]), room.scene.masks)
-    nerf = Nerf.around(room.scene.cameras, TINY_NERF, torch.Generator().manual_seed(3))
-    images, disparity = room.truth, 1 / room.depth
-    loss = InpaintedViewsLoss(
-        nerf, room.scene, views, region, images[region], disparity[region], pixels_as_features, config
-    )
-    return loss, torch.where(region[..., None], images, room.scene.images).float() / 255, disparity, region
-
-
-def test_every_term_is_the_papers(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each term again, ray by ray and patch by patch, without jitter."""
+@pytest.mark.parametrize("squares", [True, False])
+def test_the_anchor_is_the_fifth_view_from_last_and_moves_no_surface(
+    room: BoxScene, squares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "uniform", lambda n, *_: torch.full((n,), 0.5))
-    monkeypatch.setattr("unscene.stages.patches.uniform", lambda n, *_: torch.full((n,), 0.5))
-    config = replace(CONFIG, rays=20, masked_rays=15, anchor_rays=10, disparity_weight=0.7, perceptual_weight=0.3)
-    loss, images, disparity, region = lost(room, config)
-    seen = Recorded(monkeypatch, loss)
-    terms = loss(7, 0.5, torch.Generator().manual_seed(0))
-    monkeypatch.undo()
-    behind, known, anchor, _ = seen.pixels
-    masks, cameras, nerf = room.scene.masks, room.scene.cameras, loss.nerf
-    assert masks is not None
-
-    def at(pixels: tuple[Tensor, Tensor]) -> tuple[list[tuple[int, int, int]], Tensor, Tensor]:
-        view, xy = pixels
-        places = [(int(v), int(y), int(x)) for v, (x, y) in zip(view, xy, strict=True)]
-        rays = cameras.rays(view, xy)
-        render = nerf.render(rays)
-        return places, render.color, render.distance * rays.depth_per_distance
-
-    def squared_error(pixels: tuple[Tensor, Tensor]) -> Tensor:
-        places, colors, _ = at(pixels)
-        return sum(((c - images[p]) ** 2).sum() / 3 for p, c in zip(places, colors, strict=True)) / len(places)
-
-    assert all(not masks[p] for p in at(known)[0]) and len(at(known)[0]) == 20
-    assert torch.allclose(terms["reconstruction"], squared_error(known), rtol=1e-4)
-    places, _, depth = at(behind)
-    assert all(region[p] for p in places) and len({p[0] for p in places}) > 2
-    expected = sum((nerf.radius / d - nerf.radius * disparity[p]) ** 2 for p, d in zip(places, depth, strict=True))
-    assert torch.allclose(terms["disparity"], 0.7 * expected / 15, rtol=1e-4)
-    assert all(region[p] and p[0] == 2 for p in at(anchor)[0])  # the fifth from last of 1 2 3 5 6 7
-    assert torch.allclose(terms["anchor colour"], squared_error(anchor), rtol=1e-4)
-
-    distances = []
-    for patch in seen.patches:
-        top, left, bottom, right = bounding_box(region[patch.view])
-        assert top <= patch.top + 4 < bottom and left <= patch.left + 4 < right
-        for row in range(patch.top, patch.top + 8):
-            for column in range(patch.left, patch.left + 8):
-                xy = torch.tensor([[column + 0.5, row + 0.5]])
-                ours = nerf.render(cameras.rays(torch.tensor([patch.view]), xy)).color[0]
-                theirs = images[patch.view, row, column]
-                distances.append((ours / ours.norm() - theirs / theirs.norm()).square().sum())
-    assert len(seen.patches) == 2 and len(distances) == 128
-    assert torch.allclose(terms["patch perceptual"], 0.3 * torch.stack(distances).mean(), rtol=1e-3)
-
-
-def test_looks_do_not_move_surfaces(room: BoxScene) -> None:
-    """Anchor and patches reach the outputs that are colours, and not the one that is density; disparity does."""
-    loss, *_ = lost(room, CONFIG)
-    terms = loss(7, 0.5, torch.Generator().manual_seed(0))
-
-    def reaches(name: str) -> tuple[bool, bool]:
-        (gradient,) = torch.autograd.grad(terms[name], loss.nerf.network.weight_output, retain_graph=True)
-        return bool(gradient[0].any()), bool(gradient[1:4].any())
-
-    assert reaches("anchor colour") == reaches("patch perceptual") == (False, True)
-    assert reaches("disparity") == (True, False) and reaches("reconstruction") == (True, True)
+    views = torch.tensor([1, 2, 3, 5, 6, 7])
+    assert room.scene.masks is not None
+    region = masks_only(views, room.scene.masks)
+    filled = with_fills(room.scene, region, room.truth[region])
+    config = replace(CONFIG, loss=replace(CONFIG.loss, pixel_error="squared" if squares else "charbonnier"))
+    nerf = Nerf.around(room.scene.cameras, TINY_NERF, torch.Generator().manual_seed(3))
+    anchor = AnchorColors(nerf, filled, views, region, config)
+    drawn = anchor.pixels.sample(16, torch.Generator().manual_seed(0))
+    assert (drawn.view == 2).all()
+    places = [(2, int(y), int(x)) for x, y in drawn.xy]
+    assert all(region[place] for place in places)
+    (value,) = anchor(torch.Generator().manual_seed(0)).values()
+    errors = nerf.render(filled.cameras.rays(drawn.view, drawn.xy)).color - torch.stack(
+        [room.truth[place] / 255 for place in places]
+    )
+    expected = errors.square() if squares else (errors.square() + 1e-6).sqrt()
+    torch.testing.assert_close(value, expected.mean())
+    (gradient,) = torch.autograd.grad(value, nerf.network.weight_output)
+    assert not gradient[0].any() and gradient[1:4].any()
 
 
 KILLS: dict[str, Callable[[Event], bool]] = {
@@ -323,3 +301,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     for name, value in whole.field.state_dict().items():
         assert torch.equal(value, resumed.field.state_dict()[name]), name
     assert torch.equal(whole.scene.images, resumed.scene.images) and torch.equal(whole.filled, resumed.filled)
+
+
+def test_the_paper_is_what_the_release_runs_with() -> None:
+    options = removal_preset("paper", "spin-nerf")
+    paper, loss = options.spin_nerf, options.spin_nerf.loss
+    assert (options.depth, options.mask_margin, options.fill, options.perceptual) == ("field", 10, "mask", "lpips-vgg")
+    assert (paper.with_object.steps, paper.fit.steps, paper.most_views) == (4001, 10_001, None)
+    assert (loss.rays, loss.masked_rays, paper.anchor_rays, paper.object_rays) == (1024, 1024, 1024, 1024)
+    assert (loss.pixel_error, loss.disparity_weight, loss.perceptual_weight, loss.patches) == ("squared", 1, 0.01, 4)
+    assert round(loss.perceptual_from * 10_001) == 300 and not loss.patches_move_surfaces
+    assert paper.disparity == DisparityConfig(inpaint=True, downscale=1, level=False) and not paper.along_surface
+    for stage in (paper.with_object, paper.fit):  # 0.03, a tenth after every 10,000 steps
+        assert stage.steps is not None
+        per_step = math.log(stage.learning_rate / stage.final_learning_rate) / stage.steps
+        assert stage.learning_rate == 0.03 and per_step == pytest.approx(math.log(10) / 10_000, rel=1e-3)

@@ -31,7 +31,7 @@ class _Field(Arguments):
             "weights_gradient", "color_gradient", "appearance_gradient",
             "encoded_gradient", "network_gradient", "table_gradient",
         )],
-        *[(name, ctypes.c_int) for name in ("rays", "level_count")],
+        *[(name, ctypes.c_int) for name in ("rays", "level_count", "learns_geometry")],
         ("near", ctypes.c_float),
         ("span", ctypes.c_float),
     ]  # fmt: skip
@@ -51,13 +51,13 @@ def fits(grid: nn.Module, network: nn.Module, samples: int) -> bool:
 def field(
     origins: Tensor, directions: Tensor, edges: Tensor, table: Tensor, levels: Tensor,
     weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor,
-    near: float, span: float, learns: bool,
+    near: float, span: float, learns: bool, learns_geometry: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Weights R 16, composited colour R 3 and appearance R 8, and the encoded samples if a gradient is wanted.
 
     origins, directions: R 3, in units of the field; edges: R 17; table: rows features, levels: `level_table`, of an
     "add"-hashed grid; weights and biases: of the `Perceptron`; near, span: of the distances' spacing. Table and network
-    get gradients from weights, colour and appearance.
+    get gradients from weights, colour and appearance; learns_geometry: off, none of them through the weights.
     """
     rays, inputs = len(origins), weight_hidden.shape[1]
     weights = origins.new_empty(rays, SAMPLES)
@@ -78,7 +78,7 @@ def field(
 def _field_backward(
     origins: Tensor, directions: Tensor, edges: Tensor, table: Tensor, levels: Tensor,
     weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor,
-    near: float, span: float, encoded: Tensor,
+    near: float, span: float, learns_geometry: bool, encoded: Tensor,
     weights_gradient: Tensor, color_gradient: Tensor, appearance_gradient: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The gradients of the table, and of the network's four parameters one after the other."""
@@ -94,7 +94,8 @@ def _field_backward(
         bias_output=pointer(bias_output), encoded=pointer(encoded), weights_gradient=pointer(gradients[0]),
         color_gradient=pointer(gradients[1]), appearance_gradient=pointer(gradients[2]),
         encoded_gradient=pointer(encoded_gradient), network_gradient=pointer(network_gradient),
-        table_gradient=pointer(table_gradient), rays=rays, level_count=len(levels), near=near, span=span,
+        table_gradient=pointer(table_gradient), rays=rays, level_count=len(levels), learns_geometry=learns_geometry,
+        near=near, span=span,
     )  # fmt: skip
     launch(_function(table, weight_hidden, "backward"), arguments, chunks)
     launch(_function(table, weight_hidden, "scatter"), arguments, len(levels))
@@ -107,7 +108,7 @@ def _function(table: Tensor, weight_hidden: Tensor, name: str) -> str:
 
 
 @field.register_fake
-def _(origins, directions, edges, table, levels, weight_hidden, b, c, d, near, span, learns):
+def _(origins, directions, edges, table, levels, weight_hidden, b, c, d, near, span, learns, learns_geometry):
     rays, padded_inputs = len(origins), (weight_hidden.shape[1] + 15) // 16 * 16
     return (
         origins.new_empty(rays, SAMPLES),
@@ -118,12 +119,12 @@ def _(origins, directions, edges, table, levels, weight_hidden, b, c, d, near, s
 
 
 @_field_backward.register_fake
-def _(origins, directions, edges, table, levels, a, b, c, d, near, span, encoded, e, f, g):
+def _(origins, directions, edges, table, levels, a, b, c, d, near, span, learns_geometry, encoded, e, f, g):
     return torch.empty_like(table), table.new_empty(sum(p.numel() for p in (a, b, c, d)))
 
 
 def _setup(ctx, inputs, output) -> None:
-    *tensors, ctx.near, ctx.span, _ = inputs
+    *tensors, ctx.near, ctx.span, _, ctx.learns_geometry = inputs
     encoded = output[3]
     ctx.mark_non_differentiable(encoded)
     ctx.save_for_backward(*tensors, encoded)
@@ -131,13 +132,13 @@ def _setup(ctx, inputs, output) -> None:
 
 def _backward(ctx, weights_gradient, color_gradient, appearance_gradient, _encoded_gradient):
     *tensors, encoded = ctx.saved_tensors
-    arguments: list[Any] = [*tensors, ctx.near, ctx.span, encoded]
+    arguments: list[Any] = [*tensors, ctx.near, ctx.span, ctx.learns_geometry, encoded]
     arguments += [weights_gradient, color_gradient, appearance_gradient]
     to_table, to_network = _field_backward(*arguments)
     network = tensors[5:9]
     parts = to_network.split([parameter.numel() for parameter in network])
     to_parameters = [part.view_as(parameter) for part, parameter in zip(parts, network, strict=True)]
-    return None, None, None, to_table, None, *to_parameters, None, None, None
+    return None, None, None, to_table, None, *to_parameters, None, None, None, None
 
 
 field.register_autograd(_backward, setup_context=_setup)

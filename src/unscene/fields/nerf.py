@@ -87,16 +87,13 @@ class Nerf(nn.Module):
     def render(self, rays: Rays, *, jitter: Tensor | None = None, learns_geometry: bool = True) -> Render:
         """Render R rays. jitter: R in [0, 1) shifts the samples while fitting; None: deterministic.
 
-        learns_geometry: off, gradients reach the samples' colours but not their weights; the native functions know no
-        such thing, so it takes torch's time.
+        learns_geometry: off, gradients reach the samples' colours but not their weights.
         """
         origins = (rays.origins - self.center) / self.radius
         native = self._runs_natively(origins, rays.directions)
         proposal, fine = (self._propose_natively if native else self._propose)(origins, rays.directions, jitter)
-        if native and learns_geometry:
-            weights, ray_color, appearance = self._look_natively(origins, rays.directions, fine)
-        else:
-            weights, ray_color, appearance = self._look(origins, rays.directions, fine, learns_geometry)
+        look = self._look_natively if native else self._look
+        weights, ray_color, appearance = look(origins, rays.directions, fine, learns_geometry)
         distance = self._distance(fine)
         middles = (distance[:, 1:] + distance[:, :-1]) / 2
         if self.config.view_dependence:
@@ -154,13 +151,15 @@ class Nerf(nn.Module):
         )  # fmt: skip
         return Histogram(self._uniform_edges(len(origins), jitter), weights), fine
 
-    def _look_natively(self, origins: Tensor, directions: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _look_natively(
+        self, origins: Tensor, directions: Tensor, edges: Tensor, learns_geometry: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
         near, far = _spacing(self.config.near), _spacing(self.config.far)
         network = self.network
         weights, color, appearance, _ = native_field.field(
             origins.contiguous(), directions.contiguous(), edges, self.grid.table, level_table(self.config.grid),
             network.weight_hidden, network.bias_hidden, network.weight_output, network.bias_output,
-            near, far - near, torch.is_grad_enabled(),
+            near, far - near, torch.is_grad_enabled(), learns_geometry,
         )  # fmt: skip
         return weights, color, appearance
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import batch_views
@@ -24,12 +24,13 @@ TRAINING_PASSES = 2  # forward, and back through frozen weights, which costs the
 @dataclass(frozen=True)
 class Work:
     """Images times steps of a sampler or of training. guided: with and without the prompt; aligned: with attention to
-    a base view; side: of a training crop, None for whole photos; passes: through the network."""
+    a base view; side: of a training crop, None for whole photos; downscale: of those; passes: through the network."""
 
     image_steps: int
     guided: bool = False
     aligned: bool = False
     side: int | None = None
+    downscale: int = 1
     passes: int = 1
 
 
@@ -47,7 +48,8 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
         return None
     parts, operations = [part for part in work if part.image_steps], 0
     for part in parts:
-        size = (part.side, part.side) if part.side else (scene.cameras.height, scene.cameras.width)
+        whole = (scene.cameras.height // part.downscale, scene.cameras.width // part.downscale)
+        size = (part.side, part.side) if part.side else whole
         each = cost.image_step_operations(prior, *size, guided=part.guided, aligned=part.aligned)
         operations += part.image_steps * part.passes * each
     steps = sum(part.image_steps for part in parts)
@@ -60,7 +62,11 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
 
 
 def removal_work(
-    prior: Any, scene: Scene, settings: InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig, *, taught: bool
+    prior: Any,
+    scene: Scene,
+    settings: InNOutConfig | InpaintNerf360Config | MaldNerfConfig | NaiveConfig | SpinNerfConfig,
+    *,
+    taught: bool,
 ) -> list[Work]:
     """What a removal asks of its prior at most: less where other views have seen what a mask hides.
 
@@ -72,9 +78,12 @@ def removal_work(
     count = len(views_with_holes(scene.masks, scene.train))
     if isinstance(settings, NaiveConfig):
         return [Work(len(scene.train) * steps, guided)]
+    if isinstance(settings, InpaintNerf360Config):
+        return [Work(_most(count, settings.most_views) * steps, guided)]
     if isinstance(settings, SpinNerfConfig):
-        pictures = 2 if settings.inpaint_disparity else 1  # of a view: its photo and its disparities
-        return [Work(_most(count, settings.most_views) * pictures * steps, guided)]
+        photos = Work(_most(count, settings.most_views) * steps, guided)
+        disparities = replace(photos, downscale=settings.disparity.downscale)
+        return [photos, disparities] if settings.disparity.inpaint else [photos]
     if isinstance(settings, MaldNerfConfig):
         views = _most(count, settings.most_views)
         return [Work(views * steps + _update_steps(prior, settings.update, settings.training, views), guided)]

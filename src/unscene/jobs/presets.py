@@ -21,7 +21,9 @@ def removal_preset(preset: Preset, method: MethodName) -> RemoveOptions:
         mask_margin=0,
     )  # fmt: skip
     settings = options.settings
-    own = {method.replace("-", "_"): settings.paper()}
+    own: dict[str, Any] = {method.replace("-", "_"): settings.paper()}
+    if method == "spin-nerf":  # which inpaints disparities, and dilates masks by 5 x 5 pixels five times
+        own |= {"depth": "field", "mask_margin": 10}
     return dataclasses.replace(options, diffusion=settings.paper_diffusion(), **own)
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from unscene.jobs.deviations import Preset
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.stages.customization import CustomizationConfig
 
 PatchFeatures = Literal["oriented-energies", "lpips-vgg", "lpips-alex"]
-Settings = InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig
-MethodName = Literal["in-n-out", "mald-nerf", "naive", "spin-nerf"]
+Settings = InNOutConfig | InpaintNerf360Config | MaldNerfConfig | NaiveConfig | SpinNerfConfig
+MethodName = Literal["in-n-out", "inpaint-nerf360", "mald-nerf", "naive", "spin-nerf"]
+
+BY_DIFFUSION = ("inpaint-nerf360", "mald-nerf")  # methods whose papers inpaint by latent diffusion alone
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class RemoveOptions:
     prior: str | None = None
     """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
     bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
-    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, else guided-exemplar."""
+    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, and inpaint-nerf360, else
+    guided-exemplar."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -57,6 +60,8 @@ class RemoveOptions:
     """Frames of the orbit video; 0 writes none."""
     in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
     """Settings of In-N-Out."""
+    inpaint_nerf360: InpaintNerf360Config = field(default_factory=InpaintNerf360Config)
+    """Settings of InpaintNeRF360."""
     mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)
     """Settings of MALD-NeRF."""
     naive: NaiveConfig = field(default_factory=NaiveConfig)
@@ -67,7 +72,7 @@ class RemoveOptions:
     @property
     def chosen_prior(self) -> str:
         """The prior asked for, or the one that suits the method."""
-        return self.prior or ("bundled" if self.method == "mald-nerf" else "guided-exemplar")
+        return self.prior or ("bundled" if self.method in BY_DIFFUSION else "guided-exemplar")
 
     @property
     def customizes(self) -> bool:

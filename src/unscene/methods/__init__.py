@@ -1,10 +1,25 @@
 """The methods: one paper, one file. Adding one means its file and a line here."""
 
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
+from unscene.methods.inpaint_nerf360 import InpaintNerf360Config, inpaint_nerf360
 from unscene.methods.mald_nerf import MaldNerfConfig, check_mald_nerf, mald_nerf
 from unscene.methods.naive import NaiveConfig, naive
 from unscene.methods.spin_nerf import SpinNerfConfig, spin_nerf
 
-METHODS = {"in-n-out": in_n_out, "mald-nerf": mald_nerf, "naive": naive, "spin-nerf": spin_nerf}
+METHODS = {
+    "in-n-out": in_n_out,
+    "inpaint-nerf360": inpaint_nerf360,
+    "mald-nerf": mald_nerf,
+    "naive": naive,
+    "spin-nerf": spin_nerf,
+}
 
-__all__ = ["METHODS", "InNOutConfig", "MaldNerfConfig", "NaiveConfig", "SpinNerfConfig", "check_mald_nerf"]
+__all__ = [
+    "METHODS",
+    "InNOutConfig",
+    "InpaintNerf360Config",
+    "MaldNerfConfig",
+    "NaiveConfig",
+    "SpinNerfConfig",
+    "check_mald_nerf",
+]

@@ -20,7 +20,7 @@ from unscene.stages.independent_inpainting import inpaint_view
 from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
 from unscene.stages.removal import Removal
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, StageDone, StageStarted
+from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
 from unscene.training.fit import FitConfig, fit
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 
@@ -72,6 +72,8 @@ def naive(
         raise ValueError("naive needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
     train, masks, stage = scene.train, scene.masks, "inpaint every view"
     region = masks_only(train, masks)
+    if fill == "unseen":
+        yield Note("--fill unseen has no say: no field tells what other views see, so whole masks are inpainted")
     if (product := checkpoints.product(stage)) is None:
         yield StageStarted(stage)
         started, generator = time.monotonic(), checkpoints.generator(stage)

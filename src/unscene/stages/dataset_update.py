@@ -19,7 +19,7 @@ from unscene.fields.nerf import Nerf
 from unscene.files import to_uint8
 from unscene.geometry.randomness import sent
 from unscene.priors.depth.completion import DepthEstimator
-from unscene.priors.inpainter import LatentInpainter
+from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.ranges import check_ranges
 from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import estimated_depth, inpaint_alone, who_filled
@@ -109,7 +109,7 @@ class UpdatePlan:
 
 
 def inpaint_every_view(
-    nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: LatentInpainter,
+    nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: Inpainter,
     estimate_depth: DepthEstimator | None, checkpoints: Checkpoints,
 ) -> Generator[Event, None, tuple[Tensor, Tensor]]:  # fmt: skip
     """The first inpaintings of views (V), each on its own, since the field knows nothing of what is hidden yet.
@@ -124,6 +124,7 @@ def inpaint_every_view(
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
     colors, completed, remark, picture = [], [], "", ""
+    strength = prior.strength if isinstance(prior, LatentInpainter) else 1.0
     for index, view in enumerate(views.tolist()):
         inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
         depth, remark = inpainted.depth, surface.describe()
@@ -134,7 +135,7 @@ def inpaint_every_view(
         completed.append(depth[region[view]])
         yield ItemDone(stage, index + 1, len(views))
         exemplary = index in _exemplary(len(views))
-        yield ViewUpdated(stage, 0, scene.names[view], 0, prior.strength, None, inpainted.image, exemplary)
+        yield ViewUpdated(stage, 0, scene.names[view], 0, strength, None, inpainted.image, exemplary)
     product = {"colors": torch.cat(colors), "depths": torch.cat(completed)}
     checkpoints.save(stage, product, finished=True)
     yield Note(remark)

@@ -28,6 +28,7 @@ from unscene.scenes.scene import Scene
 
 TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on the plane
 FEWEST = 0.33  # share of the hole's surroundings that must lie on the plane
+FEWEST_AROUND = 50  # pixels of them, to tell a plane
 CONTEXT = 1.0  # surroundings to copy from, on each side, as a share of the hole's extent on the plane
 LARGEST_SIDE = 300  # texels along the rectified plane
 FEWEST_PIXELS = 16  # of the hole on the plane, below which looking at it squarely is not worth it
@@ -58,21 +59,36 @@ class Surface:
         return "depth behind the object: the plane around it, the rest completed in disparity (no depth network)"
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What is around the hole of a view. ring: H W bool, the pixels that were asked; image_plane: H W 2, positions
+    at z = 1; plane: the one that enough of the ring lies on, or None."""
+
+    ring: Tensor
+    image_plane: Tensor
+    plane: Plane | None
+
+
+def look_around(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, generator: torch.Generator) -> Surroundings:
+    """The plane around the hole (H W bool) of a view's z-depth (H W), if there is one."""
+    reach = max(6, round(0.25 * float(hole.sum()) ** 0.5))
+    ring = dilate(hole[None], reach)[0] & ~_unreliable(hole)
+    grid = pixel_centers(cameras.width, cameras.height, hole.device).reshape(-1, 2)
+    image_plane = cameras.image_plane(torch.full((len(grid),), view, device=hole.device), grid).view(*hole.shape, 2)
+    if ring.sum() < FEWEST_AROUND:
+        return Surroundings(ring, image_plane, None)
+    plane, inliers = fit_plane(image_plane[ring], 1 / depth[ring].clamp_min(1e-6), TOLERANCE, generator)
+    return Surroundings(ring, image_plane, plane if inliers.float().mean() >= FEWEST else None)
+
+
 def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, generator: torch.Generator) -> Surface:
     """Complete a view's z-depth (H W) inside the hole (H W bool): on the plane around it if there is one."""
-    unreliable = dilate(hole[None], 2)[0]  # the field's depth frays at the border of what it was shown
-    reach = max(6, round(0.25 * float(hole.sum()) ** 0.5))
-    ring = dilate(hole[None], reach)[0] & ~unreliable
-    nothing = torch.zeros_like(hole)
-    harmonic = complete_disparity(depth, unreliable)
-    if ring.sum() < 50:
-        return Surface(harmonic, None, nothing, nothing)
-    grid = pixel_centers(cameras.width, cameras.height, hole.device).reshape(-1, 2)
-    plane_xy = cameras.image_plane(torch.full((len(grid),), view, device=hole.device), grid).view(*hole.shape, 2)
-    plane, inliers = fit_plane(plane_xy[ring], 1 / depth[ring].clamp_min(1e-6), TOLERANCE, generator)
-    if inliers.float().mean() < FEWEST:
-        return Surface(harmonic, None, nothing, nothing)
-    disparity = plane.disparity(plane_xy)
+    around, unreliable = look_around(cameras, view, depth, hole, generator), _unreliable(hole)
+    plane, ring = around.plane, around.ring
+    if plane is None:
+        nothing = torch.zeros_like(hole)
+        return Surface(complete_disparity(depth, unreliable), None, nothing, nothing)
+    disparity = plane.disparity(around.image_plane)
     near_enough = disparity * (1 / disparity[ring].clamp_min(1e-9)).median() > 1 / FARTHEST
     support = ((1 / depth.clamp_min(1e-6) - disparity).abs() < TOLERANCE * disparity) & ~unreliable & near_enough
     # Harmonic interpolation of "on the plane or not" parts the hole where either is as near as the other.
@@ -80,6 +96,10 @@ def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, g
     on_plane = hole & (membership > 1.5) & near_enough
     completed = complete_disparity(torch.where(on_plane, 1 / disparity.clamp_min(1e-6), depth), unreliable & ~on_plane)
     return Surface(completed, plane, on_plane, support)
+
+
+def _unreliable(hole: Tensor) -> Tensor:
+    return dilate(hole[None], 2)[0]  # the field's depth frays at the border of what it was shown
 
 
 def fill_surface(

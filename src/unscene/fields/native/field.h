@@ -18,7 +18,7 @@ struct FieldArguments {
     const float *weights_gradient, *color_gradient, *appearance_gradient;
     float* encoded_gradient;              // level_count R 16 FEATURES
     float *network_gradient, *table_gradient;  // chunks parameters, rows FEATURES
-    int rays, level_count;
+    int rays, level_count, learns_geometry;  // learns_geometry: 0 keeps gradients from the weights
     Spacing spacing;
 };
 
@@ -135,9 +135,12 @@ template <int FEATURES, int INPUTS, int HIDDEN> struct Field {
             to_weights += to_color * x.color[c];
             *(Floats*)raw[c + 1] = x.weights * to_color * x.color[c] * (1.0f - x.color[c]);
         }
-        const Floats behind = sums_after(to_weights * x.weights);
-        Floats to_density = (to_weights * x.transmittance * x.passed - behind) * x.optical_depth;
-        to_density[LANES - 1] = 0.0f;  // the last interval is opaque whatever its density
+        Floats to_density = {};
+        if (a.learns_geometry) {
+            const Floats behind = sums_after(to_weights * x.weights);
+            to_density = (to_weights * x.transmittance * x.passed - behind) * x.optical_depth;
+            to_density[LANES - 1] = 0.0f;  // the last interval is opaque whatever its density
+        }
         *(Floats*)raw[0] = to_density;
         *(Floats*)weights = x.weights;
         for (int s = 0; s < LANES; ++s) {
