@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import (
+    InfusionConfig,
+    InNOutConfig,
+    Inpaint3dConfig,
+    MaldNerfConfig,
+    NaiveConfig,
+    SpinNerfConfig,
+)
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import batch_views
@@ -60,7 +67,11 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
 
 
 def removal_work(
-    prior: Any, scene: Scene, settings: InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig, *, taught: bool
+    prior: Any,
+    scene: Scene,
+    settings: InfusionConfig | InNOutConfig | Inpaint3dConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig,
+    *,
+    taught: bool,
 ) -> list[Work]:
     """What a removal asks of its prior at most: less where other views have seen what a mask hides.
 
@@ -72,6 +83,11 @@ def removal_work(
     count = len(views_with_holes(scene.masks, scene.train))
     if isinstance(settings, NaiveConfig):
         return [Work(len(scene.train) * steps, guided)]
+    if isinstance(settings, InfusionConfig):
+        return [Work(min(1, count) * steps, guided)]
+    if isinstance(settings, Inpaint3dConfig):
+        side = min(settings.window, scene.cameras.width, scene.cameras.height)
+        return [Work(min(1, count) * (settings.distillation.steps or 0), guided, side=side)]
     if isinstance(settings, SpinNerfConfig):
         pictures = 2 if settings.inpaint_disparity else 1  # of a view: its photo and its disparities
         return [Work(_most(count, settings.most_views) * pictures * steps, guided)]

@@ -29,7 +29,18 @@ from unscene.jobs.running import (
     with_grown_masks,
 )
 from unscene.memory import peak_memory_gb
-from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig, check_mald_nerf
+from unscene.methods import (
+    METHODS,
+    InfusionConfig,
+    InNOutConfig,
+    Inpaint3dConfig,
+    MaldNerfConfig,
+    NaiveConfig,
+    SpinNerfConfig,
+    check_infusion,
+    check_inpaint3d,
+    check_mald_nerf,
+)
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -48,7 +59,9 @@ from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunFolder
 
-MethodName = Literal["in-n-out", "mald-nerf", "naive", "spin-nerf"]
+MethodName = Literal["in-n-out", "infusion", "inpaint3d", "mald-nerf", "naive", "spin-nerf"]
+MethodConfig = InfusionConfig | InNOutConfig | Inpaint3dConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig
+DIFFUSION_ONLY = ("inpaint3d", "mald-nerf")  # methods that other priors than diffusion models cannot serve
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,8 @@ class RemoveOptions:
     prior: str | None = None
     """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
     bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
-    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, else guided-exemplar."""
+    hub id, lama:FILE, files:DIR. None: bundled for inpaint3d and mald-nerf, which need a diffusion model, else
+    guided-exemplar."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -83,6 +97,10 @@ class RemoveOptions:
     """Frames of the orbit video; 0 writes none."""
     in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
     """Settings of In-N-Out."""
+    infusion: InfusionConfig = field(default_factory=InfusionConfig)
+    """Settings of InFusion."""
+    inpaint3d: Inpaint3dConfig = field(default_factory=Inpaint3dConfig)
+    """Settings of Inpaint3D."""
     mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)
     """Settings of MALD-NeRF."""
     naive: NaiveConfig = field(default_factory=NaiveConfig)
@@ -93,7 +111,7 @@ class RemoveOptions:
     @property
     def chosen_prior(self) -> str:
         """The prior asked for, or the one that suits the method."""
-        return self.prior or ("bundled" if self.method == "mald-nerf" else "guided-exemplar")
+        return self.prior or ("bundled" if self.method in DIFFUSION_ONLY else "guided-exemplar")
 
     @property
     def customizes(self) -> bool:
@@ -102,10 +120,12 @@ class RemoveOptions:
         return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize and untaught)
 
     @property
-    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig:
+    def settings(self) -> MethodConfig:
         """The chosen method's."""
         return {
             "in-n-out": self.in_n_out,
+            "infusion": self.infusion,
+            "inpaint3d": self.inpaint3d,
             "mald-nerf": self.mald_nerf,
             "naive": self.naive,
             "spin-nerf": self.spin_nerf,
@@ -129,6 +149,10 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     prior, features = load_prior(options.chosen_prior, diffusion), AutoencoderFeatures(field_device(device))
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)
+    elif options.method == "inpaint3d":
+        check_inpaint3d(prior, options.inpaint3d)
+    elif options.method == "infusion":
+        check_infusion(scene, options.infusion)
     if options.customizes:
         check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
@@ -170,9 +194,13 @@ def _forecast(
         return None
     teaching = [customization_work(prior, taught)] if options.customizes else []
     work = [*teaching, *removal_work(prior, scene, config, taught=options.customizes)]
-    copies = "" if options.method == "mald-nerf" else "--prior guided-exemplar, "  # which has no latents
-    fewer = "with --holdout" if options.method == "naive" else f"with --{options.method}.most-views"
-    return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or fewer views {fewer}")
+    copies = "" if options.method in DIFFUSION_ONLY else "--prior guided-exemplar, "  # which has no latents
+    fewer = f"fewer views with --{'holdout' if options.method == 'naive' else f'{options.method}.most-views'}"
+    if options.method == "infusion":
+        fewer = "fewer steps with --diffusion.steps"
+    elif options.method == "inpaint3d":
+        fewer = "fewer steps with --inpaint3d.distillation.steps"
+    return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or {fewer}")
 
 
 def ways_to_fit(prior: Inpainter, options: RemoveOptions, source: dict[str, Any]) -> list[str]:
@@ -193,6 +221,8 @@ def _strongest_noise(prior: Any, options: RemoveOptions) -> float:
     """That the method will start its prior's sampler from, as a share of the schedule."""
     if options.method == "mald-nerf":
         return max(prior.strength, noise_bounds(prior, options.mald_nerf.update)[0])
+    if options.method == "inpaint3d":
+        return options.inpaint3d.strongest
     return prior.strength
 
 

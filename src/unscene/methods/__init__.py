@@ -1,10 +1,30 @@
 """The methods: one paper, one file. Adding one means its file and a line here."""
 
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
+from unscene.methods.infusion import InfusionConfig, check_infusion, infusion
+from unscene.methods.inpaint3d import Inpaint3dConfig, check_inpaint3d, inpaint3d
 from unscene.methods.mald_nerf import MaldNerfConfig, check_mald_nerf, mald_nerf
 from unscene.methods.naive import NaiveConfig, naive
 from unscene.methods.spin_nerf import SpinNerfConfig, spin_nerf
 
-METHODS = {"in-n-out": in_n_out, "mald-nerf": mald_nerf, "naive": naive, "spin-nerf": spin_nerf}
+METHODS = {
+    "in-n-out": in_n_out,
+    "infusion": infusion,
+    "inpaint3d": inpaint3d,
+    "mald-nerf": mald_nerf,
+    "naive": naive,
+    "spin-nerf": spin_nerf,
+}
 
-__all__ = ["METHODS", "InNOutConfig", "MaldNerfConfig", "NaiveConfig", "SpinNerfConfig", "check_mald_nerf"]
+__all__ = [
+    "METHODS",
+    "InNOutConfig",
+    "InfusionConfig",
+    "Inpaint3dConfig",
+    "MaldNerfConfig",
+    "NaiveConfig",
+    "SpinNerfConfig",
+    "check_infusion",
+    "check_inpaint3d",
+    "check_mald_nerf",
+]
