@@ -106,15 +106,17 @@ class DepthDiffusion:
         """DDIM (Song et al. 2021) from the noised start; outside the gap, if given, the start is put back each step."""
         scheduler = self.scheduler
         scheduler.set_timesteps(steps)
-        times = scheduler.timesteps
-        latents = scheduler.add_noise(start, noise, times[:1])
-        for index, time in enumerate(times):
+        latents = start
+        for time in scheduler.timesteps:  # the scheduler decides by their values, on the host
+            there = sent(time, start.device)
+            noised = scheduler.add_noise(start, noise, there[None])
+            if time == scheduler.timesteps[0]:
+                latents = noised
+            elif gap is not None:
+                latents = torch.where(gap > 0, latents, noised)
             inputs = torch.cat([seen, latents, context], 1).to(self.unet.dtype)
-            predicted = self.unet(inputs, sent(time, inputs.device), self.prompt).sample.float()
+            predicted = self.unet(inputs, there, self.prompt).sample.float()
             latents = scheduler.step(predicted, time, latents, eta=0.0).prev_sample
-            if gap is not None and index + 1 < len(times):
-                known = scheduler.add_noise(start, noise, times[index + 1 : index + 2])
-                latents = torch.where(gap > 0, latents, known)
         return latents
 
     def _input_size(self, height: int, width: int) -> tuple[int, int]:
