@@ -23,7 +23,7 @@ from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
 from unscene.jobs.presets import orbit_preset, removal_preset
 from unscene.jobs.remove import remove
 from unscene.jobs.remove_options import MethodName, RemoveOptions
-from unscene.methods import InNOutConfig, NaiveConfig
+from unscene.methods import InfusionConfig, InNOutConfig, Inpaint3dConfig, NaiveConfig
 from unscene.priors.choose import available_priors
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
@@ -114,10 +114,13 @@ def _remove(
 
 
 # A minute and a half on two cores. With fewer steps of reconstruction some seeds get the table's depth wrong.
+DEMO_RECONSTRUCTION = FitConfig(steps=1700, final_learning_rate=3e-3)
 DEMO = RemoveOptions(
     effort=0.45,
     video_frames=24,
-    in_n_out=InNOutConfig(most_views=16, reconstruction=FitConfig(steps=1700, final_learning_rate=3e-3)),
+    in_n_out=InNOutConfig(most_views=16, reconstruction=DEMO_RECONSTRUCTION),
+    infusion=InfusionConfig(reconstruction=DEMO_RECONSTRUCTION),
+    inpaint3d=Inpaint3dConfig(reconstruction=DEMO_RECONSTRUCTION),
     naive=NaiveConfig(fit=FitConfig(steps=2600)),  # as many steps in all
 )
 

@@ -16,12 +16,14 @@ import torch
 
 from tests.accelerator.fake_accelerator import DEVICE, fake_accelerator
 from tests.priors.tiny_checkpoints import tiny_pipeline
+from unscene.priors.depth.depth_diffusion import DepthDiffusion
 from unscene.priors.diffusion.architecture import build_scheduler
 from unscene.priors.diffusion.checkpoints import Checkpoint
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
 from unscene.priors.diffusion.customize import SCENE_PROMPT, SceneCustomization, draw_crops, draw_rectangles
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.priors.diffusion.text_condition import TextCondition
+from unscene.stages.score_distillation import distillation_gradient
 from unscene.training.optimizer import Optimizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,6 +64,32 @@ def test_the_sampler_with_attention_to_a_base_view(
             base=base, own_weight=0.2,
         )  # fmt: skip
         assert filled.device == DEVICE and filled.shape == photos.shape
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_a_gradient_of_score_distillation(guidance: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(guidance)
+    move(model.pipeline)
+    photos, masks = torch.rand(1, 56, 72, 3).to(DEVICE), torch.zeros(1, 56, 72, dtype=torch.bool).to(DEVICE)
+    size = model.latent_size(56, 72)
+    text = model._text(torch.empty(1, 3, *(side * model.downscale for side in size), device=DEVICE))
+    monkeypatch.setattr(LatentDiffusionInpainter, "_text", lambda *_: text)
+    with fake_accelerator():
+        gradient = distillation_gradient(model, photos, photos, masks, 0.5, torch.Generator().manual_seed(0))
+        assert gradient.device == DEVICE and gradient.shape == photos.shape
+
+
+def test_a_depth_completed_by_diffusion() -> None:
+    """The sampler; the smooth completion that it starts from is made on the host."""
+    pipeline = tiny_pipeline("sd-2", channels=13)
+    move(pipeline)
+    pipeline.scheduler.alphas_cumprod = pipeline.scheduler.alphas_cumprod.to(DEVICE)  # add_noise does so once
+    prompt = torch.zeros(1, 2, pipeline.unet.config.cross_attention_dim, device=DEVICE)
+    model = DepthDiffusion(pipeline.unet, pipeline.vae, pipeline.scheduler, prompt, "tiny", side=64)
+    seen, start, gap = (torch.zeros(1, channels, 6, 8, device=DEVICE) for channels in (4, 4, 1))
+    with fake_accelerator():
+        latents = model._sample(seen, start, torch.cat([gap, start], 1), start, 3, gap)
+        assert latents.device == DEVICE and latents.shape == start.shape
 
 
 def test_a_step_of_customisation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -27,6 +27,7 @@ from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.inpainted_views import InpaintedViewsConfig, InpaintedViewsLoss, with_fills
 from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction
+from unscene.stages.score_distillation import ScoreDistillation
 from unscene.stages.single_view_prior import DepthError, SingleViewPrior
 from unscene.training.adversary import Adversary, AdversaryConfig
 from unscene.training.optimizer import Optimizer
@@ -207,6 +208,26 @@ def test_a_step_of_masked_adversarial_training(
     training = MaskedAdversarialTraining(known, dataset, features, config, generator)
     assert {tensor.device for tensor in (*training.parameters(), *training.buffers())} == {DEVICE}
     take_steps(nerf, lambda step: training(step + 1, 0.0, generator))
+
+
+@pytest.mark.parametrize("photos_there", [False, True])
+def test_a_step_of_score_distillation(room: BoxScene, photos_there: bool) -> None:
+    """Of Inpaint3D; windows and noise are drawn on the host. The model's part is in test_diffusion_steps."""
+    nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
+    assert masks is not None
+    known, views = unmasked(room, nerf), torch.arange(3)
+    depths = room.depth[:3][masks[:3]]
+    scene = replace(room.scene.to(DEVICE), **({} if photos_there else {"images": room.scene.images}))
+    prior: Any = SimpleNamespace(
+        encode_images=lambda images: images.permute(0, 3, 1, 2), signal_share=lambda level: 0.5,
+        predict_noise=lambda noisy, *_: noisy, latent_masks=lambda masks: masks[:, None].float(),
+    )  # fmt: skip
+    distillation = ScoreDistillation(
+        known, scene, views, masks, depths, prior, window=24, known_rays=32, strongest=0.9, weakest=0.1, weight=0.1,
+        depth_weight=0.1,
+    )  # fmt: skip
+    distillation.depths = distillation.depths.to(DEVICE)
+    take_steps(nerf, lambda step: distillation(step, 0.5, generator))
 
 
 def test_pixels_of_photos_on_the_host_are_sent(room: BoxScene) -> None:

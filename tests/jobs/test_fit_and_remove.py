@@ -25,7 +25,15 @@ from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.masks import dilate
 from unscene.jobs.customize import CustomizeOptions, customize
-from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import (
+    InfusionConfig,
+    InNOutConfig,
+    Inpaint3dConfig,
+    InpaintNerf360Config,
+    MaldNerfConfig,
+    NaiveConfig,
+    SpinNerfConfig,
+)
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import Estimate
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
@@ -38,6 +46,7 @@ from unscene.scenes.transforms import read_cameras, write_frames
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig
 from unscene.stages.inpainted_views import InpaintedViewsConfig
+from unscene.stages.method_error import MethodError
 from unscene.stages.patches import PatchConfig
 from unscene.training.events import Event, Note, StepDone
 from unscene.training.run import RunError, RunFolder
@@ -262,6 +271,31 @@ def test_inpaint_nerf360_leaves_the_same_and_shows_what_it_inpainted(scene: Scen
     run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
     assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
     assert "inpaint-nerf360" in (run.folder / "report.html").read_text()
+
+
+def test_infusion_leaves_the_same_and_shows_its_reference(scene: Scene, tmp_path: Path) -> None:
+    config = InfusionConfig(nerf=TINY_NERF, reconstruction=QUICK, fine_tuning=QUICK, rays=64, reference="003")
+    options = replace(QUICK_REMOVE, method="infusion", prior="telea", fill="mask", infusion=config)
+    run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
+    assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
+    assert "previews/reference-003.png" in files_below(run.folder)
+    assert "reference view: 003.png" in (run.folder / "report.html").read_text()
+    wrong = replace(options, infusion=replace(config, reference="none"))
+    with pytest.raises(MethodError, match=r"--infusion\.reference"):
+        unscene.remove(scene.with_holdout(0), tmp_path / "none", wrong)
+    assert not (tmp_path / "none").exists()
+
+
+def test_inpaint3d_leaves_the_same_and_takes_the_bundled_model(scene: Scene, tmp_path: Path) -> None:
+    config = Inpaint3dConfig(nerf=TINY_NERF, reconstruction=QUICK, distillation=QUICK, rays=64, window=32)
+    options = replace(QUICK_REMOVE, method="inpaint3d", prior=None, fill="mask", inpaint3d=config)
+    assert options.chosen_prior == "bundled"
+    run = unscene.remove(scene.with_holdout(0), tmp_path / "run", options)
+    assert {"report.html", "scene.ply", "dataset/transforms.json", "renders/000.png"} <= files_below(run.folder)
+    assert "score distillation" in (run.folder / "report.html").read_text()
+    with pytest.raises(PriorError, match="expected a diffusion prior"):
+        unscene.remove(scene.with_holdout(0), tmp_path / "none", replace(options, prior="telea"))
+    assert not (tmp_path / "none").exists()
 
 
 def test_remove_with_the_bundled_prior(scene: Scene, tmp_path: Path) -> None:

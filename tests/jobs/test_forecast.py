@@ -14,7 +14,15 @@ from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.forecast import Work, customization_work, duration, forecast, removal_work
-from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import (
+    InfusionConfig,
+    InNOutConfig,
+    Inpaint3dConfig,
+    InpaintNerf360Config,
+    MaldNerfConfig,
+    NaiveConfig,
+    SpinNerfConfig,
+)
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.scene import Scene
@@ -80,6 +88,20 @@ def test_inpaint_nerf360_inpaints_views_once(room: BoxScene) -> None:
     scene = with_masks_in(room, [0, 2, 3, 6])
     assert removal_work(prior(guided=True), scene, InpaintNerf360Config(), taught=False) == [Work(4 * 18, guided=True)]
     assert removal_work(prior(), scene, InpaintNerf360Config(most_views=3), taught=False) == [Work(3 * 18)]
+
+
+def test_infusion_inpaints_one_view(room: BoxScene) -> None:
+    assert removal_work(prior(), with_masks_in(room, [0, 2, 3]), InfusionConfig(), taught=False) == [Work(18)]
+    assert removal_work(prior(), with_masks_in(room, []), InfusionConfig(), taught=False) == [Work(0)]
+
+
+def test_score_distillation_asks_about_a_window_in_every_step(room: BoxScene) -> None:
+    scene = with_masks_in(room, [0, 2])
+    config = Inpaint3dConfig(distillation=FitConfig(steps=50), window=30)
+    assert removal_work(prior(guided=True), scene, config, taught=False) == [Work(50, guided=True, side=30)]
+    large = replace(config, window=512)  # than the photo of 48 x 36
+    assert removal_work(prior(), scene, large, taught=False) == [Work(50, side=36)]
+    assert removal_work(prior(), with_masks_in(room, []), config, taught=False) == [Work(0, side=30)]
 
 
 @pytest.mark.parametrize(("guidance", "guided"), [(7.5, True), (1.0, False)])
@@ -162,6 +184,8 @@ def before_the_first_stage(started: list[str]):
     ("inpaint-nerf360", "--prior bundled, --prior guided-exemplar, or fewer views with --inpaint-nerf360.most-views"),
     ("mald-nerf", "--prior bundled, or fewer views with --mald-nerf.most-views"),
     ("spin-nerf", "--prior bundled, --prior guided-exemplar, or fewer views with --spin-nerf.most-views"),
+    ("infusion", "--prior bundled, --prior guided-exemplar, or fewer steps with --diffusion.steps"),
+    ("inpaint3d", "--prior bundled, or fewer steps with --inpaint3d.distillation.steps"),
     ("naive", "--prior bundled, --prior guided-exemplar, or fewer views with --holdout"),
 ])  # fmt: skip
 def test_a_removal_says_so_before_it_starts(

@@ -9,7 +9,15 @@ from typing import Any
 
 import torch
 
-from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.jobs.remove_options import Settings
+from unscene.methods import (
+    InfusionConfig,
+    Inpaint3dConfig,
+    InpaintNerf360Config,
+    MaldNerfConfig,
+    NaiveConfig,
+    SpinNerfConfig,
+)
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import batch_views
@@ -64,7 +72,7 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
 def removal_work(
     prior: Any,
     scene: Scene,
-    settings: InNOutConfig | InpaintNerf360Config | MaldNerfConfig | NaiveConfig | SpinNerfConfig,
+    settings: Settings,
     *,
     taught: bool,
 ) -> list[Work]:
@@ -80,6 +88,11 @@ def removal_work(
         return [Work(len(scene.train) * steps, guided)]
     if isinstance(settings, InpaintNerf360Config):
         return [Work(_most(count, settings.most_views) * steps, guided)]
+    if isinstance(settings, InfusionConfig):
+        return [Work(min(1, count) * steps, guided)]
+    if isinstance(settings, Inpaint3dConfig):
+        side = min(settings.window, scene.cameras.width, scene.cameras.height)
+        return [Work(min(1, count) * (settings.distillation.steps or 0), guided, side=side)]
     if isinstance(settings, SpinNerfConfig):
         photos = Work(_most(count, settings.most_views) * steps, guided)
         disparities = replace(photos, downscale=settings.disparity.downscale)

@@ -18,7 +18,7 @@ from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
 from unscene.jobs.forecast import customization_work, forecast, removal_work
 from unscene.jobs.presets import removal_deviations
-from unscene.jobs.remove_options import RemoveOptions
+from unscene.jobs.remove_options import NEED_LATENTS, RemoveOptions
 from unscene.jobs.running import (
     OFFLOAD,
     SMALLER_SCALE,
@@ -33,7 +33,7 @@ from unscene.jobs.running import (
 from unscene.losses.oriented_energies import OrientedEnergies
 from unscene.losses.perceptual import WeightedFeatures
 from unscene.memory import peak_memory_gb
-from unscene.methods import METHODS, check_mald_nerf
+from unscene.methods import METHODS, check_infusion, check_inpaint3d, check_mald_nerf
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -72,6 +72,10 @@ def remove(
     prior, features = load_prior(options.chosen_prior, diffusion), _patch_features(options, field_device(device))
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)
+    elif options.method == "inpaint3d":
+        check_inpaint3d(prior, options.inpaint3d)
+    elif options.method == "infusion":
+        check_infusion(scene, options.infusion)
     if options.customizes:
         check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
@@ -130,9 +134,13 @@ def _forecast(
         return None
     teaching = [customization_work(prior, taught)] if options.customizes else []
     work = [*teaching, *removal_work(prior, scene, config, taught=options.customizes)]
-    copies = "" if options.method == "mald-nerf" else "--prior guided-exemplar, "  # which has no latents
-    fewer = "with --holdout" if options.method == "naive" else f"with --{options.method}.most-views"
-    return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or fewer views {fewer}")
+    copies = "" if options.method in NEED_LATENTS else "--prior guided-exemplar, "  # which has no latents
+    fewer = f"fewer views with --{'holdout' if options.method == 'naive' else f'{options.method}.most-views'}"
+    if options.method == "infusion":
+        fewer = "fewer steps with --diffusion.steps"
+    elif options.method == "inpaint3d":
+        fewer = "fewer steps with --inpaint3d.distillation.steps"
+    return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or {fewer}")
 
 
 def ways_to_fit(prior: Inpainter, options: RemoveOptions, source: dict[str, Any]) -> list[str]:
@@ -153,6 +161,8 @@ def _strongest_noise(prior: Any, options: RemoveOptions) -> float:
     """That the method will start its prior's sampler from, as a share of the schedule."""
     if options.method == "mald-nerf":
         return max(prior.strength, noise_bounds(prior, options.mald_nerf.update)[0])
+    if options.method == "inpaint3d":
+        return options.inpaint3d.strongest
     return prior.strength
 
 

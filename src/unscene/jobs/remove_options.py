@@ -7,15 +7,27 @@ from pathlib import Path
 from typing import Literal
 
 from unscene.jobs.deviations import Preset
-from unscene.methods import InNOutConfig, InpaintNerf360Config, MaldNerfConfig, NaiveConfig, SpinNerfConfig
+from unscene.methods import (
+    InfusionConfig,
+    InNOutConfig,
+    Inpaint3dConfig,
+    InpaintNerf360Config,
+    MaldNerfConfig,
+    NaiveConfig,
+    SpinNerfConfig,
+)
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.stages.customization import CustomizationConfig
 
 PatchFeatures = Literal["oriented-energies", "lpips-vgg", "lpips-alex"]
-Settings = InNOutConfig | InpaintNerf360Config | MaldNerfConfig | NaiveConfig | SpinNerfConfig
-MethodName = Literal["in-n-out", "inpaint-nerf360", "mald-nerf", "naive", "spin-nerf"]
+Settings = (
+    InNOutConfig | InfusionConfig | Inpaint3dConfig | InpaintNerf360Config | MaldNerfConfig | NaiveConfig
+    | SpinNerfConfig
+)  # fmt: skip
+MethodName = Literal["in-n-out", "infusion", "inpaint-nerf360", "inpaint3d", "mald-nerf", "naive", "spin-nerf"]
 
-BY_DIFFUSION = ("inpaint-nerf360", "mald-nerf")  # methods whose papers inpaint by latent diffusion alone
+NEED_LATENTS = ("inpaint3d", "mald-nerf")  # methods that only diffusion models can serve
+BY_DIFFUSION = ("inpaint-nerf360", *NEED_LATENTS)  # methods whose papers inpaint by latent diffusion alone
 
 
 @dataclass(frozen=True)
@@ -31,8 +43,8 @@ class RemoveOptions:
     prior: str | None = None
     """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
     bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
-    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, and inpaint-nerf360, else
-    guided-exemplar."""
+    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf and inpaint3d, which need a diffusion model, and
+    inpaint-nerf360, else guided-exemplar."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -60,6 +72,10 @@ class RemoveOptions:
     """Frames of the orbit video; 0 writes none."""
     in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
     """Settings of In-N-Out."""
+    infusion: InfusionConfig = field(default_factory=InfusionConfig)
+    """Settings of InFusion."""
+    inpaint3d: Inpaint3dConfig = field(default_factory=Inpaint3dConfig)
+    """Settings of Inpaint3D."""
     inpaint_nerf360: InpaintNerf360Config = field(default_factory=InpaintNerf360Config)
     """Settings of InpaintNeRF360."""
     mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)

@@ -1,6 +1,8 @@
 """The methods: one paper, one file. Adding one means its file and a line here."""
 
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
+from unscene.methods.infusion import InfusionConfig, check_infusion, infusion
+from unscene.methods.inpaint3d import Inpaint3dConfig, check_inpaint3d, inpaint3d
 from unscene.methods.inpaint_nerf360 import InpaintNerf360Config, inpaint_nerf360
 from unscene.methods.mald_nerf import MaldNerfConfig, check_mald_nerf, mald_nerf
 from unscene.methods.naive import NaiveConfig, naive
@@ -9,6 +11,8 @@ from unscene.methods.spin_nerf import SpinNerfConfig, spin_nerf
 METHODS = {
     "in-n-out": in_n_out,
     "inpaint-nerf360": inpaint_nerf360,
+    "infusion": infusion,
+    "inpaint3d": inpaint3d,
     "mald-nerf": mald_nerf,
     "naive": naive,
     "spin-nerf": spin_nerf,
@@ -17,9 +21,13 @@ METHODS = {
 __all__ = [
     "METHODS",
     "InNOutConfig",
+    "InfusionConfig",
+    "Inpaint3dConfig",
     "InpaintNerf360Config",
     "MaldNerfConfig",
     "NaiveConfig",
     "SpinNerfConfig",
+    "check_infusion",
+    "check_inpaint3d",
     "check_mald_nerf",
 ]

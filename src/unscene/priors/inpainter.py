@@ -107,6 +107,31 @@ class LatentInpainter(Inpainter, Protocol):
         ...
 
 
+@runtime_checkable
+class ScoreModel(Inpainter, Protocol):
+    """An inpainter that says which noise it sees in a noisy latent, from which images can be taught (score
+    distillation). Levels are shares of its noise schedule, in (0, 1]; images N H W 3, masks N H W bool."""
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as latents, N C h w; gradients pass."""
+        ...
+
+    def latent_masks(self, masks: Tensor) -> Tensor:
+        """Which latent cells touch the masks, N 1 h w of 0 and 1."""
+        ...
+
+    def signal_share(self, level: float) -> float:
+        """abar_t, the share of the variance that is signal at a noise level."""
+        ...
+
+    def predict_noise(self, noisy: Tensor, level: float, images: Tensor, masks: Tensor) -> Tensor:
+        """The noise in latents (N C h w) that are noisy to a level, with guidance, N C h w without gradient.
+
+        Told of the images what is not masked.
+        """
+        ...
+
+
 def check_images(images: Tensor, masks: Tensor) -> None:
     """Raise ValueError unless images are N H W 3 float and masks N H W bool of the same size."""
     if images.ndim != 4 or images.shape[-1] != 3 or not images.is_floating_point():

@@ -49,7 +49,10 @@ def locate_parts(
 
     def fetch(hub_id: str, local: bool) -> str:
         repository, _, revision = hub_id.partition("@")
-        wanted = ["model_index.json", *(f"{part}/*.{kind}" for part in parts for kind in ("json", "safetensors"))]
+        wanted = [
+            "model_index.json",
+            *(f"{part}/*.{kind}" for part in parts for kind in ("json", "txt", "safetensors")),
+        ]
         error: PriorError | None = None
         for unwanted in (SINGLE, HALF):
             folder = snapshot_download(

@@ -21,7 +21,7 @@ from unscene.priors.diffusion.checkpoints import BUNDLED, Checkpoint, load_check
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.diffusion.latents import decode, encode
 from unscene.priors.diffusion.mask_blending import composite, mask_to_latent, masked_pixels
-from unscene.priors.diffusion.noise_levels import clean_latents
+from unscene.priors.diffusion.noise_levels import clean_latents, predicted_noise
 from unscene.priors.diffusion.text_condition import TextCondition, text_condition
 from unscene.priors.inpainter import StructureGuide, check_images
 
@@ -39,7 +39,7 @@ class Condition:
 
 @dataclass
 class LatentDiffusionInpainter:
-    """A 9-channel latent diffusion inpainter with a deterministic sampler; satisfies `LatentInpainter`."""
+    """A 9-channel latent diffusion inpainter with a deterministic sampler: a `LatentInpainter` and a `ScoreModel`."""
 
     checkpoint: Checkpoint
     """The parts; make one with `load` rather than by hand."""
@@ -194,6 +194,27 @@ class LatentDiffusionInpainter:
         filled = filled[..., :height, :width].permute(0, 2, 3, 1).clamp(0, 1).to(images)
         return composite(images, filled, masks, feather=self.feather)
 
+    def encode_images(self, images: Tensor) -> Tensor:
+        """See `ScoreModel.encode_images`."""
+        return self.encode(self._padded(images))
+
+    def latent_masks(self, masks: Tensor) -> Tensor:
+        """See `ScoreModel.latent_masks`."""
+        return mask_to_latent(self._padded(masks[..., None].float()), self.downscale)
+
+    def signal_share(self, level: float) -> float:
+        """See `ScoreModel.signal_share`."""
+        return float(training_scheduler(self.pipeline).alphas_cumprod[self._time(level)])
+
+    @torch.no_grad()
+    def predict_noise(self, noisy: Tensor, level: float, images: Tensor, masks: Tensor) -> Tensor:
+        """See `ScoreModel.predict_noise`."""
+        check_images(images, masks)
+        scheduler, time = training_scheduler(self.pipeline), self._time(level)
+        condition = self._condition(self._padded(images), self._padded(masks[..., None].float()))
+        predicted = self._predict(noisy, sent(torch.tensor(time), noisy.device), condition)
+        return predicted_noise(scheduler, noisy, predicted, float(scheduler.alphas_cumprod[time]))
+
     def encode(self, pixels: Tensor) -> Tensor:
         """N 3 H W in [0, 1] -> normalised latents N C h w (the posterior's mean)."""
         return encode(self.pipeline.vae, pixels)
@@ -238,6 +259,13 @@ class LatentDiffusionInpainter:
             unconditional, conditional = predicted.chunk(2)
             predicted = unconditional + self.guidance * (conditional - unconditional)
         return predicted
+
+    def _time(self, level: float) -> int:
+        """The timestep of a noise level, a share of the schedule."""
+        if not 0 < level <= 1:
+            raise ValueError(f"expected a noise level in (0, 1], got {level}")
+        steps = self.pipeline.scheduler.config.num_train_timesteps
+        return min(round(level * steps), steps - 1)
 
     def _noise(self, images: Tensor, generator: torch.Generator) -> Tensor:
         shape = (len(images), self.latent_channels, *self.latent_size(*images.shape[1:3]))

@@ -43,3 +43,17 @@ def regression_target(scheduler: Any, latents: Tensor, noise: Tensor, times: Ten
     if kind == "epsilon":
         return noise
     raise ValueError(f"expected a schedule that predicts v_prediction or epsilon, got {kind}")
+
+
+def predicted_noise(scheduler: Any, noisy: Tensor, predicted: Tensor, alpha: float) -> Tensor:
+    """What a network's prediction says of the noise in noisy latents, in the schedule's own terms.
+
+    Of a velocity that is sqrt(1 - alpha) z + sqrt(alpha) v (Salimans and Ho 2022, appendix D). noisy, predicted: N C h
+    w; alpha: the signal's share of the variance.
+    """
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        return (1 - alpha) ** 0.5 * noisy + alpha**0.5 * predicted
+    if kind == "epsilon":
+        return predicted
+    raise ValueError(f"expected a schedule that predicts v_prediction or epsilon, got {kind}")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unscene.files import write_json
-from unscene.priors.diffusion.checkpoints import check_safetensors, load_checkpoint, read_network
+from unscene.priors.diffusion.checkpoints import check_safetensors, load_checkpoint
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.model_folder import model_folder
 from unscene.priors.prior_error import PriorError
@@ -72,36 +72,6 @@ def model_name(folder: Path) -> str:
             stream.seek(max(0, size - FINGERPRINTED))
             digest.update(f"{file.relative_to(folder)} {size}".encode() + beginning + stream.read())
     return f"{folder.name}@{digest.hexdigest()[:12]}"
-
-
-def read_unet_and_autoencoder(folder: Path, *, extra_channels: int) -> tuple[Any, Any, DDIMScheduler]:
-    """U-Net, autoencoder (both frozen, float32) and noise schedule.
-
-    extra_channels: of the U-Net's input, beside a noisy latent and another one. Raises PriorError naming file and
-    tensor.
-    """
-    unet = frozen(read_network(folder, "unet", UNet2DConditionModel))
-    autoencoder = frozen(read_network(folder, "vae", AutoencoderKL))
-    expected = 2 * autoencoder.config.latent_channels + extra_channels
-    if unet.config.in_channels != expected:
-        raise PriorError(
-            f"{folder / 'unet'}: expected a U-Net with {expected} input channels for this kind of model, got "
-            f"{unet.config.in_channels}; it belongs to another model."
-        )
-    return unet, autoencoder, read_scheduler(folder)
-
-
-def read_scheduler(folder: Path) -> DDIMScheduler:
-    """The noise schedule, run by DDIM. Raises PriorError."""
-    try:
-        return DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True, clip_sample=False)
-    except (OSError, ValueError) as error:
-        raise PriorError(f"{folder / 'scheduler'}: expected a noise schedule; fetch the folder again.") from error
-
-
-def frozen(network: Any) -> Any:
-    """In float32, not to be trained."""
-    return network.requires_grad_(False).eval().float()
 
 
 def read_tensors(folder: Path, names: tuple[str, ...]) -> dict[str, Tensor]:

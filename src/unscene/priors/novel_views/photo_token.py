@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from unscene.priors.diffusion.checkpoints import read_network
-from unscene.priors.novel_views.checkpoints import frozen, read_tensors
+from unscene.priors.diffusion.frozen_parts import frozen
+from unscene.priors.novel_views.checkpoints import read_tensors
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)

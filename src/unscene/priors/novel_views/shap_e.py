@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPVisionModel
 
+from unscene.priors.diffusion.frozen_parts import frozen
 from unscene.priors.diffusion.hub_parts import locate_parts, weight_file
-from unscene.priors.novel_views.checkpoints import frozen
 from unscene.priors.novel_views.photo_token import CLIP_DEVIATION, CLIP_MEAN
 from unscene.priors.prior_error import PriorError
 

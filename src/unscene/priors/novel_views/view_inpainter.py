@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unscene.priors.diffusion.frozen_parts import read_unet_and_autoencoder
 from unscene.priors.diffusion.latents import decode, downscale, encode
 from unscene.priors.diffusion.text_condition import text_condition
 from unscene.priors.novel_views.checkpoints import (
@@ -24,7 +25,6 @@ from unscene.priors.novel_views.checkpoints import (
     model_name,
     read_settings,
     read_tensors,
-    read_unet_and_autoencoder,
     with_input_channels,
     write_model,
 )

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unscene.priors.diffusion.frozen_parts import read_unet_and_autoencoder
 from unscene.priors.diffusion.latents import decode, downscale, encode
 from unscene.priors.novel_views.checkpoints import (
     initial_pipeline,
     model_name,
     read_settings,
-    read_unet_and_autoencoder,
     with_input_channels,
     write_model,
 )

@@ -18,8 +18,8 @@ from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
 from unscene.priors.diffusion.checkpoints import check_safetensors, read_network
+from unscene.priors.diffusion.frozen_parts import frozen, read_unet_and_autoencoder
 from unscene.priors.diffusion.hub_parts import locate_parts, weight_file
-from unscene.priors.novel_views.checkpoints import frozen, read_unet_and_autoencoder
 from unscene.priors.novel_views.photo_token import POSE_NUMBERS
 from unscene.priors.prior_error import PriorError
 

@@ -1,0 +1,243 @@
+"""InFusion (Liu et al. 2024): one inpainted view whose depth a diffusion model completes, put into the scene as points.
+
+A field is fitted to everything but the object. One reference view is inpainted, its depth behind the object completed;
+masked pixels at these depths are points, those far from their neighbours are outliers; and the field is fine-tuned on
+that single image and its points.
+
+What differs from the original is `InfusionConfig.DIFFERENCES`, and what `InfusionConfig.paper` has otherwise than the
+defaults.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.geometry.masks import VisibilityConfig, surface_points
+from unscene.geometry.outliers import statistical_inliers
+from unscene.losses.perceptual import Features
+from unscene.priors.depth.completion import DepthEstimator, complete_disparity
+from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.inpainter import Inpainter
+from unscene.ranges import check_ranges
+from unscene.scenes.scene import Scene
+from unscene.stages.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
+from unscene.stages.masked_rendering import paste_renders, render_masked
+from unscene.stages.method_error import MethodError
+from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
+from unscene.stages.removal import Removal
+from unscene.stages.single_view_prior import SingleViewPrior
+from unscene.stages.view_choice import views_nearest_center, views_with_holes
+from unscene.stages.visibility import look_behind
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, Note, Picture, StageDone, StageStarted
+from unscene.training.fit import FitConfig, fit
+from unscene.training.pixels import RegularizerConfig
+
+STAGE = "reference view"
+
+
+@dataclass(frozen=True)
+class InfusionConfig:
+    """InFusion's settings; "release" marks what its public code runs with, "ours" what no source gives."""
+
+    nerf: NerfConfig = field(default_factory=lambda: NerfConfig(view_dependence=False))
+    """The field, the same as In-N-Out's (ours; release: Gaussians of one colour each)."""
+    reconstruction: FitConfig = field(default_factory=lambda: FitConfig(steps=1100, final_learning_rate=3e-3))
+    """Unmasked rays alone (release: 30,000 steps)."""
+    fine_tuning: FitConfig = field(default_factory=lambda: FitConfig(steps=600, final_learning_rate=1e-3))
+    """With the reference view and its points (release: 150 steps)."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    """Weights of the histogram losses (ours)."""
+    rays: int = 4096
+    """Unmasked rays per step of `reconstruction` (ours; release: a whole photo)."""
+    reference_rays: int = 3072
+    """Rays of the reference view's points per step (ours)."""
+    known_rays: int = 768
+    """Unmasked rays per step while fine-tuning (ours; release: none)."""
+    visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
+    """When a masked pixel counts as seen by other views."""
+    reference: str | None = None
+    """Name of the photo to inpaint; None: the one nearest to the centre of all."""
+    depth_completion: str | None = None
+    """Diffusion model that completes the reference's depth: infusion (the release's), a hub id or a folder. None:
+    --depth's network, aligned, else the surface around the hole goes on."""
+    denoising_steps: int = 20
+    """Of that model (release)."""
+    loops: int = 2
+    """Times that it completes depth, each starting from the last (release: once, "two or three times" for better)."""
+    keep_known: bool = True
+    """Known latents of depth take their place again after every step (release: --blend)."""
+    outlier_neighbours: int = 5
+    """Nearest points by whose distance outliers are told (release)."""
+    outlier_deviations: float = 4.0
+    """Standard deviations beyond the mean of that distance from which on a point is an outlier (release)."""
+    depth_weight: float = 0.5
+    """Weight of the points, on relative differences of depth (ours)."""
+    share_elsewhere: float = 0.5
+    """Share of the points looked at from other views, if they hide them too (ours)."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+        "the field is a radiance field (paper: Gaussians): points do not become part of the scene but tell where its "
+        "surface is, through the loss of In-N-Out's single-view prior, which also looks at them from other views",
+        "what is known is learnt on while fine-tuning, since a field shares its parameters (paper: the image alone)",
+        "an outlier's depth is completed from its neighbours', as a ray has to end somewhere (paper: left out)",
+        "nothing of the old scene is deleted around the new points (release: Gaussians within 1.0 of them)",
+        "the reference is the view nearest the centre of all, or --infusion.reference (release: chosen by hand)",
+        "one reference view (paper: more for what that does not see)",
+    )
+    """What a run does otherwise than the paper or its release, whatever its settings."""
+
+    @staticmethod
+    def paper_diffusion() -> DiffusionConfig:
+        """How the reference is inpainted: by hand, in the release."""
+        return DiffusionConfig()
+
+    @classmethod
+    def paper(cls) -> InfusionConfig:
+        """The release's values; what it does not say of a radiance field stays ours."""
+        return cls(
+            reconstruction=FitConfig(steps=30_000),
+            fine_tuning=FitConfig(steps=150),
+            depth_completion="infusion",
+            denoising_steps=20, loops=1, keep_known=True, outlier_neighbours=5, outlier_deviations=4.0,
+        )  # fmt: skip
+
+
+def check_infusion(scene: Scene, config: InfusionConfig) -> None:
+    """Raise MethodError or PriorError for what cannot work, before anything is run or written."""
+    ranges = {
+        "denoising-steps": (config.denoising_steps, 1, 1000), "loops": (config.loops, 1, 100),
+        "outlier-neighbours": (config.outlier_neighbours, 2, 1e6),
+        "outlier-deviations": (config.outlier_deviations, 0, 1e6),
+    }  # fmt: skip
+    check_ranges({f"infusion.{name}": given for name, given in ranges.items()}, MethodError)
+    if config.reference is not None:
+        named_view(scene, config.reference)
+    if config.depth_completion is not None:
+        from unscene.priors.depth.depth_diffusion import locate_depth_diffusion  # loads diffusers: seconds
+
+        locate_depth_diffusion(config.depth_completion)
+
+
+def infusion(
+    scene: Scene,
+    prior: Inpainter,
+    features: Features,
+    config: InfusionConfig,
+    checkpoints: Checkpoints,
+    *,
+    fill: Literal["unseen", "mask"] = "unseen",
+    estimate_depth: DepthEstimator | None = None,
+) -> Generator[Event, None, Removal]:
+    """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
+
+    features: unused, since no patch is compared. fill: inpaint only what no view has seen, or the whole object mask.
+    estimate_depth: a depth network for the reference view, if no model completes its depth. Raises ValueError without
+    masks, MethodError for settings that cannot work, PriorError for a depth model that cannot be had.
+    """
+    if scene.masks is None:
+        raise ValueError("infusion needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
+    check_infusion(scene, config)
+    train, masks = scene.train, scene.masks
+    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
+
+    # The scene without its object, incomplete.
+    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
+    yield from reconstruct(known, config.reconstruction, checkpoints)
+    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
+    if not region.any():
+        return Removal(nerf, behind, region)
+
+    # One view inpainted, its depth completed, its outliers among neighbours.
+    view = reference_view(behind, region, prior, config.reference)
+    reference = yield from inpaint_reference(
+        nerf, behind, view, region, depths, prior, config, checkpoints, estimate_depth
+    )
+
+    # The field with that view and its points.
+    tuning = SingleViewPrior(
+        known, reference, region, rays=config.reference_rays, known_rays=config.known_rays,
+        weight=config.reference_rays / config.rays, depth_error="relative", depth_weight=config.depth_weight,
+        share_elsewhere=config.share_elsewhere,
+    )  # fmt: skip
+    yield from fit(
+        "fine-tuning", nerf, tuning, config.fine_tuning, checkpoints, rays_per_step=tuning.rays, native=nerf.is_native
+    )
+    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
+    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+
+
+def named_view(scene: Scene, name: str) -> int:
+    """The training view of a photo, by its name with or without ending. Raises MethodError."""
+    found = [v for v in scene.train.tolist() if name in (scene.names[v], Path(scene.names[v]).stem)]
+    if len(found) != 1:
+        some = ", ".join(scene.names[view] for view in scene.train[:3].tolist())
+        came = f"{len(found)} of that name" if found else "none of that name"
+        raise MethodError(
+            f"infusion: expected the name of one training photo as reference, such as {some}, got '{name}', {came}; "
+            "see --infusion.reference."
+        )
+    return found[0]
+
+
+def reference_view(scene: Scene, region: Tensor, prior: Inpainter, name: str | None) -> int:
+    """The view to inpaint (region: N H W bool): the named one, else that nearest to the centre of those that the prior
+    can inpaint. Raises MethodError if the named one cannot be."""
+    possible = inpaintable_views(prior, scene, views_with_holes(region, scene.train))
+    if name is None:
+        return int(views_nearest_center(scene.cameras, possible, 1))
+    view = named_view(scene, name)
+    if view not in possible.tolist():
+        others = ", ".join(scene.names[other] for other in possible[:3].tolist())
+        raise MethodError(
+            f"infusion: expected a reference with something to inpaint, but '{name}' hides nothing that no other view "
+            f"shows, or '{prior.name}' has none of it; choose another --infusion.reference, such as {others}."
+        )
+    return view
+
+
+def inpaint_reference(
+    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, config: InfusionConfig,
+    checkpoints: Checkpoints, estimate_depth: DepthEstimator | None,
+) -> Generator[Event, None, InpaintedView]:  # fmt: skip
+    """The reference view inpainted, with a depth behind its hole that has no outliers."""
+    if product := checkpoints.product(STAGE, scene.device):
+        return InpaintedView(view, **product)
+    yield StageStarted(STAGE)
+    started, generator, hole = time.monotonic(), checkpoints.generator(STAGE), region[view]
+    inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+    depth, remark = inpainted.depth, surface.describe()
+    if config.depth_completion is not None:
+        from unscene.priors.depth.depth_diffusion import DepthDiffusion  # loads diffusers: seconds
+
+        model = DepthDiffusion.load(config.depth_completion, device=scene.device)
+        known = render_view(nerf, scene.cameras, view).depth
+        depth = model.complete(
+            inpainted.image, known, hole, generator, steps=config.denoising_steps, loops=config.loops,
+            keep_known=config.keep_known,
+        )  # fmt: skip
+        remark = f"depth behind the object: completed by '{model.name}'"
+    elif estimate_depth is not None:
+        depth, remark = estimated_depth(nerf, scene, view, hole, inpainted.image, estimate_depth)
+    outliers = torch.zeros_like(hole)
+    outliers[hole] = ~statistical_inliers(
+        surface_points(scene.cameras, view, depth)[hole], neighbours=config.outlier_neighbours,
+        deviations=config.outlier_deviations,
+    )  # fmt: skip
+    reference = replace(inpainted, depth=complete_disparity(depth, outliers))
+    tensors = {name: getattr(reference, name) for name in ("image", "start", "noise", "depth")}
+    checkpoints.save(STAGE, tensors, finished=True)
+    yield Picture("reference", reference.image, scene.names[view])
+    yield Note(remark)
+    yield Note(f"reference view: {scene.names[view]}; {int(outliers.sum())} of {int(hole.sum())} points are outliers")
+    yield StageDone(STAGE, time.monotonic() - started)
+    return reference
