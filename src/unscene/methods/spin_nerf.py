@@ -28,7 +28,7 @@ from torch import Tensor
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.randomness import uniform
 from unscene.losses.perceptual import Features
-from unscene.losses.rays import pixel_error
+from unscene.losses.rays import PixelError, pixel_error
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter
@@ -179,7 +179,8 @@ class AnchorColors:
     """
 
     def __init__(self, nerf: Nerf, filled: Scene, views: Tensor, region: Tensor, config: SpinNerfConfig):
-        self.nerf, self.cameras, self.error = nerf, filled.cameras, config.loss.pixel_error
+        self.nerf, self.cameras = nerf, filled.cameras
+        self.error: PixelError = config.loss.pixel_error
         self.rays = config.anchor_rays if config.loss.perceptual else 0
         self.pixels = PixelSampler(filled, masks_only(views[max(0, len(views) - ANCHOR)][None], region))
 
