@@ -4,12 +4,7 @@ A field is fitted to everything but the object. One reference view is inpainted,
 masked pixels at these depths are points, those far from their neighbours are outliers; and the field is fine-tuned on
 that single image and its points.
 
-Different from the original: a radiance field, not Gaussians, so points do not become part of the scene but tell where
-its surface is, through the loss of In-N-Out's single-view prior (eq. 3 there), which also looks at them from other
-views; what is known is learnt on, since a field shares its parameters; an outlier is not left out, its depth is
-completed from its neighbours', as a ray has to end somewhere; no old Gaussians are deleted around the new points; the
-reference view is the one nearest to the centre of all, not chosen by hand; only what no other view has seen is filled;
-and there is one reference, where the paper adds more for what that does not see.
+What differs from the original is `InfusionConfig.DIFFERENCES`; a report lists it too.
 """
 
 from __future__ import annotations
@@ -18,7 +13,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +24,7 @@ from unscene.geometry.masks import VisibilityConfig, surface_points
 from unscene.geometry.outliers import statistical_inliers
 from unscene.losses.perceptual import Features
 from unscene.priors.depth.completion import DepthEstimator, complete_disparity
+from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter
 from unscene.ranges import check_ranges
 from unscene.scenes.scene import Scene
@@ -87,6 +83,23 @@ class InfusionConfig:
     """Weight of the points, on relative differences of depth (ours)."""
     share_elsewhere: float = 0.5
     """Share of the points looked at from other views, if they hide them too (ours)."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+        "a radiance field, not Gaussians: points tell where its surface is, through the loss of In-N-Out's single-view "
+        "prior, which also looks at them from other views",
+        "what is known is learnt on while fine-tuning, since a field shares its parameters",
+        "an outlier is not left out, its depth is completed from its neighbours', as a ray has to end somewhere",
+        "nothing is deleted around the new points",
+        "the reference view is the one nearest to the centre of all, not chosen by hand",
+        "depth is completed smoothly before noise is put over it, where the release's renders are empty",
+        "one reference view, where the paper adds more for what that does not see",
+    )
+    """What a run does otherwise than the release, whatever its settings."""
+
+    @staticmethod
+    def paper_diffusion() -> DiffusionConfig:
+        """How the reference view is inpainted: by hand, with any tool."""
+        return DiffusionConfig()
 
     @classmethod
     def paper(cls) -> InfusionConfig:

@@ -9,17 +9,15 @@ t_max - (t_max - t_min) sqrt(k / K), and inside the mask the field follows
 depth behind the object is compared beside it. No view is inpainted, no pose is told to the inpainter.
 
 Its authors released no code and the paper gives neither weights, levels, guidance nor steps; `paper` takes those of
-MVIP-NeRF (Chen et al. 2024), which distils the same kind of inpainter. Different from both: the field is ours; outside
-the mask the photo stands for the render, so that only masked rays are rendered; a step shows the inpainter a window
-around the hole, not the whole view; normals are not distilled; depth is that of each view's completed surface, or a
-network's of each view as the prior inpaints it, on relative differences.
+MVIP-NeRF (Chen et al. 2024), which distils the same kind of inpainter. What differs from both is
+`Inpaint3dConfig.DIFFERENCES`; a report lists it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
@@ -77,6 +75,20 @@ class Inpaint3dConfig:
     most_views: int | None = 40
     """Views that teach what is hidden at most, spread over all of them; None: all (MVIP)."""
 
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+        "outside the mask the photo stands for the render, so that only masked rays are rendered",
+        "the inpainter is shown a window around the hole, not the whole view",
+        "normals are not distilled, as MVIP-NeRF does",
+        "depth is that of each view's completed surface, or a network's of each view as the prior inpaints it, on "
+        "relative differences",
+    )
+    """What a run does otherwise than Inpaint3D and MVIP-NeRF, whatever its settings."""
+
+    @staticmethod
+    def paper_diffusion() -> DiffusionConfig:
+        """How MVIP-NeRF asks its inpainter."""
+        return DiffusionConfig(guidance=7.5)
+
     @classmethod
     def paper(cls) -> Inpaint3dConfig:
         """MVIP-NeRF's values, for a model of Stable Diffusion's size; what it does not say stays ours."""
@@ -90,15 +102,18 @@ class Inpaint3dConfig:
         )  # fmt: skip
 
 
-def paper_diffusion() -> DiffusionConfig:
-    """How MVIP-NeRF asks its inpainter."""
-    return DiffusionConfig(guidance=7.5)
+def check_inpaint3d(prior: Inpainter, config: Inpaint3dConfig, *, offload: str = "none") -> None:
+    """Raise PriorError or MethodError for what cannot work, before anything is run or written.
 
-
-def check_inpaint3d(prior: Inpainter, config: Inpaint3dConfig) -> None:
-    """Raise PriorError or MethodError for what cannot work, before anything is run or written."""
+    offload: what of the model is kept in main memory between uses, from where no gradient finds its weights.
+    """
     if not isinstance(prior, ScoreModel):
         raise PriorError(f"inpaint3d: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+    if offload != "none":
+        raise PriorError(
+            "inpaint3d: expected the whole model on its device, as gradients pass through its encoder; leave out "
+            "--diffusion.offload."
+        )
     check_ranges({"inpaint3d.window": (config.window, 16, 1e5)}, MethodError)
     if not 0 < config.weakest <= config.strongest <= 1:
         raise MethodError(
