@@ -285,6 +285,8 @@ def test_a_command_offers_only_what_it_knows() -> None:
         True, True, True, False,
     ]  # fmt: skip
     assert ways_to_fit(copies, unscene.RemoveOptions(prior="exemplar"), {}) == []
+    distilled = ways_to_fit(diffusion, unscene.RemoveOptions(method="inpaint3d"), scaled)
+    assert distilled[0].endswith("--inpaint3d.window") and not any("offload" in way for way in distilled)
     taught = ways_to_fit(diffusion, unscene.RemoveOptions(method="mald-nerf"), scaled)
     assert [any(word in way for way in taught) for word in ("offload", "views-at-once", "batch")] == [
         False, False, True,

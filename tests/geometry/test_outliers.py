@@ -20,13 +20,12 @@ def test_a_handful_of_points_is_left_alone():
 
 def test_statistical_outliers_are_open3ds() -> None:
     """By the definition, point by point: mean distance to the five nearest, itself among them, of all of them."""
-    generator = torch.Generator().manual_seed(2)
-    points = torch.cat([torch.randn(300, 3, generator=generator), 9 * torch.randn(6, 3, generator=generator)])
+    points = torch.randn(300, 3, generator=torch.Generator().manual_seed(2))
     means = torch.stack([(points - point).norm(dim=-1).sort().values[:5].mean() for point in points])
-    for deviations in (1.0, 4.0):
+    for deviations in (0.0, 0.5, 1.0, 4.0):
         wanted = means < means.mean() + deviations * means.std()
         assert torch.equal(statistical_inliers(points, neighbours=5, deviations=deviations), wanted)
-        assert 0 < (~wanted).sum() < 40
+        assert (~wanted).any()
 
 
 def test_statistical_outliers_do_not_depend_on_place_or_unit() -> None:

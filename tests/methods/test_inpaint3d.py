@@ -176,6 +176,8 @@ def test_a_depth_network_is_asked_about_inpainted_views(room: BoxScene) -> None:
 def test_what_cannot_work_is_refused_in_words(room: BoxScene) -> None:
     with pytest.raises(PriorError, match="expected a diffusion prior, got 'telea'; choose --prior bundled"):
         check_inpaint3d(TeleaInpainter(), CONFIG)
+    with pytest.raises(PriorError, match="leave out --diffusion"):
+        check_inpaint3d(Expecting(), CONFIG, offload="model")
     with pytest.raises(MethodError, match="expected noise that falls"):
         check_inpaint3d(Expecting(), replace(CONFIG, weakest=0.99))
     with pytest.raises(MethodError, match=r"--inpaint3d\.window"):
@@ -189,7 +191,7 @@ def test_mvip_nerfs_values() -> None:
     levels = [paper.strongest - (paper.strongest - paper.weakest) * progress**0.5 for progress in (0.0, 0.25, 1.0)]
     assert levels == pytest.approx([0.98 - 0.96 * (k / 20_000) ** 0.5 for k in (0, 2500, 10_000)])
     assert (paper.weight, paper.window, paper.distillation.steps, paper.rays) == (1e-4, 512, 10_000, 1024)
-    assert Inpaint3dConfig.paper_diffusion().guidance == 7.5
+    assert paper.paper_diffusion().guidance == 7.5
 
 
 KILLS: dict[str, Callable[[Event], bool]] = {

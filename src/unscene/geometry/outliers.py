@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
@@ -32,6 +32,6 @@ def statistical_inliers(points: Tensor, *, neighbours: int, deviations: float) -
     if len(points) < neighbours:
         return torch.ones(len(points), dtype=torch.bool, device=points.device)
     cloud = points.detach().cpu().double().numpy()
-    distances, _ = cKDTree(cloud).query(cloud, k=neighbours)
+    distances, _ = KDTree(cloud).query(cloud, k=neighbours)
     mean = torch.from_numpy(distances).mean(-1)
     return (mean <= mean.mean() + deviations * mean.std()).to(points.device)

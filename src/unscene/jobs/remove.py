@@ -73,7 +73,7 @@ def remove(
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)
     elif options.method == "inpaint3d":
-        check_inpaint3d(prior, options.inpaint3d)
+        check_inpaint3d(prior, options.inpaint3d, offload=options.diffusion.offload)
     elif options.method == "infusion":
         check_infusion(scene, options.infusion)
     if options.customizes:
@@ -146,7 +146,9 @@ def _forecast(
 def ways_to_fit(prior: Inpainter, options: RemoveOptions, source: dict[str, Any]) -> list[str]:
     """What takes less of a device's memory, of what this run can do."""
     latent, ways = isinstance(prior, LatentInpainter), list[str]()
-    if latent and not options.customizes and options.diffusion.offload == "none":
+    if options.method == "inpaint3d":
+        ways.append("start anew with a smaller --inpaint3d.window")
+    elif latent and not options.customizes and options.diffusion.offload == "none":
         ways.append(OFFLOAD)
     if options.customizes:
         ways.append("start anew with a smaller --customization.model.batch")

@@ -4,8 +4,7 @@ A field is fitted to everything but the object. One reference view is inpainted,
 masked pixels at these depths are points, those far from their neighbours are outliers; and the field is fine-tuned on
 that single image and its points.
 
-What differs from the original is `InfusionConfig.DIFFERENCES`, and what `InfusionConfig.paper` has otherwise than the
-defaults.
+What differs from the original is `InfusionConfig.DIFFERENCES`; a report lists it too.
 """
 
 from __future__ import annotations
@@ -86,19 +85,20 @@ class InfusionConfig:
     """Share of the points looked at from other views, if they hide them too (ours)."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
-        "the field is a radiance field (paper: Gaussians): points do not become part of the scene but tell where its "
-        "surface is, through the loss of In-N-Out's single-view prior, which also looks at them from other views",
-        "what is known is learnt on while fine-tuning, since a field shares its parameters (paper: the image alone)",
-        "an outlier's depth is completed from its neighbours', as a ray has to end somewhere (paper: left out)",
-        "nothing of the old scene is deleted around the new points (release: Gaussians within 1.0 of them)",
-        "the reference is the view nearest the centre of all, or --infusion.reference (release: chosen by hand)",
-        "one reference view (paper: more for what that does not see)",
+        "a radiance field, not Gaussians: points tell where its surface is, through the loss of In-N-Out's single-view "
+        "prior, which also looks at them from other views",
+        "what is known is learnt on while fine-tuning, since a field shares its parameters",
+        "an outlier is not left out, its depth is completed from its neighbours', as a ray has to end somewhere",
+        "nothing is deleted around the new points",
+        "the reference view is the one nearest to the centre of all, not chosen by hand",
+        "depth is completed smoothly before noise is put over it, where the release's renders are empty",
+        "one reference view, where the paper adds more for what that does not see",
     )
-    """What a run does otherwise than the paper or its release, whatever its settings."""
+    """What a run does otherwise than the release, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
-        """How the reference is inpainted: by hand, in the release."""
+        """How the reference view is inpainted: by hand, with any tool."""
         return DiffusionConfig()
 
     @classmethod

@@ -10,7 +10,7 @@ depth behind the object is compared beside it. No view is inpainted, no pose is 
 
 Its authors released no code and the paper gives neither weights, levels, guidance nor steps; `paper` takes those of
 MVIP-NeRF (Chen et al. 2024), which distils the same kind of inpainter. What differs from both is
-`Inpaint3dConfig.DIFFERENCES`.
+`Inpaint3dConfig.DIFFERENCES`; a report lists it too.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ class Inpaint3dConfig:
     """Views that teach what is hidden at most, spread over all of them; None: all (MVIP)."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
-        "the field is a hash-grid NeRF with proposals of our own",
         "outside the mask the photo stands for the render, so that only masked rays are rendered",
-        "a step shows the inpainter a window around the hole, not the whole view",
-        "normals are not distilled (MVIP-NeRF does)",
-        "depth is that of each view's completed surface, or a network's of each view as the prior inpaints it",
+        "the inpainter is shown a window around the hole, not the whole view",
+        "normals are not distilled, as MVIP-NeRF does",
+        "depth is that of each view's completed surface, or a network's of each view as the prior inpaints it, on "
+        "relative differences",
     )
-    """What a run does otherwise than the paper or MVIP-NeRF, whatever its settings."""
+    """What a run does otherwise than Inpaint3D and MVIP-NeRF, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -102,10 +102,18 @@ class Inpaint3dConfig:
         )  # fmt: skip
 
 
-def check_inpaint3d(prior: Inpainter, config: Inpaint3dConfig) -> None:
-    """Raise PriorError or MethodError for what cannot work, before anything is run or written."""
+def check_inpaint3d(prior: Inpainter, config: Inpaint3dConfig, *, offload: str = "none") -> None:
+    """Raise PriorError or MethodError for what cannot work, before anything is run or written.
+
+    offload: what of the model is kept in main memory between uses, from where no gradient finds its weights.
+    """
     if not isinstance(prior, ScoreModel):
         raise PriorError(f"inpaint3d: expected a diffusion prior, got '{prior.name}'; choose --prior bundled.")
+    if offload != "none":
+        raise PriorError(
+            "inpaint3d: expected the whole model on its device, as gradients pass through its encoder; leave out "
+            "--diffusion.offload."
+        )
     check_ranges({"inpaint3d.window": (config.window, 16, 1e5)}, MethodError)
     if not 0 < config.weakest <= config.strongest <= 1:
         raise MethodError(
