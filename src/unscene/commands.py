@@ -19,7 +19,7 @@ from unscene.jobs.fit import FitOptions, fit
 from unscene.jobs.orbit import orbit
 from unscene.jobs.orbit_options import OrbitOptions
 from unscene.jobs.remove import RemoveOptions, remove
-from unscene.methods import InNOutConfig, NaiveConfig
+from unscene.methods import InNOutConfig, NaiveConfig, NerfillerConfig
 from unscene.priors.choose import available_priors
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
@@ -115,6 +115,10 @@ DEMO = RemoveOptions(
     video_frames=24,
     in_n_out=InNOutConfig(most_views=16, reconstruction=FitConfig(steps=1700, final_learning_rate=3e-3)),
     naive=NaiveConfig(fit=FitConfig(steps=2600)),  # as many steps in all
+    nerfiller=NerfillerConfig(
+        reconstruction=FitConfig(steps=1700, final_learning_rate=3e-3),
+        training=FitConfig(steps=1000, learning_rate=7e-3, final_learning_rate=1e-3),
+    ),
 )
 
 

@@ -16,6 +16,7 @@ import torch
 
 from tests.accelerator.fake_accelerator import DEVICE, fake_accelerator
 from tests.priors.tiny_checkpoints import tiny_pipeline
+from unscene.priors.diffusion import sampling
 from unscene.priors.diffusion.architecture import build_scheduler
 from unscene.priors.diffusion.checkpoints import Checkpoint
 from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
@@ -53,7 +54,7 @@ def test_the_sampler_with_attention_to_a_base_view(
     text = model._text(torch.empty(2, 3, *(side * model.downscale for side in size), device=DEVICE))
     assert text.states.device == DEVICE and text.halves == (1 if guidance == 1 else 2)
     monkeypatch.setattr(LatentDiffusionInpainter, "_text", lambda *_: text)
-    monkeypatch.setattr(LatentDiffusionInpainter, "_step_arguments", lambda *_: {"eta": 0.0})  # no generators there
+    monkeypatch.setattr(sampling, "step_arguments", lambda *_: {"eta": 0.0})  # no generators there
     scheduler = model.pipeline.scheduler
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(DEVICE)  # add_noise does so once
     with fake_accelerator():

@@ -29,7 +29,16 @@ from unscene.jobs.running import (
     with_grown_masks,
 )
 from unscene.memory import peak_memory_gb
-from unscene.methods import METHODS, InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig, check_mald_nerf
+from unscene.methods import (
+    METHODS,
+    InNOutConfig,
+    MaldNerfConfig,
+    NaiveConfig,
+    NerfillerConfig,
+    SpinNerfConfig,
+    check_mald_nerf,
+    check_nerfiller,
+)
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -43,12 +52,14 @@ from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import noise_bounds
+from unscene.stages.joint_inpainting import joint_noise_bounds
 from unscene.stages.removal import Removal
 from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunFolder
 
-MethodName = Literal["in-n-out", "mald-nerf", "naive", "spin-nerf"]
+MethodName = Literal["in-n-out", "mald-nerf", "naive", "nerfiller", "spin-nerf"]
+NEED_LATENTS = ("mald-nerf", "nerfiller")
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,8 @@ class RemoveOptions:
     prior: str | None = None
     """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
     bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
-    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, which needs a diffusion model, else guided-exemplar."""
+    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf and nerfiller, which need a diffusion model,
+    else guided-exemplar."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -87,13 +99,15 @@ class RemoveOptions:
     """Settings of MALD-NeRF."""
     naive: NaiveConfig = field(default_factory=NaiveConfig)
     """Settings of the naive baseline."""
+    nerfiller: NerfillerConfig = field(default_factory=NerfillerConfig)
+    """Settings of NeRFiller."""
     spin_nerf: SpinNerfConfig = field(default_factory=SpinNerfConfig)
     """Settings of SPIn-NeRF."""
 
     @property
     def chosen_prior(self) -> str:
         """The prior asked for, or the one that suits the method."""
-        return self.prior or ("bundled" if self.method == "mald-nerf" else "guided-exemplar")
+        return self.prior or ("bundled" if self.method in NEED_LATENTS else "guided-exemplar")
 
     @property
     def customizes(self) -> bool:
@@ -102,12 +116,13 @@ class RemoveOptions:
         return self.customize or (self.method == "mald-nerf" and self.mald_nerf.customize and untaught)
 
     @property
-    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig | SpinNerfConfig:
+    def settings(self) -> InNOutConfig | MaldNerfConfig | NaiveConfig | NerfillerConfig | SpinNerfConfig:
         """The chosen method's."""
         return {
             "in-n-out": self.in_n_out,
             "mald-nerf": self.mald_nerf,
             "naive": self.naive,
+            "nerfiller": self.nerfiller,
             "spin-nerf": self.spin_nerf,
         }[self.method]
 
@@ -129,6 +144,8 @@ def remove(scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions
     prior, features = load_prior(options.chosen_prior, diffusion), AutoencoderFeatures(field_device(device))
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)
+    if options.method == "nerfiller":
+        check_nerfiller(prior, options.nerfiller)
     if options.customizes:
         check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
@@ -170,8 +187,9 @@ def _forecast(
         return None
     teaching = [customization_work(prior, taught)] if options.customizes else []
     work = [*teaching, *removal_work(prior, scene, config, taught=options.customizes)]
-    copies = "" if options.method == "mald-nerf" else "--prior guided-exemplar, "  # which has no latents
-    fewer = "with --holdout" if options.method == "naive" else f"with --{options.method}.most-views"
+    copies = "" if options.method in NEED_LATENTS else "--prior guided-exemplar, "  # which has no latents
+    ways = {"naive": "with --holdout", "nerfiller": "with --nerfiller.update.views"}
+    fewer = ways.get(options.method, f"with --{options.method}.most-views")
     return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or fewer views {fewer}")
 
 
@@ -193,6 +211,8 @@ def _strongest_noise(prior: Any, options: RemoveOptions) -> float:
     """That the method will start its prior's sampler from, as a share of the schedule."""
     if options.method == "mald-nerf":
         return max(prior.strength, noise_bounds(prior, options.mald_nerf.update)[0])
+    if options.method == "nerfiller":
+        return max(prior.strength, joint_noise_bounds(prior, options.nerfiller.update)[0])
     return prior.strength
 
 

@@ -18,6 +18,17 @@ def relative_depth(distance: Tensor, depth_per_distance: Tensor, depth: Tensor) 
     return ((distance * depth_per_distance / depth - 1).square() + 1e-6).sqrt().clamp_max(1)
 
 
+def depth_ranking(depth: Tensor, estimate: Tensor, first: Tensor, second: Tensor, margin: float = 1e-4) -> Tensor:
+    """How far pairs of pixels lie in the wrong order, mean over those that an estimate orders, scalar (SparseNeRF, Wang
+    et al. 2023, eq. 4): max(0, d_near - d_far + margin).
+
+    depth, estimate: P, of which the estimate's values mean nothing but their order; first, second: R indices.
+    """
+    order = (estimate[second] - estimate[first]).sign()  # 1 where the first is nearer
+    wrong = (order * (depth[first] - depth[second]) + margin).clamp_min(0) * order.abs()
+    return wrong.sum() / order.abs().sum().clamp_min(1)
+
+
 def interlevel(t: Tensor, w: Tensor, t_proposal: Tensor, w_proposal: Tensor) -> Tensor:
     """How much weight of the final histogram its proposal does not cover (mip-NeRF 360, eq. 13), scalar.
 

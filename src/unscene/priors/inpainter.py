@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -100,6 +100,30 @@ class LatentInpainter(Inpainter, Protocol):
             steps: sampler steps of the whole schedule; about strength * steps of them are run.
             base: index in the batch of the base view, whose keys and values all views attend to.
             own_weight: weight lambda_a of a view's own self-attention; the base view's gets 1 - own_weight.
+
+        Returns:
+            N H W 3 float in [0, 1]; unmasked pixels are exactly those of `images`.
+        """
+        ...
+
+
+@runtime_checkable
+class JointInpainter(LatentInpainter, Protocol):
+    """An inpainter that denoises many views together, so that they agree (NeRFiller, section 4)."""
+
+    def inpaint_jointly(
+        self, images: Tensor, masks: Tensor, *, start: Tensor | None, level: float, grid: Any,
+        generator: torch.Generator,
+    ) -> Tensor:  # fmt: skip
+        """Fill views of one scene in as many sampler steps as the whole schedule has.
+
+        Args:
+            images: N H W 3 float in [0, 1]; what lies under the mask is ignored.
+            masks: N H W bool, True = fill.
+            start: N H W 3 images to start from; None at level 1, which starts from noise alone.
+            level: share of the noise schedule, in (0, 1], over which the steps are spread.
+            grid: a `GridPriorConfig`.
+            generator: the only source of randomness.
 
         Returns:
             N H W 3 float in [0, 1]; unmasked pixels are exactly those of `images`.

@@ -41,7 +41,7 @@ def inpaint_alone(
     expected there (H W 3).
     """
     image, cameras, hole = scene.image(view), scene.cameras, region[view]
-    surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
+    surface = continued_surface(nerf, scene, view, hole, generator)
     if not isinstance(prior, LatentInpainter | ExemplarInpainter):
         filled = inpaint_view(prior, scene, view, hole, generator)
         return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth), surface
@@ -55,6 +55,11 @@ def inpaint_alone(
         image[None], hole[None], noise=noise, start=start[None], strength=prior.strength, steps=prior.steps
     )
     return InpaintedView(view, filled[0], start, noise[0], surface.depth), surface
+
+
+def continued_surface(nerf: Nerf, scene: Scene, view: int, hole: Tensor, generator: torch.Generator) -> Surface:
+    """What lies behind a view's hole (H W bool), by the field's depth around it."""
+    return continue_surface(scene.cameras, view, render_view(nerf, scene.cameras, view).depth, hole, generator)
 
 
 def estimated_depth(
