@@ -16,10 +16,10 @@ import torch
 
 from tests.accelerator.fake_accelerator import DEVICE, fake_accelerator
 from tests.priors.tiny_checkpoints import tiny_pipeline
-from unscene.priors.diffusion import sampling
+from unscene.priors.diffusion import grid_prior, sampling
 from unscene.priors.diffusion.architecture import build_scheduler
 from unscene.priors.diffusion.checkpoints import Checkpoint
-from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
+from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig, GridPriorConfig
 from unscene.priors.diffusion.customize import SCENE_PROMPT, SceneCustomization, draw_crops, draw_rectangles
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.priors.diffusion.text_condition import TextCondition
@@ -62,6 +62,25 @@ def test_the_sampler_with_attention_to_a_base_view(
             photos, masks, noise=torch.randn(2, 4, *size, device=DEVICE), start=photos, strength=0.9, steps=2,
             base=base, own_weight=0.2,
         )  # fmt: skip
+        assert filled.device == DEVICE and filled.shape == photos.shape
+
+
+def test_views_denoised_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffled on the host; the shortened schedule's table is sent once."""
+    model = tiny_model(7.5)
+    move(model.pipeline)
+    photos, masks = torch.rand(3, 56, 72, 3).to(DEVICE), torch.zeros(3, 56, 72, dtype=torch.bool).to(DEVICE)
+    told = TextCondition(torch.randn(1, 77, model.pipeline.unet.config.cross_attention_dim).to(DEVICE), None, 1)
+    monkeypatch.setattr(grid_prior, "text_condition", lambda *_, **__: told)
+    monkeypatch.setattr(sampling, "step_arguments", lambda *_: {"eta": 0.0})  # no generators there
+    scheduler = sampling.shortened(model.pipeline.scheduler, 0.5)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(DEVICE)
+    monkeypatch.setattr(grid_prior, "shortened", lambda *_: scheduler)
+    grid = GridPriorConfig(tile=40, steps=2, text_guidance=1.0)
+    with fake_accelerator():
+        filled = model.inpaint_jointly(
+            photos, masks, start=photos, level=0.5, grid=grid, generator=torch.Generator().manual_seed(0)
+        )
         assert filled.device == DEVICE and filled.shape == photos.shape
 
 

@@ -14,12 +14,15 @@ from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.forecast import Work, customization_work, duration, forecast, removal_work
-from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, SpinNerfConfig
-from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
+from unscene.methods import InNOutConfig, MaldNerfConfig, NaiveConfig, NerfillerConfig, SpinNerfConfig
+from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig, GridPriorConfig
+from unscene.priors.diffusion.cost import image_step_operations
+from unscene.priors.diffusion.grid_prior import canvas_size
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig
+from unscene.stages.joint_inpainting import JointUpdateConfig
 from unscene.training.events import Event, Note, StageStarted
 from unscene.training.fit import FitConfig
 
@@ -72,6 +75,31 @@ def test_spin_nerf_inpaints_disparities_as_it_does_photos(room: BoxScene) -> Non
     assert removal_work(prior(), scene, SpinNerfConfig(), taught=False) == [Work(2 * 4 * 18)]
     few = SpinNerfConfig(most_views=3, inpaint_disparity=False)
     assert removal_work(prior(), scene, few, taught=False) == [Work(3 * 18)]
+
+
+def test_nerfiller_denoises_views_together_again_and_again(room: BoxScene) -> None:
+    """Of 100 steps the first, the 41st and the 81st draw three views; a hub's model is asked twice, the release's way,
+    and the small one takes fewer steps from less noise."""
+    update = JointUpdateConfig(every=40, views=3, strongest=1.0, weakest=0.4, grid=GridPriorConfig(shuffles=2))
+    config = NerfillerConfig(training=FitConfig(steps=100), update=update)
+    scene = with_masks_in(room, [0, 2, 3, 6])
+    assert removal_work(prior(), scene, config, taught=False) == [
+        Work(3 * 2 * 3 * 20, grid=update.grid, passes=2)
+    ]  # fmt: skip
+    small = prior()
+    small.is_bundled = True
+    steps = 20 + round(20 * (1 - 0.6 * 0.4)) + round(20 * (1 - 0.6 * 0.8))
+    assert removal_work(small, scene, config, taught=False) == [Work(3 * 2 * steps, grid=update.grid, passes=1)]
+
+
+def test_views_in_a_canvas_are_counted_by_the_canvas(room: BoxScene, large: None) -> None:
+    """Four to a canvas, which is asked as often as the guidance needs."""
+    model, grid = LatentDiffusionInpainter.load(), GridPriorConfig()
+    on_processor = DiffusionConfig().on("cpu")
+    one = image_step_operations(model, 2 * 48, 2 * 48)  # of views of 36 x 48 pixels, padded to 48
+    assert canvas_size(model, 36, 48, grid) == (96, 96)
+    words = forecast(model, room.scene, on_processor, [Work(40, grid=grid, passes=2)], "nothing")
+    assert f"{20 * one / 1e12:,.3g} tera-operations" in str(words) and "up to 40 images times steps" in str(words)
 
 
 @pytest.mark.parametrize(("guidance", "guided"), [(7.5, True), (1.0, False)])
@@ -141,6 +169,7 @@ def before_the_first_stage(started: list[str]):
 @pytest.mark.parametrize(("method", "instead"), [
     ("in-n-out", "--prior bundled, --prior guided-exemplar, or fewer views with --in-n-out.most-views"),
     ("mald-nerf", "--prior bundled, or fewer views with --mald-nerf.most-views"),
+    ("nerfiller", "--prior bundled, or fewer views with --nerfiller.update.views"),
     ("spin-nerf", "--prior bundled, --prior guided-exemplar, or fewer views with --spin-nerf.most-views"),
     ("naive", "--prior bundled, --prior guided-exemplar, or fewer views with --holdout"),
 ])  # fmt: skip

@@ -33,7 +33,7 @@ class JointUpdateConfig:
 
     every: int = 150
     """U, steps between two updates, of which the first comes before the first step (release: 1,000)."""
-    views: int | None = 16
+    views: int | None = 12
     """Views drawn anew for each update, the only ones that teach the field until the next (release: 40); None: all."""
     strongest: float | None = None
     """Noise of the first update, as a share of the schedule (release: 1, noise alone). None: three times the prior's
@@ -125,24 +125,26 @@ class JointlyUpdatedDataset(nn.Module):
         self.drawn.zero_()[drawn] = True
         remark = ""
         for index, new in zip(drawn, filled, strict=True):
-            if self.estimate_depth is None:
-                depth, remark = surfaces[index].depth, surfaces[index].describe()
-            else:
+            if self.estimate_depth is not None:
                 estimate = self.estimate_depth(new)
                 depth = -estimate.values if estimate.relative_disparity else estimate.values
-                remark = f"order of depths behind the object: {estimate.name}"
+                remark = f"depth behind the object: {estimate.name}"
+            elif index in surfaces:
+                depth, remark = surfaces[index].depth, surfaces[index].describe()
+            else:
+                depth = None  # as it was
             yield self._replace(index, step, level, new, depth)
         if step == 0:
-            yield Note(remark)
+            yield Note(f"{remark}; only its order is learnt")
 
     def _surfaces(self, drawn: list[int], step: int, level: float, generator: torch.Generator) -> dict[int, Surface]:
-        """What lies behind the holes of drawn views, by the field around them, if anything asks for it."""
-        if self.estimate_depth is not None and (step > 0 or level == 1):
-            return {}
-        views = {index: self.views[index] for index in drawn}
+        """What lies behind the holes of drawn views by the field around them, where starts or depths need it still."""
+        needed = [index for index in drawn if self.estimate_depth is None and not self.updates[index]]
+        if step == 0 and level < 1:
+            needed = drawn
         return {
             index: continued_surface(self._nerf[0], self.scene, view, self.region[view], generator)
-            for index, view in views.items()
+            for index, view in ((index, self.views[index]) for index in needed)
         }
 
     def _start(self, index: int, step: int, surfaces: dict[int, Surface], generator: torch.Generator) -> Tensor:
@@ -153,12 +155,13 @@ class JointlyUpdatedDataset(nn.Module):
         exemplar = ExemplarInpainter(self.prior.guide)
         return fill_surface(self.scene, view, self.region, self.known, surfaces[index], exemplar, generator)
 
-    def _replace(self, index: int, step: int, level: float, new: Tensor, depth: Tensor) -> ViewUpdated:
+    def _replace(self, index: int, step: int, level: float, new: Tensor, depth: Tensor | None) -> ViewUpdated:
         view = self.views[index]
         colors = new[self.region[view]]
         before = self.colors.replace(index, to_uint8(colors)).float() / 255
         change = (colors - before).abs().mean().item() if self.updates[index] else None
-        self.depths.replace(index, depth[self.around[index]])
+        if depth is not None:
+            self.depths.replace(index, depth[self.around[index]])
         self.updates[index] += 1
         name, exemplary = self.scene.names[view], index in exemplary_views(len(self.views))
         return ViewUpdated(self.stage, step, name, int(self.updates[index]) - 1, level, change, new, exemplary)

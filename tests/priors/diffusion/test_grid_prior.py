@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.priors.tiny_checkpoints import tiny_checkpoint
 from unscene.pretraining.prior_export import as_pipeline
+from unscene.priors.diffusion import grid_prior
 from unscene.priors.diffusion.architecture import build_parts, build_scheduler
 from unscene.priors.diffusion.checkpoints import Checkpoint
 from unscene.priors.diffusion.config import DiffusionConfig, GridPriorConfig
@@ -229,6 +230,32 @@ def test_it_satisfies_the_contract_and_keeps_unmasked_pixels(model: LatentDiffus
         assert first.min() >= 0 and first.max() <= 1
 
 
+def test_detail_that_shrinking_loses_comes_back_where_latents_stay(
+    model: LatentDiffusionInpainter, monkeypatch
+) -> None:
+    """Of a sampler that leaves everything where it was, and of one that moves it far."""
+    images, masks = views(2)
+    start = torch.rand(images.shape, generator=seeded(5))
+    start = torch.where(masks[..., None], start, images)
+    made = []
+    for moved in (0.0, 10.0):
+        begun: list[Tensor] = []
+
+        def beginning(scheduler: object, noise: Tensor, origin: Tensor, time: Tensor, begun: list = begun) -> Tensor:
+            begun.append(origin)
+            return origin
+
+        monkeypatch.setattr(grid_prior, "starting_latents", beginning)
+        monkeypatch.setattr(grid_prior, "denoise", lambda _s, _t, latents, _p, m=moved: latents + m)
+        grid = GridPriorConfig(tile=16)
+        made.append(model.inpaint_jointly(images, masks, start=start, level=0.5, grid=grid, generator=seeded()))
+        assert begun[0].shape[-2:] == (4, 4)  # 16 x 12 pixels, padded
+    inner = torch.zeros_like(masks)
+    inner[:, 8:9, 11:17] = True  # farther in than the rim that is drawn towards the image
+    torch.testing.assert_close(made[0][inner], start[inner], atol=1e-4, rtol=0)
+    assert (made[1][inner] - start[inner]).abs().mean() > 0.05
+
+
 @pytest.mark.parametrize(("changes", "told"), [({"level": 0.5}, "pass start"), ({"level": 1.5}, "noise level")])
 def test_errors_say_what_was_expected(model: LatentDiffusionInpainter, changes: dict, told: str) -> None:
     images, masks = views(2)
@@ -246,7 +273,7 @@ def test_views_are_shrunk_to_half_of_what_a_hub_model_was_trained_at(tmp_path) -
     assert tile_size(hub, 567, 1008, replace(grid, tile=128)) == (72, 128)
     assert joint_steps(hub, 0.4, grid) == 20 and image_guidance(hub, grid) == 1.5
     small = LatentDiffusionInpainter.load()
-    assert tile_size(small, 567, 1008, grid) == (567, 1008)
+    assert tile_size(small, 567, 1008, grid) == (90, 160) and tile_size(small, 90, 120, grid) == (90, 120)
     assert joint_steps(small, 0.3, grid) == 6 and image_guidance(small, grid) == 0
     assert joint_steps(small, 0.3, replace(grid, steps=20)) == 20
     assert image_guidance(small, replace(grid, image_guidance=2.0)) == 2.0

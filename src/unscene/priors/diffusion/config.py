@@ -69,7 +69,7 @@ class GridPriorConfig:
     """M, arrangements of the views whose predictions are averaged in each step (release: 1 while training)."""
     tile: int | None = None
     """Pixels along the longer side of a view in a canvas, if it is larger. None: as many as make a canvas of the size
-    that a hub's model was trained at (release: 256 of 512); the bundled model takes views as they are."""
+    that a hub's model was trained at (release: 256 of 512), 160 for the bundled model."""
     steps: int | None = None
     """Sampler steps, all of them below the noise that views start from. None: the prior's own number (release: 20), and
     with the bundled model those of them that lie there."""

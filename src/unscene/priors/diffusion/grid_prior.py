@@ -11,7 +11,7 @@ whose predictions there are not used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,21 +24,19 @@ from unscene.priors.diffusion.sampling import denoise, last_steps, shortened, st
 from unscene.priors.diffusion.text_condition import TextCondition, text_condition
 from unscene.priors.inpainter import check_images
 
-if TYPE_CHECKING:
-    from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
-
+BUNDLED_TILE = 160  # pixels: the small model was trained on crops of 96 to 192
 CANVASES_AT_ONCE = {"cpu": 1}  # of other devices: 4
 
 
 @torch.no_grad()
 def inpaint_jointly(
-    model: LatentDiffusionInpainter, images: Tensor, masks: Tensor, *, start: Tensor | None, level: float,
+    model: Any, images: Tensor, masks: Tensor, *, start: Tensor | None, level: float,
     grid: GridPriorConfig, generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
-    """Fill views together, see `JointInpainter.inpaint_jointly`.
+    """Fill views together, see `JointInpainter.inpaint_jointly`; model: a `LatentDiffusionInpainter`, here and below.
 
     All steps of the sampler are spread over [0, level] of the noise schedule. Views larger than a tile are shrunk to
-    it, and what was made of them is enlarged again.
+    it; what was made of them is enlarged again, with the start image's own detail where its latent stayed.
     """
     check_images(images, masks)
     if not 0 < level <= 1:
@@ -48,25 +46,24 @@ def inpaint_jointly(
     size = tile_size(model, images.shape[1], images.shape[2], grid)
     pixels = model.padded(_shrunk_known(images, masks, size))
     holes = model.padded(_shrunk_masks(masks, size)[..., None].float())
-    begun = None if start is None or level == 1 else model.padded(_shrunk(start, size))
-    origin = None if begun is None else _one_by_one(model.encode, begun)
-    shape = (len(images), model.latent_channels, *(side // model.downscale for side in pixels.shape[-2:]))
-    noise = sent(torch.randn(shape, generator=generator), pixels.device)
+    origin = None
+    if start is not None and level < 1:
+        origin = torch.cat([model.encode(each) for each in model.padded(_shrunk(start, size)).split(1)])
+    cells = (len(images), model.latent_channels, *(side // model.downscale for side in pixels.shape[-2:]))
+    noise = sent(torch.randn(cells, generator=generator), pixels.device)
 
     scheduler = shortened(model.pipeline.scheduler, level)
     times = last_steps(scheduler, min(joint_steps(model, level, grid), scheduler.config.num_train_timesteps), 1.0)
     latents = starting_latents(scheduler, noise, origin, times[:1])
     latents = denoise(scheduler, times, latents, GridPrior(model, pixels, holes, grid, generator))
 
-    filled = _one_by_one(model.decode, latents)
-    if begun is not None and origin is not None:
-        filled = filled + model.lost_detail(begun, origin, latents)
-    filled = filled[..., : size[0], : size[1]]
-    results = []
-    for image, mask, fill in zip(images, masks, filled, strict=True):  # one by one: whole views need not be small
-        whole = F.interpolate(fill[None], image.shape[:2], mode="bicubic") if size != image.shape[:2] else fill[None]
-        whole = whole.permute(0, 2, 3, 1).clamp(0, 1).to(image)
-        results.append(composite(image[None], whole, mask[None], feather=model.feather))
+    results, shape = [], (images.shape[1], images.shape[2])
+    for view, (image, mask) in enumerate(zip(images, masks, strict=True)):  # one by one: whole views need not be small
+        filled = _enlarged(model.decode(latents[view, None]), size, shape)
+        if start is not None and origin is not None:  # what shrinking and the autoencoder lost of the start image
+            lost = start[view, None].to(filled) - _enlarged(model.decode(origin[view, None]), size, shape)
+            filled = filled + lost * _enlarged(model.kept_detail(origin[view, None], latents[view, None]), size, shape)
+        results.append(composite(image[None], filled.clamp(0, 1).to(image), mask[None], feather=model.feather))
     return torch.cat(results)
 
 
@@ -82,7 +79,7 @@ class GridPrior:
     """
 
     def __init__(
-        self, model: LatentDiffusionInpainter, pixels: Tensor, holes: Tensor, grid: GridPriorConfig,
+        self, model: Any, pixels: Tensor, holes: Tensor, grid: GridPriorConfig,
         generator: torch.Generator,
     ):  # fmt: skip
         self.model, self.grid, self.generator = model, grid, generator
@@ -149,31 +146,30 @@ def untile(canvases: Tensor, side: int) -> Tensor:
     return maps.reshape(-1, channels, height // side, width // side)
 
 
-def tile_size(model: LatentDiffusionInpainter, height: int, width: int, grid: GridPriorConfig) -> tuple[int, int]:
+def tile_size(model: Any, height: int, width: int, grid: GridPriorConfig) -> tuple[int, int]:
     """Height and width of a view of H W pixels on a canvas."""
-    longest = grid.tile
-    if longest is None and not model.is_bundled:
-        longest = model.pipeline.unet.config.sample_size * model.downscale // grid.side
-    if longest is None or max(height, width) <= longest:
+    trained_at = model.pipeline.unet.config.sample_size * model.downscale
+    longest = grid.tile or (BUNDLED_TILE if model.is_bundled else trained_at // grid.side)
+    if max(height, width) <= longest:
         return height, width
     rows, columns = (max(1, round(side * longest / max(height, width))) for side in (height, width))
     return rows, columns
 
 
-def canvas_size(model: LatentDiffusionInpainter, height: int, width: int, grid: GridPriorConfig) -> tuple[int, int]:
+def canvas_size(model: Any, height: int, width: int, grid: GridPriorConfig) -> tuple[int, int]:
     """Height and width in pixels of a canvas of views of H W pixels."""
     rows, columns = model.latent_size(*tile_size(model, height, width, grid))
     return rows * model.downscale * grid.side, columns * model.downscale * grid.side
 
 
-def joint_steps(model: LatentDiffusionInpainter, level: float, grid: GridPriorConfig) -> int:
+def joint_steps(model: Any, level: float, grid: GridPriorConfig) -> int:
     """Sampler steps from a noise level on."""
     if grid.steps is not None:
         return grid.steps
     return max(1, round(level * model.steps)) if model.is_bundled else model.steps
 
 
-def image_guidance(model: LatentDiffusionInpainter, grid: GridPriorConfig) -> float:
+def image_guidance(model: Any, grid: GridPriorConfig) -> float:
     """Weight of e_img - e_unc."""
     default = 0.0 if model.is_bundled else 1.5
     return default if grid.image_guidance is None else grid.image_guidance
@@ -193,11 +189,13 @@ def _shrunk_known(images: Tensor, masks: Tensor, size: tuple[int, int]) -> Tenso
     return _shrunk(filled.permute(0, 2, 3, 1), size)
 
 
+def _enlarged(tiles: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+    """N C h w, padded from ``size`` -> N H W C of ``shape``."""
+    tiles = tiles[..., : size[0], : size[1]]
+    whole = tiles if size == shape else F.interpolate(tiles, shape, mode="bicubic")
+    return whole.permute(0, 2, 3, 1)
+
+
 def _shrunk_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """A pixel that touches the hole is to be filled, however little."""
     return masks if masks.shape[1:3] == size else F.adaptive_max_pool2d(masks[:, None].float(), size)[:, 0] > 0
-
-
-def _one_by_one(network, images: Tensor) -> Tensor:
-    """Autoencoders take more memory than all else, and are no faster on batches."""
-    return torch.cat([network(image) for image in images.split(1)])

@@ -248,16 +248,20 @@ class LatentDiffusionInpainter:
 
     def lost_detail(self, start: Tensor, origin: Tensor, latents: Tensor) -> Tensor:
         """What the autoencoder loses of the start image, kept where the sampler left the latent where it was."""
-        residual = start - self.decode(origin)
+        return (start - self.decode(origin)) * self.kept_detail(origin, latents)
+
+    def kept_detail(self, origin: Tensor, latents: Tensor) -> Tensor:
+        """Share, N 1 H W, of a start image's own detail that stays: less the farther a latent moved."""
         kept = (-(latents - origin).square().mean(1, keepdim=True) / self.detail_tolerance).exp()
-        return residual * F.interpolate(kept, scale_factor=self.downscale, mode="bilinear")
+        return F.interpolate(kept, scale_factor=self.downscale, mode="bilinear")
 
     def padded(self, images: Tensor) -> Tensor:
         """N H W C -> N C H' W', both sides a multiple of the model's, by reflection on the right and at the bottom."""
         rows, columns = self.latent_size(*images.shape[1:3])
         below, beside = rows * self.downscale - images.shape[1], columns * self.downscale - images.shape[2]
         pixels = images.permute(0, 3, 1, 2).float().to(self.pipeline._execution_device)
-        return F.pad(pixels, (0, beside, 0, below), mode="reflect")
+        narrow = below >= pixels.shape[2] or beside >= pixels.shape[3]  # than what is to be added
+        return F.pad(pixels, (0, beside, 0, below), mode="replicate" if narrow else "reflect")
 
     def _check(self, images: Tensor, masks: Tensor, noise: Tensor, start: Tensor | None, strength: float) -> None:
         check_images(images, masks)
