@@ -23,7 +23,7 @@ from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
 from unscene.jobs.presets import orbit_preset, removal_preset
 from unscene.jobs.remove import remove
 from unscene.jobs.remove_options import MethodName, RemoveOptions
-from unscene.methods import InfusionConfig, InNOutConfig, Inpaint3dConfig, NaiveConfig
+from unscene.methods import InfusionConfig, InNOutConfig, Inpaint3dConfig, NaiveConfig, NerfillerConfig
 from unscene.priors.choose import available_priors
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
@@ -122,6 +122,10 @@ DEMO = RemoveOptions(
     infusion=InfusionConfig(reconstruction=DEMO_RECONSTRUCTION),
     inpaint3d=Inpaint3dConfig(reconstruction=DEMO_RECONSTRUCTION),
     naive=NaiveConfig(fit=FitConfig(steps=2600)),  # as many steps in all
+    nerfiller=NerfillerConfig(
+        reconstruction=FitConfig(steps=1700, final_learning_rate=3e-3),
+        training=FitConfig(steps=1000, learning_rate=7e-3, final_learning_rate=1e-3),
+    ),
 )
 
 

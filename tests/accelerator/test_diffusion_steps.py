@@ -17,9 +17,10 @@ import torch
 from tests.accelerator.fake_accelerator import DEVICE, fake_accelerator
 from tests.priors.tiny_checkpoints import tiny_pipeline
 from unscene.priors.depth.depth_diffusion import DepthDiffusion
+from unscene.priors.diffusion import grid_prior, sampling
 from unscene.priors.diffusion.architecture import build_scheduler
 from unscene.priors.diffusion.checkpoints import Checkpoint
-from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
+from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig, GridPriorConfig
 from unscene.priors.diffusion.customize import SCENE_PROMPT, SceneCustomization, draw_crops, draw_rectangles
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.priors.diffusion.text_condition import TextCondition
@@ -55,7 +56,7 @@ def test_the_sampler_with_attention_to_a_base_view(
     text = model._text(torch.empty(2, 3, *(side * model.downscale for side in size), device=DEVICE))
     assert text.states.device == DEVICE and text.halves == (1 if guidance == 1 else 2)
     monkeypatch.setattr(LatentDiffusionInpainter, "_text", lambda *_: text)
-    monkeypatch.setattr(LatentDiffusionInpainter, "_step_arguments", lambda *_: {"eta": 0.0})  # no generators there
+    monkeypatch.setattr(sampling, "step_arguments", lambda *_: {"eta": 0.0})  # no generators there
     scheduler = model.pipeline.scheduler
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(DEVICE)  # add_noise does so once
     with fake_accelerator():
@@ -90,6 +91,25 @@ def test_a_depth_completed_by_diffusion() -> None:
     with fake_accelerator():
         latents = model._sample(seen, start, torch.cat([gap, start], 1), start, 3, gap)
         assert latents.device == DEVICE and latents.shape == start.shape
+
+
+def test_views_denoised_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffled on the host; the shortened schedule's table is sent once."""
+    model = tiny_model(7.5)
+    move(model.pipeline)
+    photos, masks = torch.rand(2, 56, 72, 3).to(DEVICE), torch.zeros(2, 56, 72, dtype=torch.bool).to(DEVICE)
+    told = TextCondition(torch.randn(1, 77, model.pipeline.unet.config.cross_attention_dim).to(DEVICE), None, 1)
+    monkeypatch.setattr(grid_prior, "text_condition", lambda *_, **__: told)
+    monkeypatch.setattr(sampling, "step_arguments", lambda *_: {"eta": 0.0})  # no generators there
+    scheduler = sampling.shortened(model.pipeline.scheduler, 0.5)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(DEVICE)
+    monkeypatch.setattr(grid_prior, "shortened", lambda *_: scheduler)
+    grid = GridPriorConfig(tile=40, steps=1)
+    with fake_accelerator():
+        filled = model.inpaint_jointly(
+            photos, masks, start=photos, level=0.5, grid=grid, generator=torch.Generator().manual_seed(0)
+        )
+        assert filled.device == DEVICE and filled.shape == photos.shape
 
 
 def test_a_step_of_customisation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,13 @@ from unscene.fields.nerf import Nerf
 from unscene.fields.pose_refinement import PoseRefinement
 from unscene.geometry.cameras import pixel_centers
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining
+from unscene.methods.nerfiller import JointlyInpaintedPatches, NerfillerConfig
 from unscene.methods.spin_nerf import AnchorColors, SpinNerfConfig
 from unscene.stages.aligned_inpainting import aligned_noise
 from unscene.stages.dataset_update import UpdatedDataset
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.inpainted_views import InpaintedViewsConfig, InpaintedViewsLoss, with_fills
+from unscene.stages.joint_inpainting import JointlyUpdatedDataset
 from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.stages.score_distillation import ScoreDistillation
@@ -228,6 +230,23 @@ def test_a_step_of_score_distillation(room: BoxScene, photos_there: bool) -> Non
     )  # fmt: skip
     distillation.depths = distillation.depths.to(DEVICE)
     take_steps(nerf, lambda step: distillation(step, 0.5, generator))
+
+
+def test_a_step_with_jointly_inpainted_views(room: BoxScene) -> None:
+    """Which views are drawn is known on the host."""
+    nerf, generator, masks = field(room), torch.Generator().manual_seed(2), room.scene.masks
+    assert masks is not None
+    known, config = unmasked(room, nerf), NerfillerConfig(patches=3, patch=8, known_rays=32, ranking_from=0)
+    prior = SimpleNamespace(name="none", strength=0.5, steps=2)
+    dataset = JointlyUpdatedDataset(
+        nerf, room.scene, torch.arange(4), masks, room.depth, prior, None, config.update, reach=8, stage="stage"
+    )
+    dataset.scene = known.scene
+    for values in (dataset.colors, dataset.depths):
+        values.values, values.pixels = values.values.to(DEVICE), values.pixels.to(DEVICE)
+    dataset.drawn[1:3] = True
+    training = JointlyInpaintedPatches(known, dataset, features, config)
+    take_steps(nerf, lambda step: training(step + 1, 0.5, generator))
 
 
 def test_pixels_of_photos_on_the_host_are_sent(room: BoxScene) -> None:

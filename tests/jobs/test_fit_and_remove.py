@@ -32,6 +32,7 @@ from unscene.methods import (
     InpaintNerf360Config,
     MaldNerfConfig,
     NaiveConfig,
+    NerfillerConfig,
     SpinNerfConfig,
 )
 from unscene.priors.choose import load_prior
@@ -46,6 +47,7 @@ from unscene.scenes.transforms import read_cameras, write_frames
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig
 from unscene.stages.inpainted_views import InpaintedViewsConfig
+from unscene.stages.joint_inpainting import JointUpdateConfig
 from unscene.stages.method_error import MethodError
 from unscene.stages.patches import PatchConfig
 from unscene.training.events import Event, Note, StepDone
@@ -296,6 +298,32 @@ def test_inpaint3d_leaves_the_same_and_takes_the_bundled_model(scene: Scene, tmp
     with pytest.raises(PriorError, match="expected a diffusion prior"):
         unscene.remove(scene.with_holdout(0), tmp_path / "none", replace(options, prior="telea"))
     assert not (tmp_path / "none").exists()
+
+
+def test_nerfiller_chooses_its_prior_and_shows_the_updates(scene: Scene, tmp_path: Path) -> None:
+    update = JointUpdateConfig(every=1, views=2, strongest=0.1, weakest=0.1)
+    config = NerfillerConfig(
+        nerf=TINY_NERF, reconstruction=QUICK, training=replace(QUICK, steps=2), rays=64, patch=8, update=update
+    )
+    options = replace(QUICK_REMOVE, method="nerfiller", prior=None, nerfiller=config, fill="mask")
+    run = unscene.remove(scene, tmp_path / "run", options)
+    assert json.loads((run.folder / "config.json").read_text())["prior"] == "bundled-diffusion"
+    assert {"report.html", "scene.ply", "dataset/transforms.json"} <= files_below(run.folder)
+    assert "nerfiller" in (run.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"prior": "telea"}, "nerfiller: expected a diffusion prior"),
+        ({"nerfiller": NerfillerConfig(update=JointUpdateConfig(every=0))}, r"--nerfiller\.update\.every: expected"),
+    ],
+)
+def test_nerfiller_refuses_before_it_writes(scene: Scene, tmp_path: Path, change: dict, told: str) -> None:
+    options = replace(QUICK_REMOVE, **({"method": "nerfiller", "prior": None} | change))
+    with pytest.raises(ValueError, match=told):
+        unscene.remove(scene, tmp_path / "run", options)
+    assert not (tmp_path / "run").exists()
 
 
 def test_remove_with_the_bundled_prior(scene: Scene, tmp_path: Path) -> None:

@@ -21,14 +21,18 @@ from unscene.methods import (
     InpaintNerf360Config,
     MaldNerfConfig,
     NaiveConfig,
+    NerfillerConfig,
     SpinNerfConfig,
 )
-from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig
+from unscene.priors.diffusion.config import CustomizeConfig, DiffusionConfig, GridPriorConfig
+from unscene.priors.diffusion.cost import image_step_operations
+from unscene.priors.diffusion.grid_prior import canvas_size
 from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig
 from unscene.stages.inpainted_disparity import DisparityConfig
+from unscene.stages.joint_inpainting import JointUpdateConfig
 from unscene.training.events import Event, Note, StageStarted
 from unscene.training.fit import FitConfig
 
@@ -102,6 +106,31 @@ def test_score_distillation_asks_about_a_window_in_every_step(room: BoxScene) ->
     large = replace(config, window=512)  # than the photo of 48 x 36
     assert removal_work(prior(), scene, large, taught=False) == [Work(50, side=36)]
     assert removal_work(prior(), with_masks_in(room, []), config, taught=False) == [Work(0, side=30)]
+
+
+def test_nerfiller_denoises_views_together_again_and_again(room: BoxScene) -> None:
+    """Of 100 steps the first, the 41st and the 81st draw three views; a hub's model is asked twice, the release's way,
+    and the small one takes fewer steps from less noise."""
+    update = JointUpdateConfig(every=40, views=3, strongest=1.0, weakest=0.4, grid=GridPriorConfig(shuffles=2))
+    config = NerfillerConfig(training=FitConfig(steps=100), update=update)
+    scene = with_masks_in(room, [0, 2, 3, 6])
+    assert removal_work(prior(), scene, config, taught=False) == [
+        Work(3 * 2 * 3 * 20, grid=update.grid, passes=2)
+    ]  # fmt: skip
+    small = prior()
+    small.is_bundled = True
+    steps = 20 + round(20 * (1 - 0.6 * 0.4)) + round(20 * (1 - 0.6 * 0.8))
+    assert removal_work(small, scene, config, taught=False) == [Work(3 * 2 * steps, grid=update.grid, passes=1)]
+
+
+def test_views_in_a_canvas_are_counted_by_the_canvas(room: BoxScene, large: None) -> None:
+    """Four to a canvas, which is asked as often as the guidance needs."""
+    model, grid = LatentDiffusionInpainter.load(), GridPriorConfig()
+    on_processor = DiffusionConfig().on("cpu")
+    one = image_step_operations(model, 2 * 48, 2 * 48)  # of views of 36 x 48 pixels, padded to 48
+    assert canvas_size(model, 36, 48, grid) == (96, 96)
+    words = forecast(model, room.scene, on_processor, [Work(40, grid=grid, passes=2)], "nothing")
+    assert f"{20 * one / 1e12:,.3g} tera-operations" in str(words) and "up to 40 images times steps" in str(words)
 
 
 @pytest.mark.parametrize(("guidance", "guided"), [(7.5, True), (1.0, False)])
@@ -183,6 +212,7 @@ def before_the_first_stage(started: list[str]):
     ("in-n-out", "--prior bundled, --prior guided-exemplar, or fewer views with --in-n-out.most-views"),
     ("inpaint-nerf360", "--prior bundled, --prior guided-exemplar, or fewer views with --inpaint-nerf360.most-views"),
     ("mald-nerf", "--prior bundled, or fewer views with --mald-nerf.most-views"),
+    ("nerfiller", "--prior bundled, or fewer views with --nerfiller.update.views"),
     ("spin-nerf", "--prior bundled, --prior guided-exemplar, or fewer views with --spin-nerf.most-views"),
     ("infusion", "--prior bundled, --prior guided-exemplar, or fewer steps with --diffusion.steps"),
     ("inpaint3d", "--prior bundled, or fewer steps with --inpaint3d.distillation.steps"),

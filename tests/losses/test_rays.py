@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from unscene.losses.rays import charbonnier, depth_likelihood, distortion, interlevel, pixel_error
+from unscene.losses.rays import (
+    charbonnier,
+    depth_likelihood,
+    depth_ranking,
+    distortion,
+    interlevel,
+    pixel_error,
+)
 
 DECADES = [10.0**exponent for exponent in range(-10, 11)]
 
@@ -132,3 +139,30 @@ def test_pixel_errors_are_named() -> None:
     a, b = torch.tensor([0.0, 0.5]), torch.tensor([0.2, 0.5])
     assert pixel_error("squared", a, b).item() == pytest.approx(0.02)
     assert pixel_error("charbonnier", a, b) == charbonnier(a, b)
+
+
+def test_depth_ranking_is_the_hinge_of_pairs_in_the_wrong_order() -> None:
+    """SparseNeRF, eq. 4, pair by pair; pairs that the estimate does not order count for nothing."""
+    generator = torch.Generator().manual_seed(0)
+    depth, estimate = torch.rand(2, 40, generator=generator).unbind()
+    estimate = (estimate * 8).floor()  # many are equal
+    first, second = torch.randint(40, (2, 60), generator=generator)
+    losses = []
+    for i, j in zip(first.tolist(), second.tolist(), strict=True):
+        if estimate[i] != estimate[j]:
+            near, far = (i, j) if estimate[i] < estimate[j] else (j, i)
+            losses.append(max(0.0, float(depth[near] - depth[far]) + 0.03))
+    assert 20 < len(losses) < 60 and 0.0 in losses
+    found = depth_ranking(depth, estimate, first, second, margin=0.03)
+    assert found.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def test_depth_ranking_asks_for_the_order_and_nothing_more() -> None:
+    depth = torch.tensor([1.0, 2.0, 5.0], requires_grad=True)
+    first, second = torch.tensor([0, 2, 1]), torch.tensor([1, 0, 2])
+    assert depth_ranking(depth, torch.tensor([-7.0, 0.0, 1e6]), first, second) == 0  # any scale, either direction
+    assert depth_ranking(depth, torch.zeros(3), first, second) == 0  # nothing is ordered
+    wrong = depth_ranking(depth, torch.tensor([1.0, 2.0, 0.0]), first[2:], second[2:], margin=0.5)
+    assert wrong.item() == pytest.approx(3.5)
+    (gradient,) = torch.autograd.grad(wrong, depth)
+    assert gradient.tolist() == [0.0, -1.0, 1.0]  # the near one comes nearer, the far one goes away

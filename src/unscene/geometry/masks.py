@@ -13,7 +13,9 @@ from unscene.geometry.cameras import Cameras, pixel_centers
 
 def dilate(masks: Tensor, radius: int) -> Tensor:
     """Masks (N H W bool) grown by ``radius`` pixels in the maximum norm."""
-    return F.max_pool2d(masks[:, None].float(), 2 * radius + 1, stride=1, padding=radius)[:, 0] > 0
+    size, planes = 2 * radius + 1, masks[:, None].float()
+    columns = F.max_pool2d(planes, (size, 1), stride=1, padding=(radius, 0))  # one axis, then the other: size x cheaper
+    return F.max_pool2d(columns, (1, size), stride=1, padding=(0, radius))[:, 0] > 0
 
 
 def erode(masks: Tensor, radius: int) -> Tensor:

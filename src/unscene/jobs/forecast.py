@@ -16,13 +16,15 @@ from unscene.methods import (
     InpaintNerf360Config,
     MaldNerfConfig,
     NaiveConfig,
+    NerfillerConfig,
     SpinNerfConfig,
 )
-from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.diffusion.config import DiffusionConfig, GridPriorConfig
 from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import batch_views
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import UpdateConfig, UpdatePlan
+from unscene.stages.joint_inpainting import joint_level, joint_noise_bounds
 from unscene.stages.view_choice import views_with_holes
 from unscene.training.fit import FitConfig
 
@@ -32,13 +34,15 @@ TRAINING_PASSES = 2  # forward, and back through frozen weights, which costs the
 @dataclass(frozen=True)
 class Work:
     """Images times steps of a sampler or of training. guided: with and without the prompt; aligned: with attention to
-    a base view; side: of a training crop, None for whole photos; downscale: of those; passes: through the network."""
+    a base view; side: of a training crop, None for whole photos; downscale: of those; grid: of which images are tiles,
+    if they are; passes: through the network."""
 
     image_steps: int
     guided: bool = False
     aligned: bool = False
     side: int | None = None
     downscale: int = 1
+    grid: GridPriorConfig | None = None
     passes: int = 1
 
 
@@ -49,7 +53,7 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
     """
     if diffusion.device != "cpu" or getattr(prior, "pipeline", None) is None:
         return None
-    from unscene.priors.diffusion import cost
+    from unscene.priors.diffusion import cost, grid_prior
 
     unet = prior.pipeline.unet
     if (parameters := cost.parameter_count(unet)) <= cost.LARGE:
@@ -57,9 +61,11 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
     parts, operations = [part for part in work if part.image_steps], 0
     for part in parts:
         whole = (scene.cameras.height // part.downscale, scene.cameras.width // part.downscale)
-        size = (part.side, part.side) if part.side else whole
-        each = cost.image_step_operations(prior, *size, guided=part.guided, aligned=part.aligned)
-        operations += part.image_steps * part.passes * each
+        size, count = (part.side, part.side) if part.side else whole, part.image_steps * part.passes
+        if part.grid:
+            tiles, size = part.grid.side**2, grid_prior.canvas_size(prior, *size, part.grid)
+            count = math.ceil(count / tiles)
+        operations += count * cost.image_step_operations(prior, *size, guided=part.guided, aligned=part.aligned)
     steps = sum(part.image_steps for part in parts)
     seconds = operations / cost.processor_speed(unet.dtype)
     return (
@@ -69,13 +75,7 @@ def forecast(prior: Any, scene: Scene, diffusion: DiffusionConfig, work: Iterabl
     )
 
 
-def removal_work(
-    prior: Any,
-    scene: Scene,
-    settings: Settings,
-    *,
-    taught: bool,
-) -> list[Work]:
+def removal_work(prior: Any, scene: Scene, settings: Settings, *, taught: bool) -> list[Work]:
     """What a removal asks of its prior at most: less where other views have seen what a mask hides.
 
     taught: whether it will be taught the scene first, after which it has a prompt.
@@ -100,6 +100,8 @@ def removal_work(
     if isinstance(settings, MaldNerfConfig):
         views = _most(count, settings.most_views)
         return [Work(views * steps + _update_steps(prior, settings.update, settings.training, views), guided)]
+    if isinstance(settings, NerfillerConfig):
+        return [_joint_work(prior, settings, count)]
     voters = min(settings.candidates, count)
     views = _most(max(0, count - 1), settings.most_views)
     with_base = views + math.ceil(views / batch_views(scene, settings.views_at_once))  # the base view is in every batch
@@ -128,6 +130,18 @@ def _update_steps(prior: Any, update: UpdateConfig, training: FitConfig, views: 
             done += count
             work += count * sampler_steps(prior, plan.level(step, step / total))
     return work
+
+
+def _joint_work(prior: Any, settings: NerfillerConfig, count: int) -> Work:
+    """All of a run's joint updates."""
+    from unscene.priors.diffusion import grid_prior
+
+    update, total = settings.update, settings.training.steps or 0
+    strongest, weakest = joint_noise_bounds(prior, update)
+    levels = [joint_level(step / total, strongest, weakest) for step in range(0, total, update.every)]
+    steps = sum(grid_prior.joint_steps(prior, level, update.grid) for level in levels) * update.grid.shuffles
+    halves = 1 + (grid_prior.image_guidance(prior, update.grid) != 0) + (update.grid.text_guidance != 0)
+    return Work(_most(count, update.views) * steps, grid=update.grid, passes=halves)
 
 
 def _most(count: int, most: int | None) -> int:

@@ -33,7 +33,7 @@ from unscene.jobs.running import (
 from unscene.losses.oriented_energies import OrientedEnergies
 from unscene.losses.perceptual import WeightedFeatures
 from unscene.memory import peak_memory_gb
-from unscene.methods import METHODS, check_infusion, check_inpaint3d, check_mald_nerf
+from unscene.methods import METHODS, check_infusion, check_inpaint3d, check_mald_nerf, check_nerfiller
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -47,6 +47,7 @@ from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import noise_bounds
+from unscene.stages.joint_inpainting import joint_noise_bounds
 from unscene.stages.removal import Removal
 from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
@@ -76,6 +77,8 @@ def remove(
         check_inpaint3d(prior, options.inpaint3d, offload=options.diffusion.offload)
     elif options.method == "infusion":
         check_infusion(scene, options.infusion)
+    elif options.method == "nerfiller":
+        check_nerfiller(prior, options.nerfiller)
     if options.customizes:
         check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
@@ -135,11 +138,12 @@ def _forecast(
     teaching = [customization_work(prior, taught)] if options.customizes else []
     work = [*teaching, *removal_work(prior, scene, config, taught=options.customizes)]
     copies = "" if options.method in NEED_LATENTS else "--prior guided-exemplar, "  # which has no latents
-    fewer = f"fewer views with --{'holdout' if options.method == 'naive' else f'{options.method}.most-views'}"
-    if options.method == "infusion":
-        fewer = "fewer steps with --diffusion.steps"
-    elif options.method == "inpaint3d":
-        fewer = "fewer steps with --inpaint3d.distillation.steps"
+    fewer = {
+        "naive": "fewer views with --holdout",
+        "nerfiller": "fewer views with --nerfiller.update.views",
+        "infusion": "fewer steps with --diffusion.steps",
+        "inpaint3d": "fewer steps with --inpaint3d.distillation.steps",
+    }.get(options.method, f"fewer views with --{options.method}.most-views")
     return forecast(prior, scene, diffusion, work, f"--prior bundled, {copies}or {fewer}")
 
 
@@ -165,6 +169,8 @@ def _strongest_noise(prior: Any, options: RemoveOptions) -> float:
         return max(prior.strength, noise_bounds(prior, options.mald_nerf.update)[0])
     if options.method == "inpaint3d":
         return options.inpaint3d.strongest
+    if options.method == "nerfiller":
+        return max(prior.strength, joint_noise_bounds(prior, options.nerfiller.update)[0])
     return prior.strength
 
 

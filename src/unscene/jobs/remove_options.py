@@ -14,6 +14,7 @@ from unscene.methods import (
     InpaintNerf360Config,
     MaldNerfConfig,
     NaiveConfig,
+    NerfillerConfig,
     SpinNerfConfig,
 )
 from unscene.priors.diffusion.config import DiffusionConfig
@@ -22,11 +23,13 @@ from unscene.stages.customization import CustomizationConfig
 PatchFeatures = Literal["oriented-energies", "lpips-vgg", "lpips-alex"]
 Settings = (
     InNOutConfig | InfusionConfig | Inpaint3dConfig | InpaintNerf360Config | MaldNerfConfig | NaiveConfig
-    | SpinNerfConfig
+    | NerfillerConfig | SpinNerfConfig
 )  # fmt: skip
-MethodName = Literal["in-n-out", "infusion", "inpaint-nerf360", "inpaint3d", "mald-nerf", "naive", "spin-nerf"]
+MethodName = Literal[
+    "in-n-out", "infusion", "inpaint-nerf360", "inpaint3d", "mald-nerf", "naive", "nerfiller", "spin-nerf"
+]
 
-NEED_LATENTS = ("inpaint3d", "mald-nerf")  # methods that only diffusion models can serve
+NEED_LATENTS = ("inpaint3d", "mald-nerf", "nerfiller")  # methods that only diffusion models can serve
 BY_DIFFUSION = ("inpaint-nerf360", *NEED_LATENTS)  # methods whose papers inpaint by latent diffusion alone
 
 
@@ -43,8 +46,8 @@ class RemoveOptions:
     prior: str | None = None
     """What fills images. guided-exemplar copies along surfaces and to where the small diffusion model expects it;
     bundled lets that model go over the copies; others as `unscene priors` lists them, a checkpoint's folder or file, a
-    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf and inpaint3d, which need a diffusion model, and
-    inpaint-nerf360, else guided-exemplar."""
+    hub id, lama:FILE, files:DIR. None: bundled for mald-nerf, nerfiller and inpaint3d, which need a diffusion
+    model, and for inpaint-nerf360, else guided-exemplar."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -82,6 +85,8 @@ class RemoveOptions:
     """Settings of MALD-NeRF."""
     naive: NaiveConfig = field(default_factory=NaiveConfig)
     """Settings of the naive baseline."""
+    nerfiller: NerfillerConfig = field(default_factory=NerfillerConfig)
+    """Settings of NeRFiller."""
     spin_nerf: SpinNerfConfig = field(default_factory=SpinNerfConfig)
     """Settings of SPIn-NeRF."""
 

@@ -44,6 +44,17 @@ def depth_likelihood(distances: Tensor, weights: Tensor, distance: Tensor, *, si
     return -((weights + 1e-7).log() * near * steps).sum(-1)
 
 
+def depth_ranking(depth: Tensor, estimate: Tensor, first: Tensor, second: Tensor, margin: float = 1e-4) -> Tensor:
+    """How far pairs of pixels lie in the wrong order, mean over those that an estimate orders, scalar (SparseNeRF, Wang
+    et al. 2023, eq. 4): max(0, d_near - d_far + margin).
+
+    depth, estimate: P, of which the estimate's values mean nothing but their order; first, second: R indices.
+    """
+    order = (estimate[second] - estimate[first]).sign()  # 1 where the first is nearer
+    wrong = (order * (depth[first] - depth[second]) + margin).clamp_min(0) * order.abs()
+    return wrong.sum() / order.abs().sum().clamp_min(1)
+
+
 def interlevel(t: Tensor, w: Tensor, t_proposal: Tensor, w_proposal: Tensor) -> Tensor:
     """How much weight of the final histogram its proposal does not cover (mip-NeRF 360, eq. 13), scalar.
 

@@ -6,15 +6,17 @@ from unscene.methods.inpaint3d import Inpaint3dConfig, check_inpaint3d, inpaint3
 from unscene.methods.inpaint_nerf360 import InpaintNerf360Config, inpaint_nerf360
 from unscene.methods.mald_nerf import MaldNerfConfig, check_mald_nerf, mald_nerf
 from unscene.methods.naive import NaiveConfig, naive
+from unscene.methods.nerfiller import NerfillerConfig, check_nerfiller, nerfiller
 from unscene.methods.spin_nerf import SpinNerfConfig, spin_nerf
 
 METHODS = {
     "in-n-out": in_n_out,
-    "inpaint-nerf360": inpaint_nerf360,
     "infusion": infusion,
+    "inpaint-nerf360": inpaint_nerf360,
     "inpaint3d": inpaint3d,
     "mald-nerf": mald_nerf,
     "naive": naive,
+    "nerfiller": nerfiller,
     "spin-nerf": spin_nerf,
 }
 
@@ -26,8 +28,10 @@ __all__ = [
     "InpaintNerf360Config",
     "MaldNerfConfig",
     "NaiveConfig",
+    "NerfillerConfig",
     "SpinNerfConfig",
     "check_infusion",
     "check_inpaint3d",
     "check_mald_nerf",
+    "check_nerfiller",
 ]

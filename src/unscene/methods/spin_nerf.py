@@ -70,7 +70,7 @@ class SpinNerfConfig:
     """The terms of L."""
     anchor_rays: int = 512
     """Masked rays of the anchor view per step whose colour is compared (release: 1,024)."""
-    most_views: int | None = 24
+    most_views: int | None = 12
     """Views to inpaint at most, spread over all of them (ours); None: all (paper)."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -128,6 +128,30 @@ class ScoreModel(Inpainter, Protocol):
         """The noise in latents (N C h w) that are noisy to a level, with guidance, N C h w without gradient.
 
         Told of the images what is not masked.
+        """
+        ...
+
+
+@runtime_checkable
+class JointInpainter(LatentInpainter, Protocol):
+    """An inpainter that denoises many views together, so that they agree (NeRFiller, section 4)."""
+
+    def inpaint_jointly(
+        self, images: Tensor, masks: Tensor, *, start: Tensor | None, level: float, grid: Any,
+        generator: torch.Generator,
+    ) -> Tensor:  # fmt: skip
+        """Fill views of one scene in as many sampler steps as the whole schedule has.
+
+        Args:
+            images: N H W 3 float in [0, 1]; what lies under the mask is ignored.
+            masks: N H W bool, True = fill.
+            start: N H W 3 images to start from; None at level 1, which starts from noise alone.
+            level: share of the noise schedule, in (0, 1], over which the steps are spread.
+            grid: a `GridPriorConfig`.
+            generator: the only source of randomness.
+
+        Returns:
+            N H W 3 float in [0, 1]; unmasked pixels are exactly those of `images`.
         """
         ...
 

@@ -6,7 +6,6 @@ inpainted falls over the run, so that first colours and then details agree acros
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Generator, Iterator
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 
 from unscene.fields.nerf import Nerf
 from unscene.files import to_uint8
-from unscene.geometry.randomness import sent
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.ranges import check_ranges
@@ -25,6 +23,7 @@ from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import estimated_depth, inpaint_alone, who_filled
 from unscene.stages.masked_rendering import rendered_inside
 from unscene.stages.method_error import MethodError
+from unscene.stages.region_values import RegionValues
 from unscene.stages.view_choice import spread
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted, ViewUpdated
@@ -134,7 +133,7 @@ def inpaint_every_view(
         colors.append(to_uint8(inpainted.image[region[view]]))
         completed.append(depth[region[view]])
         yield ItemDone(stage, index + 1, len(views))
-        exemplary = index in _exemplary(len(views))
+        exemplary = index in exemplary_views(len(views))
         yield ViewUpdated(stage, 0, scene.names[view], 0, strength, None, inpainted.image, exemplary)
     product = {"colors": torch.cat(colors), "depths": torch.cat(completed)}
     checkpoints.save(stage, product, finished=True)
@@ -146,15 +145,11 @@ def inpaint_every_view(
 
 class UpdatedDataset(nn.Module):
     """Inpaintings of views (V) and the depths behind them, which change; a module, so that they are saved with what
-    learns from them. Only what is inpainted is kept, P pixels, view by view and row by row, so that a checkpoint does
-    not hold the photos.
+    learns from them.
 
-    colors: P 3 uint8 and depths: P to begin with; scene: the photos; region: N H W bool.
+    colors: P 3 uint8 and depths: P to begin with, of what is inpainted; scene: the photos; region: N H W bool.
     """
 
-    colors: Tensor
-    pixels: Tensor
-    depths: Tensor
     updates: Tensor
 
     def __init__(
@@ -165,24 +160,16 @@ class UpdatedDataset(nn.Module):
         self._nerf, self.scene, self.views, self.region = (nerf,), scene, views.tolist(), region
         self.prior, self.estimate_depth, self.stage = prior, estimate_depth, stage
         self.plan = UpdatePlan.of(config, prior, len(views))
-        ends = [0, *region[views].flatten(1).sum(1).cumsum(0).tolist()]
-        self._parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-        pixels = [hole.flatten().nonzero()[:, 0] for hole in region[views]]
-        self.register_buffer("pixels", torch.cat(pixels).to(colors.device), persistent=False)  # of their images
-        self.register_buffer("colors", colors.clone())
-        self.register_buffer("depths", depths.clone())
+        self.colors, self.depths = RegionValues(region[views], colors), RegionValues(region[views], depths)
         self.register_buffer("updates", torch.zeros(len(views), dtype=torch.long))
 
     def image(self, index: int) -> Tensor:
         """The photo of a view with its present inpainting, H W 3 uint8."""
-        image, part = sent(self.scene.images[self.views[index]], self.colors.device), self._parts[index]
-        return image.view(-1, 3).index_copy(0, self.pixels[part], self.colors[part]).view(image.shape)
+        return self.colors.on(self.scene.images[self.views[index]], index)
 
     def depth(self, index: int) -> Tensor:
         """The depth behind a view's inpainting, H W; nought elsewhere."""
-        shape, part = self.region.shape[1:], self._parts[index]
-        depth = torch.zeros(shape, device=self.depths.device)
-        return depth.view(-1).index_copy(0, self.pixels[part], self.depths[part]).view(shape)
+        return self.depths.on(torch.zeros(self.region.shape[1:], device=self.depths.values.device), index)
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
         """Every U iterations, inpaint the next views again."""
@@ -202,16 +189,16 @@ class UpdatedDataset(nn.Module):
         new = self.prior.inpaint_latent(
             photo[None], hole[None], noise=noise, start=start[None], strength=timestep, steps=self.prior.steps
         )[0]
-        part = self._parts[index]
-        change = (new[hole] - self.colors[part].float() / 255).abs().mean().item()
-        self.colors[part] = to_uint8(new[hole])
+        before = self.colors.replace(index, to_uint8(new[hole]))
+        change = (new[hole] - before.float() / 255).abs().mean().item()
         if self.estimate_depth is not None:
             depth, _ = estimated_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
-            self.depths[part] = depth[hole]
+            self.depths.replace(index, depth[hole])
         self.updates[index] += 1
-        name, exemplary = self.scene.names[view], index in _exemplary(len(self.views))
+        name, exemplary = self.scene.names[view], index in exemplary_views(len(self.views))
         return ViewUpdated(self.stage, step, name, int(self.updates[index]), timestep, change, new, exemplary)
 
 
-def _exemplary(count: int) -> set[int]:
+def exemplary_views(count: int) -> set[int]:
+    """Which of so many views are worth showing."""
     return set(spread(torch.arange(count), EXEMPLARY).tolist())

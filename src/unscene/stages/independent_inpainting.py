@@ -42,7 +42,7 @@ def inpaint_alone(
     expected there (H W 3). strength: share of a latent prior's noise schedule, its own if None; at 1 nothing is copied.
     """
     image, cameras, hole = scene.image(view), scene.cameras, region[view]
-    surface = continue_surface(cameras, view, render_view(nerf, cameras, view).depth, hole, generator)
+    surface = continued_surface(nerf, scene, view, hole, generator)
     if isinstance(prior, ExemplarInpainter):
         filled = fill_surface(scene, view, region, depths, surface, prior, generator, expected=expected)
         return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth), surface
@@ -74,6 +74,11 @@ def who_filled(prior: Inpainter, surface: Surface, hole: Tensor, strength: float
         share = float(surface.on_plane.sum() / hole.sum().clamp_min(1))
         copies = f"surface completion (ours) on the plane, {share:.0%} of it" + ("" if share > 0.995 else f", {copies}")
     return copies if isinstance(prior, ExemplarInpainter) else f"{copies}; redone by {prior.name} at {strength:g}"
+
+
+def continued_surface(nerf: Nerf, scene: Scene, view: int, hole: Tensor, generator: torch.Generator) -> Surface:
+    """What lies behind a view's hole (H W bool), by the field's depth around it."""
+    return continue_surface(scene.cameras, view, render_view(nerf, scene.cameras, view).depth, hole, generator)
 
 
 def estimated_depth(

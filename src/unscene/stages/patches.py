@@ -50,7 +50,10 @@ class PatchSampler:
 
     def draw(self, generator: torch.Generator) -> Patch:
         """A random patch of a random view."""
-        view = int(self.views[torch.randint(len(self.views), (), generator=generator)])
+        return self.draw_from(int(self.views[torch.randint(len(self.views), (), generator=generator)]), generator)
+
+    def draw_from(self, view: int, generator: torch.Generator) -> Patch:
+        """A random patch of a view."""
         top, left, bottom, right = self.boxes[view]
         row = self._corner(top, bottom, self.height, generator)
         column = self._corner(left, right, self.width, generator)

@@ -68,8 +68,8 @@ def test_partial_denoising_stays_near_its_start(folder, views):
     images, masks = views
     model = LatentDiffusionInpainter.load(folder)
     start = TeleaInpainter().inpaint(images, masks, generator=torch.Generator())
-    pixels, holes = model._padded(images), model._padded(masks[..., None].float())
-    origin, distances = model.encode(model._padded(start)), []
+    pixels, holes = model.padded(images), model.padded(masks[..., None].float())
+    origin, distances = model.encode(model.padded(start)), []
     for strength in (0.1, 0.5, 0.9):
         latents = model._sample(pixels, holes, noise_for(model), origin, strength, 10)
         distances.append((latents - origin).square().mean())
@@ -131,7 +131,7 @@ def test_ddim_agrees_with_the_pipeline_of_diffusers(sd, views):
     """The same noise through diffusers' own inpainting pipeline gives the same latents."""
     images, masks = views
     model = LatentDiffusionInpainter.load(sd, DiffusionConfig(guidance=5.0, **PROMPTS))
-    pixels, holes = model._padded(images[:1]), model._padded(masks[:1, ..., None].float())
+    pixels, holes = model.padded(images[:1]), model.padded(masks[:1, ..., None].float())
     noise = noise_for(model, 1)
     ours = model._sample(pixels, holes, noise, None, 1.0, 3)
     theirs = model.pipeline(

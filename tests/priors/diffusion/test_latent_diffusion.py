@@ -154,9 +154,9 @@ def test_a_pin_hole_reaches_the_latent_mask():
 def test_detail_the_autoencoder_loses_comes_back_where_the_latent_stayed(model, views):
     start = views[0][:1, :32, :48].permute(0, 3, 1, 2)
     origin = model.encode(start)
-    restored = model.decode(origin) + model._lost_detail(start, origin, origin)
+    restored = model.decode(origin) + model.lost_detail(start, origin, origin)
     torch.testing.assert_close(restored, start, rtol=0, atol=1e-5)
-    assert model._lost_detail(start, origin, origin + 10).abs().max() < 1e-3
+    assert model.lost_detail(start, origin, origin + 10).abs().max() < 1e-3
 
 
 def test_composite_meets_the_image_at_the_rim_and_the_fill_inside():

@@ -60,6 +60,27 @@ class DiffusionConfig:
 
 
 @dataclass(frozen=True)
+class GridPriorConfig:
+    """How views are denoised together (NeRFiller, section 4.1)."""
+
+    side: int = 2
+    """Views along a canvas's sides (paper); 1: every view on its own, the ablation without the grid prior."""
+    shuffles: int = 1
+    """M, arrangements of the views whose predictions are averaged in each step (release: 1 while training)."""
+    tile: int | None = None
+    """Pixels along the longer side of a view in a canvas, if it is larger. None: as many as make a canvas of the size
+    that a hub's model was trained at (release: 256 of 512), 160 for the bundled model."""
+    steps: int | None = None
+    """Sampler steps, all of them below the noise that views start from. None: the prior's own number (release: 20), and
+    with the bundled model those of them that lie there."""
+    image_guidance: float | None = None
+    """Weight of what the surroundings of the hole change in a prediction. None: 1.5 (release); 0 for the bundled model,
+    which has never seen a picture without surroundings."""
+    text_guidance: float = 0.0
+    """Weight of what the prompt changes in a prediction (release: 0, so that the prompt has no effect)."""
+
+
+@dataclass(frozen=True)
 class CustomizeConfig:
     """Per-scene customisation. No source gives these values: all are ours."""
 

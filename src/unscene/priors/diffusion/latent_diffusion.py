@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +15,14 @@ from torch import Tensor
 
 from unscene.geometry.randomness import sent
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
+from unscene.priors.diffusion import grid_prior
 from unscene.priors.diffusion.attention import cross_view_attention
 from unscene.priors.diffusion.checkpoints import BUNDLED, Checkpoint, load_checkpoint, training_scheduler
-from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.diffusion.config import DiffusionConfig, GridPriorConfig
 from unscene.priors.diffusion.latents import decode, encode
 from unscene.priors.diffusion.mask_blending import composite, mask_to_latent, masked_pixels
 from unscene.priors.diffusion.noise_levels import clean_latents, predicted_noise
+from unscene.priors.diffusion.sampling import denoise, last_steps, starting_latents
 from unscene.priors.diffusion.text_condition import TextCondition, text_condition
 from unscene.priors.inpainter import StructureGuide, check_images
 
@@ -158,7 +159,7 @@ class LatentDiffusionInpainter:
         check_images(images, masks)
         height, width = images.shape[1:3]
         alphas = training_scheduler(self.pipeline).alphas_cumprod
-        condition = self._condition(self._padded(images), self._padded(masks[..., None].float()))
+        condition = self._condition(self.padded(images), self.padded(masks[..., None].float()))
         predictions = []
         for _ in range(self.expectation_draws):
             noise = self._noise(images, generator).to(condition.context)
@@ -184,23 +185,23 @@ class LatentDiffusionInpainter:
         """Fill a batch of views from given initial latents. See `LatentInpainter.inpaint_latent`."""
         self._check(images, masks, noise, start, strength)
         height, width = images.shape[1:3]
-        pixels, holes = self._padded(images), self._padded(masks[..., None].float())
-        origin = self.encode(self._padded(start)) if start is not None else None
+        pixels, holes = self.padded(images), self.padded(masks[..., None].float())
+        origin = self.encode(self.padded(start)) if start is not None else None
         with cross_view_attention(self.pipeline.unet, base=base, views=len(images), own_weight=own_weight):
             latents = self._sample(pixels, holes, noise.to(pixels), origin, strength, steps)
         filled = self.decode(latents)
         if start is not None and origin is not None:
-            filled = filled + self._lost_detail(self._padded(start), origin, latents)
+            filled = filled + self.lost_detail(self.padded(start), origin, latents)
         filled = filled[..., :height, :width].permute(0, 2, 3, 1).clamp(0, 1).to(images)
         return composite(images, filled, masks, feather=self.feather)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """See `ScoreModel.encode_images`."""
-        return self.encode(self._padded(images))
+        return self.encode(self.padded(images))
 
     def latent_masks(self, masks: Tensor) -> Tensor:
         """See `ScoreModel.latent_masks`."""
-        return mask_to_latent(self._padded(masks[..., None].float()), self.downscale)
+        return mask_to_latent(self.padded(masks[..., None].float()), self.downscale)
 
     def signal_share(self, level: float) -> float:
         """See `ScoreModel.signal_share`."""
@@ -211,9 +212,16 @@ class LatentDiffusionInpainter:
         """See `ScoreModel.predict_noise`."""
         check_images(images, masks)
         scheduler, time = training_scheduler(self.pipeline), self._time(level)
-        condition = self._condition(self._padded(images), self._padded(masks[..., None].float()))
+        condition = self._condition(self.padded(images), self.padded(masks[..., None].float()))
         predicted = self._predict(noisy, sent(torch.tensor(time), noisy.device), condition)
         return predicted_noise(scheduler, noisy, predicted, float(scheduler.alphas_cumprod[time]))
+
+    def inpaint_jointly(
+        self, images: Tensor, masks: Tensor, *, start: Tensor | None, level: float, grid: GridPriorConfig,
+        generator: torch.Generator,
+    ) -> Tensor:  # fmt: skip
+        """Fill views together. See `JointInpainter.inpaint_jointly` and `grid_prior`."""
+        return grid_prior.inpaint_jointly(self, images, masks, start=start, level=level, grid=grid, generator=generator)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """N 3 H W in [0, 1] -> normalised latents N C h w (the posterior's mean)."""
@@ -226,29 +234,20 @@ class LatentDiffusionInpainter:
     def _sample(
         self, pixels: Tensor, holes: Tensor, noise: Tensor, origin: Tensor | None, strength: float, steps: int
     ) -> Tensor:
-        """Run the last `strength` of the scheduler's steps; with DDIM (Song et al. 2021) nothing random is drawn."""
+        """Run the last `strength` of the scheduler's steps."""
         scheduler = self.pipeline.scheduler
-        scheduler.set_timesteps(steps, device="cpu")  # it decides by their values
-        skipped = (steps - max(1, round(strength * steps))) * scheduler.order
-        times = scheduler.timesteps[skipped:]
-        if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(skipped)
-        if origin is None or strength == 1.0:
-            latents = noise.float() * scheduler.init_noise_sigma
-        else:
-            latents = scheduler.add_noise(origin, noise.float(), sent(times[:1].repeat(len(noise)), noise.device))
+        times = last_steps(scheduler, steps, strength)
+        latents = starting_latents(scheduler, noise, None if strength == 1.0 else origin, times[:1])
         condition = self._condition(pixels, holes)
-        exact = self._step_arguments(noise.device)
-        for time in times:
-            inputs = scheduler.scale_model_input(latents, time)
-            predicted = self._predict(inputs, sent(time, noise.device), condition)
-            latents = scheduler.step(predicted, time, latents, **exact).prev_sample
-        return latents
+        return denoise(scheduler, times, latents, lambda noisy, time: self._predict(noisy, time, condition))
 
     def _condition(self, pixels: Tensor, holes: Tensor) -> Condition:
         text = self._text(pixels)
-        context = torch.cat([mask_to_latent(holes, self.downscale), self.encode(masked_pixels(pixels, holes))], 1)
-        return Condition(torch.cat([context] * text.halves), text)
+        return Condition(torch.cat([self.context(pixels, holes)] * text.halves), text)
+
+    def context(self, pixels: Tensor, holes: Tensor) -> Tensor:
+        """The hole and what lies around it as a U-Net sees them, N 1+C h w; pixels: N 3 H W; holes: N 1 H W."""
+        return torch.cat([mask_to_latent(holes, self.downscale), self.encode(masked_pixels(pixels, holes))], 1)
 
     def _predict(self, latents: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The U-Net's output for noisy latents N C h w, with classifier-free guidance where that is on."""
@@ -276,26 +275,22 @@ class LatentDiffusionInpainter:
         size, guided = (pixels.shape[-2], pixels.shape[-1]), self.is_guided
         return text_condition(self.pipeline, self.prompt, config.negative_prompt, len(pixels), size, guided=guided)
 
-    def _step_arguments(self, device: torch.device) -> dict:
-        """No fresh noise where a scheduler lets us choose, seeded noise where it insists."""
-        accepted = inspect.signature(self.pipeline.scheduler.step).parameters
-        arguments = {"eta": 0.0} if "eta" in accepted else {}
-        if "generator" in accepted:
-            arguments["generator"] = torch.Generator(device).manual_seed(0)
-        return arguments
-
-    def _lost_detail(self, start: Tensor, origin: Tensor, latents: Tensor) -> Tensor:
+    def lost_detail(self, start: Tensor, origin: Tensor, latents: Tensor) -> Tensor:
         """What the autoencoder loses of the start image, kept where the sampler left the latent where it was."""
-        residual = start - self.decode(origin)
-        kept = (-(latents - origin).square().mean(1, keepdim=True) / self.detail_tolerance).exp()
-        return residual * F.interpolate(kept, scale_factor=self.downscale, mode="bilinear")
+        return (start - self.decode(origin)) * self.kept_detail(origin, latents)
 
-    def _padded(self, images: Tensor) -> Tensor:
+    def kept_detail(self, origin: Tensor, latents: Tensor) -> Tensor:
+        """Share, N 1 H W, of a start image's own detail that stays: less the farther a latent moved."""
+        kept = (-(latents - origin).square().mean(1, keepdim=True) / self.detail_tolerance).exp()
+        return F.interpolate(kept, scale_factor=self.downscale, mode="bilinear")
+
+    def padded(self, images: Tensor) -> Tensor:
         """N H W C -> N C H' W', both sides a multiple of the model's, by reflection on the right and at the bottom."""
         rows, columns = self.latent_size(*images.shape[1:3])
         below, beside = rows * self.downscale - images.shape[1], columns * self.downscale - images.shape[2]
         pixels = images.permute(0, 3, 1, 2).float().to(self.pipeline._execution_device)
-        return F.pad(pixels, (0, beside, 0, below), mode="reflect")
+        narrow = below >= pixels.shape[2] or beside >= pixels.shape[3]  # than what is to be added
+        return F.pad(pixels, (0, beside, 0, below), mode="replicate" if narrow else "reflect")
 
     def _check(self, images: Tensor, masks: Tensor, noise: Tensor, start: Tensor | None, strength: float) -> None:
         check_images(images, masks)
