@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 
 import unscene
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from tests.priors.tiny_checkpoints import tiny_pipeline
 from unscene import commands
 from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
 from unscene.jobs.presets import orbit_deviations, orbit_preset, removal_deviations, removal_preset
@@ -18,6 +21,7 @@ from unscene.jobs.remove_options import MethodName, RemoveOptions
 from unscene.methods import METHODS, InNOutConfig
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.stages.patches import PatchConfig
+from unscene.training.events import Note
 from unscene.training.fit import FitConfig
 
 
@@ -146,3 +150,33 @@ def test_a_report_names_preset_departures_and_what_made_the_picture(
     assert "nerfacto" in page  # what no setting changes
     assert "preset paper" in page and "the base view&#39;s picture: " in page
     assert "patches are compared by: distance in oriented energies" in page
+
+
+@pytest.fixture(scope="module")
+def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of Stable Diffusion 2's layout, its networks shrunk and random."""
+    folder = tmp_path_factory.mktemp("models") / "sd-2"
+    tiny_pipeline("sd-2").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_runs_with_its_papers_values(
+    method: MethodName, room: BoxScene, stable_diffusion: str, tmp_path: Path, one_thread: None
+) -> None:  # fmt: skip
+    """All of them but the number of steps, the field's size and the networks that no folder here has."""
+    paper = removal_preset("paper", method)
+    small = {"nerf": TINY_NERF} | ({"depth_completion": None} if method == "infusion" else {})
+    settings = dataclasses.replace(paper.settings, **small)
+    diffusion = dataclasses.replace(paper.diffusion, steps=2)
+    options = dataclasses.replace(
+        paper, prior=stable_diffusion, depth="field", perceptual="oriented-energies", diffusion=diffusion,
+        effort=2 / 10_000, video_frames=0, device="cpu", **{method.replace("-", "_"): settings},
+    )  # fmt: skip
+    notes: list[str] = []
+    run = unscene.remove(
+        room.scene.subset(torch.tensor([0, 2, 5])), tmp_path / "run", options,
+        watch=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
+    )  # fmt: skip
+    assert any(note.startswith("preset paper: ") for note in notes)
+    assert (run.folder / "report.html").is_file() and (run.folder / "dataset" / "transforms.json").is_file()

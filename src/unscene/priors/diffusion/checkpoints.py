@@ -28,6 +28,7 @@ from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DiffusionPipeline,
+    PNDMScheduler,
     StableDiffusionInpaintPipeline,
     StableDiffusionXLInpaintPipeline,
 )
@@ -209,7 +210,11 @@ def set_up(pipeline: Any, config: DiffusionConfig) -> Any:
     scheduler_class: Any = getattr(diffusers, config.scheduler, None)
     if not hasattr(scheduler_class, "add_noise"):
         raise PriorError(f"scheduler: expected the name of a scheduler class of diffusers, got '{config.scheduler}'.")
-    changes = {"clip_sample": False} if scheduler_class is DDIMScheduler else {}  # latents are not bounded by 1
+    changes: dict[str, Any] = {}
+    if scheduler_class is DDIMScheduler:
+        changes["clip_sample"] = False  # latents are not bounded by 1
+    elif scheduler_class is PNDMScheduler:
+        changes["skip_prk_steps"] = True  # as all of Stable Diffusion's checkpoints have it; others do not say
     pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config, **changes)
     config = config.on("cpu")
     dtype = PRECISIONS[config.precision or "float32"]
