@@ -39,6 +39,13 @@ def test_energy_does_not_see_where_in_its_period_a_grating_is() -> None:
     torch.testing.assert_close(still[0], shifted[0], rtol=0.02, atol=0)
 
 
+def test_patches_may_be_as_small_as_a_pixel() -> None:
+    features = OrientedEnergies()
+    for side, scales in ((8, 3), (4, 3), (3, 2), (1, 1)):
+        maps = features(torch.rand(2, 3, side, side))
+        assert len(maps) == scales and all(each.isfinite().all() for each in maps)
+
+
 def test_contrast_counts() -> None:
     features, strong = OrientedEnergies(), wave(0.6)
     weak = strong * 0.2 + 0.4

@@ -20,7 +20,7 @@ SATURATION = 0.5  # beside energies of this size a channel that never changes: w
 
 class OrientedEnergies:
     """Energies in 4 orientations of each colour and the colours themselves at three scales: N 3 H W in [0, 1] -> list
-    of N 16 h w, each half the size of the one before."""
+    of N 16 h w, each half the size of the one before. Of images of less than 4 pixels fewer scales remain."""
 
     name = "distance in oriented energies"
 
@@ -30,10 +30,13 @@ class OrientedEnergies:
     def __call__(self, images: Tensor) -> list[Tensor]:
         hidden, features = images.to(self.filters.device) - 0.5, []
         for _ in range(SCALES):
-            padded = F.pad(hidden, (SIDE // 2,) * 4, mode="reflect")
+            smallest = min(hidden.shape[2:])
+            padded = F.pad(hidden, (SIDE // 2,) * 4, mode="reflect" if smallest > SIDE // 2 else "replicate")
             even, odd = (F.conv2d(padded, part.repeat(3, 1, 1, 1), groups=3) for part in self.filters)
             energies = (even.square() + odd.square() + FLOOR**2).sqrt()
             features.append(torch.cat([energies, hidden, torch.full_like(hidden[:, :1], SATURATION)], 1))
+            if smallest < 2:
+                break
             hidden = F.avg_pool2d(hidden, 2)
         return features
 
