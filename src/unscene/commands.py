@@ -123,7 +123,7 @@ DEMO = RemoveOptions(
     inpaint3d=Inpaint3dConfig(reconstruction=DEMO_RECONSTRUCTION),
     naive=NaiveConfig(fit=FitConfig(steps=2600)),  # as many steps in all
     nerfiller=NerfillerConfig(
-        reconstruction=FitConfig(steps=1700, final_learning_rate=3e-3),
+        reconstruction=DEMO_RECONSTRUCTION,
         training=FitConfig(steps=1000, learning_rate=7e-3, final_learning_rate=1e-3),
     ),
 )

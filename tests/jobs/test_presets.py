@@ -77,6 +77,7 @@ def test_an_orbits_paper_puts_no_pixels_over_the_view() -> None:
     paper = orbit_preset("paper", "invs")
     assert (paper.depth, paper.contamination, paper.invs.reuse_angle) == ("zoedepth", 0.3, 0.0)
     assert [each.option for each in orbit_deviations(OrbitOptions())] == ["depth", "contamination", "invs.reuse-angle"]
+    assert orbit_preset("paper", "zero123").zero123.steps == 75
     for method in get_args(OrbitMethod):
         assert orbit_deviations(orbit_preset("paper", method)) == []
 

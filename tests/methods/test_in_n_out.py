@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from tests.methods.resuming import check_that_a_killed_run_goes_on, finish
 from unscene.fields.nerf import Nerf
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.in_n_out import InNOutConfig, in_n_out
@@ -98,15 +99,6 @@ def start(
     scene: Scene, prior: Inpainter, config: InNOutConfig = CONFIG, checkpoints: Checkpoints | None = None, **more: Any
 ) -> Generator[Event, None, Removal]:
     return in_n_out(scene, prior, pixels_as_features, config, checkpoints or Checkpoints(None, 0), **more)
-
-
-def finish(events: Generator[Event, None, Removal]) -> tuple[Removal, list[Event]]:
-    log = []
-    while True:
-        try:
-            log.append(next(events))
-        except StopIteration as done:
-            return done.value, log
 
 
 def run(scene: Scene, prior: Inpainter, config: InNOutConfig = CONFIG, **more: Any) -> tuple[Removal, list[Event]]:
@@ -361,16 +353,10 @@ KILLS: dict[str, Callable[[Event], bool]] = {
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     room: BoxScene, tmp_path: Path, reached: Callable[[Event], bool]
 ) -> None:
-    whole, _ = run(room.scene, RecordingInpainter(), checkpoints=Checkpoints(None, 5))
-    killed = start(room.scene, RecordingInpainter(), checkpoints=Checkpoints(tmp_path, 5))
-    assert any(reached(event) for event in killed)
-    killed.close()
-    resumed, log = run(room.scene, RecordingInpainter(), checkpoints=Checkpoints(tmp_path, 5))
-    steps = [event for event in log if isinstance(event, StepDone)]
-    assert len(steps) < 12  # of 4 + 3 + 5
-    for name, value in whole.field.state_dict().items():
-        assert torch.equal(value, resumed.field.state_dict()[name]), name
-    assert torch.equal(whole.scene.images, resumed.scene.images) and torch.equal(whole.filled, resumed.filled)
+    def begin(checkpoints: Checkpoints) -> Generator[Event, None, Removal]:
+        return start(room.scene, RecordingInpainter(), checkpoints=checkpoints)
+
+    check_that_a_killed_run_goes_on(begin, reached, tmp_path, steps=12)  # of 4 + 3 + 5
 
 
 def test_the_exemplar_fill_does_not_depend_on_what_ran_before() -> None:

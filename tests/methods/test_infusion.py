@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from tests.methods.resuming import check_that_a_killed_run_goes_on, finish
 from unscene.files import write_png
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.infusion import InfusionConfig, check_infusion, infusion
@@ -51,12 +52,7 @@ def start(
 
 
 def run(scene: Scene, prior: Inpainter, config: InfusionConfig = CONFIG, **more: Any) -> tuple[Removal, list[Event]]:
-    events, log = start(scene, prior, config, **more), []
-    while True:
-        try:
-            log.append(next(events))
-        except StopIteration as done:
-            return done.value, log
+    return finish(start(scene, prior, config, **more))
 
 
 def notes(log: list[Event]) -> str:
@@ -249,12 +245,7 @@ KILLS: dict[str, Callable[[Event], bool]] = {
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     room: BoxScene, tmp_path: Path, reached: Callable[[Event], bool]
 ) -> None:
-    whole, _ = run(room.scene, TeleaInpainter(), checkpoints=Checkpoints(None, 5))
-    killed = start(room.scene, TeleaInpainter(), checkpoints=Checkpoints(tmp_path, 5))
-    assert any(reached(event) for event in killed)
-    killed.close()
-    resumed, log = run(room.scene, TeleaInpainter(), checkpoints=Checkpoints(tmp_path, 5))
-    assert sum(isinstance(event, StepDone) for event in log) < 10  # of 4 + 6
-    for name, value in whole.field.state_dict().items():
-        assert torch.equal(value, resumed.field.state_dict()[name]), name
-    assert torch.equal(whole.scene.images, resumed.scene.images) and torch.equal(whole.filled, resumed.filled)
+    def begin(checkpoints: Checkpoints) -> Generator[Event, None, Removal]:
+        return start(room.scene, TeleaInpainter(), checkpoints=checkpoints)
+
+    check_that_a_killed_run_goes_on(begin, reached, tmp_path, steps=10)  # of 4 + 6

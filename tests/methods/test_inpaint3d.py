@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from tests.methods.resuming import check_that_a_killed_run_goes_on
 from tests.stages.test_score_distillation import Expecting
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
@@ -205,12 +206,7 @@ KILLS: dict[str, Callable[[Event], bool]] = {
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     room: BoxScene, tmp_path: Path, reached: Callable[[Event], bool]
 ) -> None:
-    whole, _ = run(room.scene, Expecting(), checkpoints=Checkpoints(None, 5))
-    killed = start(room.scene, Expecting(), checkpoints=Checkpoints(tmp_path, 5))
-    assert any(reached(event) for event in killed)
-    killed.close()
-    resumed, log = run(room.scene, Expecting(), checkpoints=Checkpoints(tmp_path, 5))
-    assert sum(isinstance(event, StepDone) for event in log) < 10  # of 4 + 6
-    for name, value in whole.field.state_dict().items():
-        assert torch.equal(value, resumed.field.state_dict()[name]), name
-    assert torch.equal(whole.scene.images, resumed.scene.images) and torch.equal(whole.filled, resumed.filled)
+    def begin(checkpoints: Checkpoints) -> Generator[Event, None, Removal]:
+        return start(room.scene, Expecting(), checkpoints=checkpoints)
+
+    check_that_a_killed_run_goes_on(begin, reached, tmp_path, steps=10)  # of 4 + 6

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from tests.methods.resuming import check_that_a_killed_run_goes_on, finish
 from unscene.geometry.cameras import Cameras, Rays
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining, mald_nerf
@@ -84,12 +85,7 @@ def start(
 
 
 def run(scene: Scene, prior: Inpainter, config: MaldNerfConfig = CONFIG, **more) -> tuple[Removal, list[Event]]:
-    events, log = start(scene, prior, config, **more), []
-    while True:
-        try:
-            log.append(next(events))
-        except StopIteration as done:
-            return done.value, log
+    return finish(start(scene, prior, config, **more))
 
 
 def losses_of(log: list[Event]) -> set[str]:
@@ -245,15 +241,10 @@ KILLS: dict[str, Callable[[Event], bool]] = {
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     room: BoxScene, tmp_path: Path, reached: Callable[[Event], bool]
 ) -> None:
-    whole, _ = run(room.scene, DarkeningInpainter(), checkpoints=Checkpoints(None, 5))
-    killed = start(room.scene, DarkeningInpainter(), checkpoints=Checkpoints(tmp_path, 5))
-    assert any(reached(event) for event in killed)
-    killed.close()
-    resumed, log = run(room.scene, DarkeningInpainter(), checkpoints=Checkpoints(tmp_path, 5))
-    assert sum(isinstance(event, StepDone) for event in log) < 28
-    for name, value in whole.field.state_dict().items():
-        assert torch.equal(value, resumed.field.state_dict()[name]), name
-    assert torch.equal(whole.scene.images, resumed.scene.images)
+    def begin(checkpoints: Checkpoints) -> Generator[Event, None, Removal]:
+        return start(room.scene, DarkeningInpainter(), checkpoints=checkpoints)
+
+    check_that_a_killed_run_goes_on(begin, reached, tmp_path, steps=28)
 
 
 def test_health_is_reported(room: BoxScene) -> None:

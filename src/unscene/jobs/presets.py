@@ -8,7 +8,6 @@ from typing import Any
 from unscene.jobs.deviations import Deviation, Preset, deviations
 from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
 from unscene.jobs.remove_options import MethodName, RemoveOptions
-from unscene.methods.invs import InvsConfig
 
 
 def removal_preset(preset: Preset, method: MethodName) -> RemoveOptions:
@@ -45,10 +44,11 @@ def orbit_preset(preset: Preset, method: OrbitMethod) -> OrbitOptions:
     """The same for novel views of one photo."""
     if preset == "laptop":
         return OrbitOptions(method=method)
-    return OrbitOptions(
-        preset="paper", method=method, depth="zoedepth" if method == "invs" else None,
-        contamination=0.3 if method == "invs" else None, invs=InvsConfig.paper(),
-    )  # fmt: skip
+    options = OrbitOptions(preset="paper", method=method)
+    own: dict[str, Any] = {method.replace("-", "_"): options.settings.paper()}
+    if method == "invs":
+        own |= {"depth": "zoedepth", "contamination": 0.3}
+    return dataclasses.replace(options, **own)
 
 
 def orbit_deviations(options: OrbitOptions) -> list[Deviation]:

@@ -1,0 +1,38 @@
+"""What is asked of every removal method: a run that was killed goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import torch
+
+from unscene.stages.removal import Removal
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, StepDone
+
+
+def finish(events: Generator[Event, None, Removal]) -> tuple[Removal, list[Event]]:
+    """What a run leaves, and what it said."""
+    log = []
+    while True:
+        try:
+            log.append(next(events))
+        except StopIteration as done:
+            return done.value, log
+
+
+def check_that_a_killed_run_goes_on(
+    start: Callable[[Checkpoints], Generator[Event, None, Removal]], reached: Callable[[Event], bool], folder: Path,
+    steps: int,
+) -> None:  # fmt: skip
+    """A run killed at an event and resumed takes fewer than all of its ``steps``, and leaves what a whole one does."""
+    whole, _ = finish(start(Checkpoints(None, 5)))
+    killed = start(Checkpoints(folder, 5))
+    assert any(reached(event) for event in killed)
+    killed.close()
+    resumed, log = finish(start(Checkpoints(folder, 5)))
+    assert sum(isinstance(event, StepDone) for event in log) < steps
+    for name, value in whole.field.state_dict().items():
+        assert torch.equal(value, resumed.field.state_dict()[name]), name
+    assert torch.equal(whole.scene.images, resumed.scene.images) and torch.equal(whole.filled, resumed.filled)
