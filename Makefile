@@ -23,7 +23,7 @@ lint: install
 	$(BIN)/pyright
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 clean:
 	rm -rf $(VENV) build dist

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from scipy.spatial import KDTree
-from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
 NEIGHBOURS = 20
@@ -18,6 +17,8 @@ def inliers(points: Tensor, *, contamination: float) -> Tensor:
     """
     if len(points) <= NEIGHBOURS:
         return torch.ones(len(points), dtype=torch.bool)
+    from sklearn.neighbors import LocalOutlierFactor  # here: a second of imports that most commands do without
+
     factor = LocalOutlierFactor(n_neighbors=NEIGHBOURS, contamination=contamination)  # pyright: ignore[reportArgumentType]
     return torch.from_numpy(factor.fit_predict(points.detach().cpu().double().numpy()) == 1)
 
