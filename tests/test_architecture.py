@@ -53,6 +53,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
         "warp_runtime",
     },
 }
+SLOW = {"accelerate", "diffusers", "mitsuba", "peft", "sklearn", "torchmetrics", "transformers", "viser"}  # to import
 ONE_IMPORTER = {
     "gsplat",
     "imageio",
@@ -137,6 +138,28 @@ def test_no_module_needs_one_that_needs_it() -> None:
 
     for module in needs:
         visit(module, ())
+
+
+def test_the_command_line_starts_without_slow_packages() -> None:
+    """A mistyped option is answered at once: what takes seconds to import is imported where it is used."""
+    reached, waiting = set[str](), {"commands"}
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        names = names_at_import(SOURCE.joinpath(*module.split(".")))
+        slow = SLOW & {name.split(".")[0] for name in names}
+        assert not slow, f"unscene.{module} imports {sorted(slow)} when it is imported, and unscene.commands imports it"
+        waiting |= {other for name in names if (other := _module_of(name))} - reached
+
+
+def names_at_import(path: Path) -> set[str]:
+    """The dotted names that a module (without its suffix) or package imports as soon as it is imported."""
+    file = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+    statements = ast.parse(file.read_text(encoding="utf-8")).body  # neither functions nor ``if TYPE_CHECKING``
+    names = {alias.name for node in statements if isinstance(node, ast.Import) for alias in node.names}
+    return names | {
+        f"{node.module}.{alias.name}" for node in statements if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
 
 
 def _module_of(name: str) -> str | None:

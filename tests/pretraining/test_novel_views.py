@@ -19,13 +19,13 @@ from torch import Tensor
 from tests.pretraining.sphere_shards import SIZE, write_sphere_shards
 from tests.priors.tiny_checkpoints import tiny_checkpoint
 from unscene.cli import main
+from unscene.geometry.turntable import pose_numbers
 from unscene.pretraining import launch as launch_module
 from unscene.pretraining import novel_views, training_loop
 from unscene.pretraining.launch import launch
 from unscene.pretraining.novel_views import NovelViewTraining, train_invs, train_zero123
 from unscene.pretraining.object_shards import ShardError
 from unscene.pretraining.view_pairs import loaded
-from unscene.priors.novel_views.photo_token import pose_numbers
 from unscene.priors.novel_views.view_inpainter import load_view_inpainter
 from unscene.priors.novel_views.zero123 import load_zero123
 from unscene.training.run import RunError

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from tests.pretraining.sphere_shards import SIZE, cameras_at, sphere_sample, write_sphere_shards
 from tests.sphere_views import sphere_view
-from unscene.geometry.turntable import rotation_angle
+from unscene.geometry.turntable import pose_numbers, rotation_angle
 from unscene.pretraining.novel_views import NovelViewTraining
 from unscene.pretraining.object_shards import ShardError, stream_views, write_index, write_shard
 from unscene.pretraining.view_pairs import NoiseDraw, Pair, PairBatches, _draw_noise, draw_pair, loaded, model_inputs
-from unscene.priors.novel_views.photo_token import pose_numbers
 
 NOISE = NoiseDraw((4, 4, 4), 1.0, 0.1, 1000)
 

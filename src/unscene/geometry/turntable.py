@@ -70,3 +70,14 @@ def rotation_angle(first: Cameras, second: Cameras) -> float:
     """Degrees between the directions from the origin to two cameras."""
     a, b = (torch.nn.functional.normalize(camera.positions[0], dim=0) for camera in (first, second))
     return math.degrees(math.acos(max(-1.0, min(1.0, float(a @ b)))))
+
+
+def pose_numbers(azimuth: Tensor, elevation: Tensor, distance: Tensor) -> Tensor:
+    """The pose as Zero-1-to-3 takes it, N 4: polar angle, sine and cosine of the azimuth, distance.
+
+    All relative to the source camera, N each: azimuth in degrees, counterclockwise seen from above (the camera moves to
+    its right); elevation in degrees upwards; distance as a difference, in units of the object's radius (published
+    models: of its longest side).
+    """
+    polar, turn = torch.deg2rad(-elevation), torch.deg2rad(azimuth)
+    return torch.stack([polar, turn.sin(), turn.cos(), distance], -1)

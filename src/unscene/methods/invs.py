@@ -7,7 +7,7 @@ leave open, told which pixels may be new (behind the visible surface) and how fa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,11 +15,12 @@ from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.splatting import BACKGROUND, PartialView, partial_view
-from unscene.geometry.turntable import pose_between
-from unscene.priors.novel_views.photo_token import pose_numbers
-from unscene.priors.novel_views.view_inpainter import ViewInpainter
+from unscene.geometry.turntable import pose_between, pose_numbers
 from unscene.stages.novel_view import NovelView
 from unscene.stages.object_source import SourceView
+
+if TYPE_CHECKING:  # loads diffusers: seconds
+    from unscene.priors.novel_views.view_inpainter import ViewInpainter
 
 
 @dataclass(frozen=True)

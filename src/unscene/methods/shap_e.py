@@ -7,7 +7,7 @@ the photo is taken for the photo's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ from unscene.geometry.masks import over_background
 from unscene.geometry.turntable import RelativePose, object_cameras
 from unscene.objects.mesh import colored_mesh, normalized
 from unscene.objects.ray_tracer import Lighting, RayTracer
-from unscene.priors.novel_views.shap_e import ShapE
 from unscene.stages.novel_view import NovelView
+
+if TYPE_CHECKING:  # loads diffusers: seconds
+    from unscene.priors.novel_views.shap_e import ShapE
 
 FIELD_OF_VIEW, DISTANCE = 45.0, 3.0  # degrees, object radii: of the cameras that look at the mesh
 UNSHADED = Lighting((0.0, 0.0, 1.0), ambient=1.0, specular=0.0)  # its colours are those of the photo, light included

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from unscene.geometry.turntable import RelativePose
-from unscene.priors.novel_views.photo_token import pose_numbers
-from unscene.priors.novel_views.zero123 import Zero123
+from unscene.geometry.turntable import RelativePose, pose_numbers
 from unscene.stages.novel_view import NovelView
+
+if TYPE_CHECKING:  # loads diffusers: seconds
+    from unscene.priors.novel_views.zero123 import Zero123
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import over_background
 from unscene.geometry.splatting import partial_view
-from unscene.geometry.turntable import pose_between, rotation_angle
+from unscene.geometry.turntable import pose_between, pose_numbers, rotation_angle
 from unscene.pretraining.object_shards import ShardError, decode_view, read_cameras, stream_views
 from unscene.priors.diffusion.noise_levels import biased_levels
-from unscene.priors.novel_views.photo_token import pose_numbers
 
 COMMON_ANGLE = 60.0  # degrees (ours)
 

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.priors.tiny_checkpoints import tiny_checkpoint
+from unscene.geometry.turntable import pose_numbers
 from unscene.priors.diffusion.checkpoints import BUNDLED, load_checkpoint
 from unscene.priors.diffusion.config import DiffusionConfig
-from unscene.priors.novel_views.photo_token import pose_numbers
 from unscene.priors.novel_views.view_inpainter import (
     ViewInpainter,
     context_states,

@@ -13,10 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from tests.priors.tiny_checkpoints import NOISE, tiny_checkpoint, tiny_pipeline
-from unscene.geometry.turntable import object_cameras
+from unscene.geometry.turntable import object_cameras, pose_numbers
 from unscene.priors.diffusion import hub_parts
 from unscene.priors.novel_views import photo_token, zero123
-from unscene.priors.novel_views.photo_token import pose_numbers
 from unscene.priors.novel_views.zero123 import Zero123, initial_zero123, load_zero123
 from unscene.priors.novel_views.zero123_hub import PUBLISHED
 from unscene.priors.prior_error import PriorError

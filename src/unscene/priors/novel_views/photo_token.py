@@ -67,14 +67,3 @@ def read_photo_token(folder: Path) -> PhotoToken:
     projection = nn.Linear(*reversed(tensors["weight"].shape))
     projection.load_state_dict({name: tensors[name].float() for name in ("weight", "bias")})
     return PhotoToken(image_encoder, projection.requires_grad_(False))
-
-
-def pose_numbers(azimuth: Tensor, elevation: Tensor, distance: Tensor) -> Tensor:
-    """The pose as Zero-1-to-3 takes it, N 4: polar angle, sine and cosine of the azimuth, distance.
-
-    All relative to the source camera, N each: azimuth in degrees, counterclockwise seen from above (the camera moves to
-    its right); elevation in degrees upwards; distance as a difference, in units of the object's radius (published
-    models: of its longest side).
-    """
-    polar, turn = torch.deg2rad(-elevation), torch.deg2rad(azimuth)
-    return torch.stack([polar, turn.sin(), turn.cos(), distance], -1)

@@ -66,7 +66,7 @@ class ViewInpainter:
         """Complete partial views.
 
         partial: N H W 3 in [0, 1], grey where something new may appear; soft_masks: N H W in [0, 1]; epipolar_masks:
-        N H W bool; source: the photo, N H W 3 on white; poses: N 4, see `photo_token.pose_numbers`; noise: N C h w, the
+        N H W bool; source: the photo, N H W 3 on white; poses: N 4, see `turntable.pose_numbers`; noise: N C h w, the
         initial latents, of unit variance. Returns N H W 3 in [0, 1].
         """
         device = self.unet.device

@@ -55,7 +55,7 @@ class Zero123:
     ) -> Tensor:
         """See an object from other cameras.
 
-        source: N H W 3 in [0, 1], on white; poses: N 4, see `photo_token.pose_numbers`; noise: N C h w, the initial
+        source: N H W 3 in [0, 1], on white; poses: N 4, see `turntable.pose_numbers`; noise: N C h w, the initial
         latents, of unit variance; guidance: classifier-free, over the model told nothing, 3 in the paper. Returns
         N H W 3.
         """
