@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,14 @@ def disagreement(scene: Scene, views: Tensor, images: list[Tensor], masks: Tenso
     return view_consistency(scene.cameras[views], images, [true_depth(view) for view in views.tolist()], masks)
 
 
-def print_table(rows: dict[str, list[dict[str, float]]], columns: dict[str, int]) -> None:
+def print_table(rows: Mapping[str, Sequence[Mapping[str, float | None]]], columns: dict[str, int]) -> None:
     """Mean and standard deviation over seeds, as Markdown. columns: and their digits."""
     print("\n| row | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for name, figures in rows.items():
         cells = []
         for key, digits in columns.items():
-            values = [row[key] for row in figures if row.get(key) is not None]
+            values = [value for row in figures if (value := row.get(key)) is not None]
             spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.{digits}f}{spread}" if values else "-")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)

@@ -17,6 +17,7 @@ from unscene.training.events import (
     StageStarted,
     StepDone,
     TrainingStep,
+    ViewInpainted,
     ViewUpdated,
 )
 
@@ -56,7 +57,7 @@ class Screen:
                 self.progress.update(self._task(stage), completed=1.0)
             case Note(text):
                 self.progress.print(text, markup=False, highlight=False)
-            case Picture() | GameHealth() | ViewUpdated():
+            case Picture() | GameHealth() | ViewInpainted() | ViewUpdated():
                 pass
 
     def _task(self, stage: str) -> TaskID:

@@ -20,7 +20,7 @@ from unscene.stages.independent_inpainting import inpaint_view
 from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
 from unscene.stages.removal import Removal
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
+from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted, ViewInpainted
 from unscene.training.fit import FitConfig, fit
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 
@@ -79,7 +79,9 @@ def naive(
         started, generator = time.monotonic(), checkpoints.generator(stage)
         images = []
         for view in train.tolist():
-            images.append(to_uint8(inpaint_view(prior, scene, view, masks[view], generator))[None])
+            image = inpaint_view(prior, scene, view, masks[view], generator)
+            images.append(to_uint8(image)[None])
+            yield ViewInpainted(scene.names[view], image)
             yield ItemDone(stage, len(images), len(train))
         product = {"images": torch.cat(images)}
         checkpoints.save(stage, product, finished=True)

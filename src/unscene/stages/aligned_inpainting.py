@@ -20,7 +20,7 @@ from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.masked_rendering import rendered_inside
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Picture, StageDone, StageStarted
+from unscene.training.events import Event, ItemDone, Picture, StageDone, StageStarted, ViewInpainted
 
 PREVIEWS = 6
 HIDDEN = 0.05  # share of its distance by which something must stand before a surface to hide it; fields are not exact
@@ -60,6 +60,8 @@ def inpaint_aligned(
         )  # fmt: skip
         images.append(to_uint8(inpainted[1:]))
         release_freed_memory()
+        for view, image in zip(batch.tolist(), inpainted[1:], strict=True):
+            yield ViewInpainted(scene.names[view], image)
         done = sum(len(part) for part in images)
         yield ItemDone(stage, done, len(views))
         if done % max(1, len(views) // PREVIEWS) < at_once:

@@ -23,7 +23,7 @@ from unscene.stages.masked_rendering import masks_only
 from unscene.stages.surface_fill import look_around
 from unscene.stages.visibility import render_depths
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
+from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, ViewInpainted
 
 DARKEST, BRIGHTEST = 0.01, 0.99  # quantiles of a view's known disparities that are black and white to a prior
 LEAST_CONTRAST = 0.1  # between the two, as a share of the median disparity: a bare wall's noise stays faint
@@ -92,6 +92,7 @@ def inpaint_with_disparities(
             disparity = 1 / complete_disparity(render_view(nerf, scene.cameras, view).depth, hole)
         colors.append(to_uint8(image[hole]))
         disparities.append(disparity[hole])
+        yield ViewInpainted(scene.names[view], image)
         yield ItemDone(stage, index + 1, len(views))
         if index == max(0, len(views) - SHOWN):
             yield Picture("inpainted", image, scene.names[view])

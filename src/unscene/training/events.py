@@ -83,6 +83,14 @@ class GameHealth:
 
 
 @dataclass(frozen=True)
+class ViewInpainted:
+    """A training view has its first inpainting: H W 3 in [0, 1]. To look at while it runs; the log does not keep it."""
+
+    view: str
+    image: Tensor
+
+
+@dataclass(frozen=True)
 class ViewUpdated:
     """A training view's inpainting has been replaced. update: which one of this view, from 0; timestep: of the noise it
     was made from, as a share of the schedule; change: mean absolute difference from the last inpainting, None at the
@@ -98,7 +106,18 @@ class ViewUpdated:
     exemplary: bool
 
 
-Event = StageStarted | StepDone | TrainingStep | ItemDone | StageDone | Picture | Note | GameHealth | ViewUpdated
+Event = (
+    StageStarted
+    | StepDone
+    | TrainingStep
+    | ItemDone
+    | StageDone
+    | Picture
+    | Note
+    | GameHealth
+    | ViewInpainted
+    | ViewUpdated
+)
 
 Watch = Callable[[Event], None]
 

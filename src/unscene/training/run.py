@@ -15,7 +15,7 @@ from torch import Tensor
 from unscene.file_names import portable, view_files
 from unscene.files import to_uint8, write_json, write_png
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Picture, ViewUpdated, Watch
+from unscene.training.events import Event, ItemDone, Picture, ViewInpainted, ViewUpdated, Watch
 
 RECORDED_PACKAGES = ("unscene", "torch", "warp-lang", "diffusers", "transformers", "opencv-contrib-python-headless")
 
@@ -98,7 +98,7 @@ class RunFolder:
         """Passes events on to ``watch`` and appends those worth keeping to the log."""
 
         def log_and_watch(event: Event) -> None:
-            if not isinstance(event, ItemDone):
+            if not isinstance(event, ItemDone | ViewInpainted):
                 self.log(event)
             watch(event)
 
