@@ -227,11 +227,13 @@ def test_events_of_a_killed_and_resumed_run_become_one_curve(tmp_path):
     lines = [
         event_line("StageStarted", stage="fit"),
         event_line("Note", text="a façade"),
+        event_line("Provenance", text="copies"),
         step_line(10, 1.0),
         step_line(20, 0.8),
         event_line("StageDone", stage="fit", seconds=2.0),
         step_line(30, 0.7)[:25] + event_line("StageStarted", stage="fit"),  # cut off by the kill, then appended to
         event_line("Note", text="a façade"),
+        event_line("Provenance", text="copies"),
         step_line(20, 0.75),
         step_line(40, math.nan),
         event_line("ItemDone", stage="render", done=1, total=2),
@@ -240,11 +242,11 @@ def test_events_of_a_killed_and_resumed_run_become_one_curve(tmp_path):
     ]
     path = tmp_path / "events.jsonl"
     path.write_bytes("\n".join(lines).encode() + b'\n{"event": "Note", "text": "fa\xc3')
-    losses, timings, notes = read_events(path)
+    losses, timings, notes, provenance = read_events(path)
     assert [step for step, _ in losses["fit"]] == [10, 20, 40]
     assert losses["fit"][1][1] == {"color": 0.75}
     assert timings == [("fit", 5.5), ("render", 1.0)]
-    assert notes == ["a façade"]
+    assert (notes, provenance) == (["a façade", "copies"], ["copies"])
     Page(written(tmp_path, dataclasses.replace(EMPTY, losses=losses, timings=timings, notes=notes)))
 
 
@@ -259,7 +261,7 @@ def test_a_games_health_and_the_updated_views_become_curves(tmp_path):
         event_line("GameHealth", step=20, **(health | {"accuracy": 0.6})),  # again, after a kill
     ]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
-    losses, _, _ = read_events(tmp_path / "events.jsonl")
+    losses, *_ = read_events(tmp_path / "events.jsonl")
     assert [step for step, _ in losses["game: the discriminator"]] == [10, 20]
     assert losses["game: the discriminator"][1][1] == {
         "accuracy": 0.6, "gradient norm": 2.0, "gradient penalty": 0.1,
@@ -277,7 +279,7 @@ def test_long_event_logs_are_thinned(tmp_path):
 
 def test_an_empty_event_log_has_nothing_to_show(tmp_path):
     (tmp_path / "events.jsonl").touch()
-    assert read_events(tmp_path / "events.jsonl") == ({}, [], [])
+    assert read_events(tmp_path / "events.jsonl") == ({}, [], [], [])
 
 
 def test_numbers_and_durations_read_well():

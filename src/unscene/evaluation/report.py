@@ -27,22 +27,25 @@ FACTS = 6  # settings that stand below the title; all are in the list at the end
 
 @dataclass(frozen=True)
 class Comparison:
-    """A before/after slider. before, after: H W 3, uint8 or float in [0, 1], of one aspect ratio."""
+    """A before/after slider. before, after: H W 3, uint8 or float in [0, 1], of one aspect ratio; start: where the
+    difference begins, as a share of the width."""
 
     title: str
     before: Tensor
     after: Tensor
     before_label: str = "photo"
     after_label: str = "without the object"
+    start: float = 0.5
 
 
 @dataclass(frozen=True)
 class Report:
     """What the page shows; a section without content is left out.
 
-    summary: settings and totals, the most telling first. gallery: (caption, H W 3 picture). metrics: row -> column ->
-    value. losses: stage -> [(step, {term: value})]. timings: (stage, seconds). video: an mp4 file.
-    deviations: settings that are not the paper's (option, value, the paper's); differences: others, in words.
+    summary: settings and totals, the most telling first. headline: what was done and by what, in a sentence. gallery:
+    (caption, H W 3 picture). metrics: row -> column -> value. losses: stage -> [(step, {term: value})]. timings:
+    (stage, seconds). video: an mp4 file. deviations: settings that are not the paper's (option, value, the paper's);
+    differences: others, in words.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Report:
     video: bytes | None = None
     deviations: list[tuple[str, str, str]] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    headline: str = ""
 
 
 class RunLog(NamedTuple):
@@ -64,6 +68,7 @@ class RunLog(NamedTuple):
     losses: dict[str, list[tuple[int, dict[str, float]]]]
     timings: list[tuple[str, float]]
     notes: list[str]
+    provenance: list[str]
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -80,6 +85,8 @@ def write_report(path: Path, report: Report) -> None:
     )
     page = environment.get_template("report.html").render(
         title=report.title,
+        headline=report.headline,
+        slider_start=round(100 * min((comparison.start for comparison in report.comparisons), default=0.5)),
         facts=list(report.summary.items())[:FACTS],
         settings=report.summary,
         sliders=[_slider(comparison) for comparison in report.comparisons],
@@ -99,7 +106,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def read_events(path: Path) -> RunLog:
-    """Losses, timings and notes of a run's events.jsonl.
+    """Losses, timings, notes and what made the pictures, of a run's events.jsonl.
 
     A run may have been killed and resumed: half-written lines are skipped, steps that were taken again replace those
     of the first attempt, the seconds of a stage add up and a repeated note counts once.
@@ -107,6 +114,7 @@ def read_events(path: Path) -> RunLog:
     losses: dict[str, list[tuple[int, dict[str, float]]]] = {}
     seconds: dict[str, float] = {}
     notes: dict[str, None] = {}
+    provenance: dict[str, None] = {}
     for event in _readable_lines(path):
         match event:
             case {"event": "StepDone", "stage": stage, "step": step, "losses": terms}:
@@ -120,9 +128,12 @@ def read_events(path: Path) -> RunLog:
                 _extend(losses.setdefault(f"{stage}: views inpainted again", []), step, terms)
             case {"event": "StageDone", "stage": stage, "seconds": spent}:
                 seconds[stage] = seconds.get(stage, 0.0) + spent
-            case {"event": "Note", "text": text}:
+            case {"event": "Note" | "Provenance" as kind, "text": text}:
                 notes[text] = None
-    return RunLog({stage: thin(curve) for stage, curve in losses.items()}, list(seconds.items()), list(notes))
+                if kind == "Provenance":
+                    provenance[text] = None
+    curves = {stage: thin(curve) for stage, curve in losses.items()}
+    return RunLog(curves, list(seconds.items()), list(notes), list(provenance))
 
 
 def read_previews(run: Path) -> list[tuple[str, Tensor]]:

@@ -41,6 +41,7 @@ def report_run(
     video = folder.path / "video.mp4"
     report = Report(
         title=f"{scene.name} without the object",
+        headline=_headline(scene, removal, summary, log.provenance),
         summary={
             **summary,
             "views": f"{len(scene.train)} of {scene.cameras.width}x{scene.cameras.height}",
@@ -64,7 +65,29 @@ def report_run(
 
 
 def _comparison(scene: Scene, removal: Removal, view: int) -> Comparison:
-    return Comparison(scene.names[view], scene.images[view], removal.scene.images[view])
+    before, after = scene.images[view], removal.scene.images[view]
+    return Comparison(scene.names[view], before, after, start=_left_of_the_object(scene, view))
+
+
+def _left_of_the_object(scene: Scene, view: int) -> float:
+    """Where to put the slider, as a share of the width, so that the first look shows the object's place without it."""
+    columns = torch.zeros(0) if scene.masks is None else scene.masks[view].any(0).nonzero()
+    return 0.5 if not len(columns) else max(0.02, columns.min().item() / scene.cameras.width - 0.02)
+
+
+def _headline(scene: Scene, removal: Removal, summary: dict[str, str], provenance: list[str]) -> str:
+    """What was done and by which part, in a sentence."""
+    filled, hidden = removal.filled[scene.train], removal.filled[scene.train]
+    if scene.masks is not None:
+        hidden = scene.masks[scene.train].to(filled.device)
+    invented = (filled & hidden).sum().item() / max(1, hidden.sum().item())
+    done = f"{summary['method']} took the object out of {len(scene.train)} photos"
+    if not filled.any():
+        return f"{done}; other photos show all that it hid, so nothing was invented."
+    by = "; ".join(provenance) or f"invented by {summary['prior']}"
+    if invented > 0.995:
+        return f"{done} and invented all that it hid; {by}."
+    return f"{done}: other photos show {1 - invented:.0%} of what it hid, {invented:.0%} was invented; {by}."
 
 
 def _gallery(run: Path, scene: Scene, removal: Removal) -> list[tuple[str, Tensor]]:

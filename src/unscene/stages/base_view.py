@@ -27,7 +27,7 @@ from unscene.stages.independent_inpainting import (
 from unscene.stages.surface_fill import sample_image
 from unscene.stages.view_choice import most_central, views_nearest_center, views_with_holes
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, ViewInpainted
+from unscene.training.events import Event, ItemDone, Note, Picture, Provenance, StageDone, StageStarted, ViewInpainted
 
 
 def choose_base_view(
@@ -85,7 +85,7 @@ def choose_base_view(
     checkpoints.save(stage, {"view": torch.tensor(winner.view)} | tensors, finished=True)
     yield ViewInpainted(scene.names[winner.view], winner.image)
     yield Note(remark)
-    yield Note(f"the base view's picture: {picture}")
+    yield Provenance(f"the base view's picture: {picture}")
     yield Note(f"base view: {scene.names[winner.view]}, chosen among {len(inpainted)} by perceptual-hash votes")
     yield StageDone(stage, time.monotonic() - started)
     return winner

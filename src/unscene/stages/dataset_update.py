@@ -26,7 +26,7 @@ from unscene.stages.method_error import MethodError
 from unscene.stages.region_values import RegionValues
 from unscene.stages.view_choice import spread
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted, ViewUpdated
+from unscene.training.events import Event, ItemDone, Note, Provenance, StageDone, StageStarted, ViewUpdated
 
 EXEMPLARY = 3  # views whose updates are worth keeping as pictures
 
@@ -138,7 +138,7 @@ def inpaint_every_view(
     product = {"colors": torch.cat(colors), "depths": torch.cat(completed)}
     checkpoints.save(stage, product, finished=True)
     yield Note(remark)
-    yield Note(f"the first pictures, {scene.names[int(views[-1])]}'s for one: {picture}")
+    yield Provenance(f"the first pictures, {scene.names[int(views[-1])]}'s for one: {picture}")
     yield StageDone(stage, time.monotonic() - started)
     return product["colors"], product["depths"]
 

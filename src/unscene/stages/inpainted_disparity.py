@@ -23,7 +23,7 @@ from unscene.stages.masked_rendering import masks_only
 from unscene.stages.surface_fill import look_around
 from unscene.stages.visibility import render_depths
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, ViewInpainted
+from unscene.training.events import Event, ItemDone, Note, Picture, Provenance, StageDone, StageStarted, ViewInpainted
 
 DARKEST, BRIGHTEST = 0.01, 0.99  # quantiles of a view's known disparities that are black and white to a prior
 LEAST_CONTRAST = 0.1  # between the two, as a share of the median disparity: a bare wall's noise stays faint
@@ -100,7 +100,7 @@ def inpaint_with_disparities(
     product = {"colors": torch.cat(colors), "disparities": torch.cat(disparities)}
     checkpoints.save(stage, product, finished=True)
     yield Note(remark)
-    yield Note(f"the pictures, {scene.names[int(views[-1])]}'s for one: {picture}")
+    yield Provenance(f"the pictures, {scene.names[int(views[-1])]}'s for one: {picture}")
     yield StageDone(stage, time.monotonic() - started)
     return product["colors"], product["disparities"]
 

@@ -71,6 +71,11 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Provenance(Note):
+    """What made the pictures of what was invented; the report begins with it."""
+
+
+@dataclass(frozen=True)
 class GameHealth:
     """How an adversarial game goes, means since the last report. accuracy: share of patches that the discriminator told
     apart rightly; gradient_norm: of its weights; gradient_penalty: R1, unweighted."""
@@ -114,6 +119,7 @@ Event = (
     | StageDone
     | Picture
     | Note
+    | Provenance
     | GameHealth
     | ViewInpainted
     | ViewUpdated
