@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pycolmap
 
@@ -19,6 +20,9 @@ pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value  # what goes w
 FEWEST_INLIERS = 15  # matches that a geometry has to explain, as COLMAP counts it
 
 Pair = tuple[int, int]
+LensKind = Literal["perspective", "fisheye"]
+
+_MODELS = {"perspective": pycolmap.CameraModelId.RADIAL, "fisheye": pycolmap.CameraModelId.OPENCV_FISHEYE}
 
 
 def working_name(view: int) -> str:
@@ -31,12 +35,10 @@ def view_of(name: str) -> int:
     return int(name.removesuffix(".png"))
 
 
-def create_database(
-    path: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]], model: pycolmap.CameraModelId
-) -> None:
+def create_database(path: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]], kind: LensKind) -> None:
     """A database with a camera for each lens and no features yet; one that is there stays as it is.
 
-    sizes: (width, height) that COLMAP sees of each photo. model: how lenses distort.
+    sizes: (width, height) that COLMAP sees of each photo. kind: how lenses distort.
     """
     if path.is_file():
         return
@@ -46,7 +48,7 @@ def create_database(
             lens = (photo.lens, width, height)
             if lens not in rigs:
                 focal = photo.lens.first_focal * max(width, height)
-                camera = pycolmap.Camera.create_from_model_id(1, model, focal, width, height)
+                camera = pycolmap.Camera.create_from_model_id(1, _MODELS[kind], focal, width, height)
                 camera.has_prior_focal_length = photo.lens.focal is not None
                 camera.camera_id = database.write_camera(camera)
                 rig = pycolmap.Rig()

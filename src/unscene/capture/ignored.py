@@ -22,7 +22,7 @@ class Ignored:
     """The masks of a capture: one file for all photos, or a folder with one for each photo that needs one."""
 
     def __init__(self, masks: Path, photos: Sequence[Photo], folder: Path):
-        """folder: that of the photos. Raises SceneError if no mask belongs to a photo, CaptureError if none is there."""
+        """folder: that of the photos. Raises SceneError where no mask belongs to a photo, CaptureError for no masks."""
         if masks.is_file():
             self._files = {photo.name: (masks,) for photo in photos}
         elif masks.is_dir():

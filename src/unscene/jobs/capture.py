@@ -9,19 +9,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pycolmap
 import torch
 
 from unscene.capture.capture_error import CaptureError
-from unscene.capture.database import create_database, feature_counts, verified_pairs
-from unscene.capture.diagnosis import Evidence, missing_notes, models_note, no_model, turned_camera
+from unscene.capture.database import LensKind, create_database, feature_counts, verified_pairs
+from unscene.capture.diagnosis import Evidence, missing_notes, models_note, no_model, only_turned, turned_camera
 from unscene.capture.features import STAGE as FEATURES
 from unscene.capture.features import extract_features, working_size
 from unscene.capture.ignored import Ignored
 from unscene.capture.mapping import STAGE as POSES
-from unscene.capture.mapping import map_photos, parallax, registered_views
+from unscene.capture.mapping import Model, map_photos, model_figures, registered_views
 from unscene.capture.matching import match_pairs
 from unscene.capture.pairs import first_pairs, loop_pairs
 from unscene.capture.photos import PhotoFolder, find_photos
@@ -31,7 +30,7 @@ from unscene.capture.scene_files import publish, write_scene
 from unscene.capture.undistortion import choose_pinholes
 from unscene.capture.video import STAGE as FRAMES
 from unscene.capture.video import is_video, sharpest_frames
-from unscene.evaluation.capture_report import model_figures, report_capture
+from unscene.evaluation.capture_report import report_capture
 from unscene.files import write_json
 from unscene.memory import peak_memory_gb
 from unscene.ranges import check_ranges
@@ -39,8 +38,6 @@ from unscene.training.events import Note, Picture, StageDone, StageStarted, Watc
 from unscene.training.run import RunFolder
 
 MATCHES, LOOPS = "matches", "matches around loops"
-SMALLEST_PARALLAX = 1.0  # degrees, in the median over the points: below, cameras are as good as at one place
-MODELS = {"perspective": pycolmap.CameraModelId.RADIAL, "fisheye": pycolmap.CameraModelId.OPENCV_FISHEYE}
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class CaptureOptions:
     masks: Path | None = None
     """Masks of what must not guide the poses, as people who walk about, white = ignore: a folder with files called like
     the photos, or one file for all of them. The photos of a video are not known before: one file for all."""
-    lens: Literal["perspective", "fisheye"] = "perspective"
+    lens: LensKind = "perspective"
     """How the lens distorts; fisheye for views wider than about 120 degrees."""
     size: int = 1000
     """Longer side in pixels at which features are looked for; the scene's photos keep their own."""
@@ -80,7 +77,7 @@ class Captured:
 
 def capture_scene(source: Path | str, out: Path | str, options: CaptureOptions = CaptureOptions(), *,
                   resume: bool = False, watch: Watch = ignore) -> Captured:  # fmt: skip
-    """Estimate where photos (a folder), or the sharpest frames of a video, were taken from, and write a scene to ``out``.
+    """Estimate where photos (a folder), or the sharpest frames of a video, were taken from, and write the scene.
 
     It holds undistorted photos in ``images/``, a COLMAP model in ``sparse/0/``, ``transforms.json`` of the same cameras
     and ``report.html``; what is in the source stays as it is. Each photo's features, each batch of matches, the models
@@ -103,13 +100,13 @@ def capture_scene(source: Path | str, out: Path | str, options: CaptureOptions =
     for note in found.notes:
         watch(Note(note))
     models, evidence = _place(found, work, source, options, watch)
+    if only_turned(evidence):
+        raise turned_camera(evidence)
     if not models:
         raise no_model(evidence)
     if options.model > len(models):
         sizes = ", ".join(str(model.num_reg_images()) for model in models)
         raise CaptureError(f"--model: expected 1 to {len(models)} (models of {sizes} photos), got {options.model}.")
-    if parallax(models[options.model - 1]) < SMALLEST_PARALLAX:
-        raise turned_camera(models[options.model - 1].num_reg_images(), len(found.photos))
     result = _finish(found, models, evidence, folder, options, watch)
     seconds = round(time.monotonic() - started, 1)
     figures = {key: value for key, value in dataclasses.asdict(result).items() if key != "folder"}
@@ -121,14 +118,14 @@ def capture_scene(source: Path | str, out: Path | str, options: CaptureOptions =
 
 def _place(
     found: PhotoFolder, work: Path, source: Path, options: CaptureOptions, watch: Watch
-) -> tuple[list[pycolmap.Reconstruction], Evidence]:
+) -> tuple[list[Model], Evidence]:
     """Structure from motion: features, matches, models, the largest first."""
     photos, database = found.photos, work / "database.db"
     ignored = None if options.masks is None else Ignored(options.masks, photos, source)
     if ignored is not None:
         watch(Note(ignored.note))
     sizes = [working_size(photo.size, options.size) for photo in photos]
-    create_database(database, photos, sizes, MODELS[options.lens])
+    create_database(database, photos, sizes, options.lens)
     with _stage(FEATURES, watch):
         extract_features(database, photos, sizes, ignored, most=options.features, watch=watch)
     pairs = first_pairs(len(photos), in_sequence=is_video(source))
@@ -139,12 +136,12 @@ def _place(
             match_pairs(database, loops, stage=LOOPS, seed=options.seed, watch=watch)
     with _stage(POSES, watch):
         models = map_photos(database, len(photos), seed=options.seed, watch=watch)
-    evidence = Evidence([photo.name for photo in photos], feature_counts(database), verified_pairs(database))
-    return models, evidence
+    names = [photo.name for photo in photos]
+    return models, Evidence(names, sizes, feature_counts(database), verified_pairs(database))
 
 
 def _finish(
-    found: PhotoFolder, models: list[pycolmap.Reconstruction], evidence: Evidence, folder: RunFolder,
+    found: PhotoFolder, models: list[Model], evidence: Evidence, folder: RunFolder,
     options: CaptureOptions, watch: Watch,
 ) -> Captured:  # fmt: skip
     """Write the scene of the chosen model and its report."""
@@ -166,7 +163,8 @@ def _finish(
         publish(staged, folder.path)
     above = torch.from_numpy(plan_view(model))
     watch(Picture("cameras and points from above", above))
-    report_capture(folder, above, views, evidence, figures)
+    placed = {view: (image.name, image.num_points3D) for view, image in views.items()}
+    report_capture(folder, above, placed, evidence, figures)
     return Captured(
         folder.path,
         tuple(evidence.names[view] for view in views),
@@ -228,6 +226,6 @@ def _check(source: Path, out: Path, options: CaptureOptions) -> None:
         raise CaptureError(f"--out: expected a folder outside that of the photos, got {out}, which is in {source}.")
     if is_video(source) and options.masks is not None and options.masks.is_dir():
         raise CaptureError(
-            f"--masks: expected one file for all frames of a video, got the folder {options.masks}; for a mask for each "
-            "of them, capture the video first, then the images/ of that scene, with masks called like them."
+            f"--masks: expected one file for all frames of a video, got the folder {options.masks}; for a mask for "
+            "each of them, capture the video first, then the images/ of that scene, with masks called like them."
         )
