@@ -6,10 +6,11 @@ Whatever is in it is complete: SQLite undoes a transaction that a kill cut short
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pycolmap
 
 from unscene.capture.photos import Photo
@@ -92,6 +93,21 @@ def verified_pairs(path: Path) -> dict[Pair, pycolmap.TwoViewGeometry]:
             continue
         first, second = sorted(views[image] for image in pycolmap.pair_id_to_image_pair(pair_id))
         found[first, second] = geometry
+    return found
+
+
+def matched_points(path: Path, pairs: Mapping[Pair, pycolmap.TwoViewGeometry]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Where in both photos of each pair the same things are, M 2 each, in pixels of the size features were found at."""
+    with opened(path) as database:
+        ids = image_ids(database)
+        points = {
+            view: database.read_keypoints(ids[view])[:, :2].astype(float) for view in {v for p in pairs for v in p}
+        }
+    found = []
+    for (first, second), geometry in pairs.items():
+        # COLMAP's own order is that of its numbers, which follow the views
+        matches = geometry.inlier_matches
+        found.append((points[first][matches[:, 0]], points[second][matches[:, 1]]))
     return found
 
 

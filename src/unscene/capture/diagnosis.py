@@ -22,18 +22,13 @@ ONE_HOMOGRAPHY = (
     pycolmap.TwoViewGeometryConfiguration.PANORAMIC,
     pycolmap.TwoViewGeometryConfiguration.PLANAR_OR_PANORAMIC,
 )
-FOCALS = np.geomspace(0.4, 3.0, 24)  # focal lengths, of the longer side, by which a turn is tried
-LARGEST_STRETCH = 0.02  # of a homography that is a turn: noise of features, and distortion
-MOST_TURNED = 2 / 3  # of all pairs: from there on the camera as good as stood still
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a capture's photos. names, features, sizes (width, height of what features were found in): by
-    view. pairs: those that show the same things."""
+    """What is known of a capture's photos. names, features: by view. pairs: those that show the same things."""
 
     names: Sequence[str]
-    sizes: Sequence[tuple[int, int]]
     features: Mapping[int, int]
     pairs: Mapping[Pair, pycolmap.TwoViewGeometry]
 
@@ -48,6 +43,11 @@ class Evidence:
     def poor(self) -> list[int]:
         """Views with hardly any features."""
         return [view for view in range(len(self.names)) if self.features.get(view, 0) < FEW_FEATURES]
+
+    def looks_flat(self) -> bool:
+        """Whether one homography explains each of most pairs: of a plane, or of a camera that only turned."""
+        flat = sum(geometry.config in ONE_HOMOGRAPHY for geometry in self.pairs.values())
+        return 2 * flat > len(self.pairs)
 
     def listed(self, views: Sequence[int]) -> str:
         return listing([self.names[view] for view in views], MOST_NAMES)
@@ -75,43 +75,12 @@ def no_model(evidence: Evidence) -> CaptureError:
     )
 
 
-def only_turned(evidence: Evidence) -> bool:
-    """Whether the camera turned on the spot between the photos of most pairs.
-
-    Then a homography K R K^-1 takes one to the other, for one focal length of all. A plane seen from several places has
-    a homography too, but with no focal length a turn's. Mapping may yet give a model of such photos, of a bent world.
-    """
-    fitting = [(pair, geometry) for pair, geometry in evidence.pairs.items() if geometry.config in ONE_HOMOGRAPHY]
-    if not fitting or len(fitting) < MOST_TURNED * len(evidence.pairs):
-        return False
-    stretches = np.array(
-        [
-            [_stretch(geometry.H, *(evidence.sizes[view] for view in pair), focal) for focal in FOCALS]
-            for pair, geometry in fitting
-        ]
-    )
-    turned = (stretches < LARGEST_STRETCH).sum(0).max()
-    return bool(turned >= MOST_TURNED * len(evidence.pairs))
-
-
-def _stretch(homography: np.ndarray, size: tuple[int, int], other: tuple[int, int], focal: float) -> float:
-    """By how much a homography of pixels differs from a turn: the largest change of length over the smallest, less 1.
-
-    size, other: (width, height) of its two photos. focal: in multiples of their longer sides.
-    """
-    first, second = (
-        np.array([[focal * max(w, h), 0, w / 2], [0, focal * max(w, h), h / 2], [0, 0, 1]]) for w, h in (size, other)
-    )
-    lengths = np.linalg.svd(np.linalg.solve(second, homography @ first), compute_uv=False)
-    return float(lengths[0] / lengths[2] - 1) if lengths[2] > 0 else np.inf
-
-
 def turned_camera(evidence: Evidence) -> CaptureError:
     """The error for photos that were all taken from one point."""
     return CaptureError(
-        f"expected photos from different places, but the camera only turned: {len(evidence.groups()[0])} of "
-        f"{len(evidence.names)} photos overlap without any parallax, which shows no depth; walk around the object, as "
-        "far between photos as a tenth of its distance."
+        "expected photos from different places, but the camera only turned, or stood still: "
+        f"{len(evidence.groups()[0])} of {len(evidence.names)} photos overlap without any parallax, which shows no "
+        "depth; walk around the object, as far between photos as a tenth of its distance."
     )
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from unscene.capture.capture_error import CaptureError
-from unscene.capture.database import LensKind, create_database, feature_counts, verified_pairs
-from unscene.capture.diagnosis import Evidence, missing_notes, models_note, no_model, only_turned, turned_camera
+from unscene.capture.database import LensKind, create_database, feature_counts, matched_points, verified_pairs
+from unscene.capture.diagnosis import Evidence, missing_notes, models_note, no_model, turned_camera
 from unscene.capture.features import STAGE as FEATURES
 from unscene.capture.features import extract_features, working_size
 from unscene.capture.ignored import Ignored
@@ -27,11 +27,12 @@ from unscene.capture.photos import PhotoFolder, find_photos
 from unscene.capture.plan_view import plan_view
 from unscene.capture.scene_files import STAGE as UNDISTORTED
 from unscene.capture.scene_files import publish, write_scene
+from unscene.capture.turning import MatchedPair, only_turned
 from unscene.capture.undistortion import choose_pinholes
 from unscene.capture.video import STAGE as FRAMES
 from unscene.capture.video import is_video, sharpest_frames
 from unscene.evaluation.capture_report import report_capture
-from unscene.files import write_json
+from unscene.files import delete_leftovers, write_json
 from unscene.memory import peak_memory_gb
 from unscene.ranges import check_ranges
 from unscene.training.events import Note, Picture, StageDone, StageStarted, Watch, ignore
@@ -93,6 +94,7 @@ def capture_scene(source: Path | str, out: Path | str, options: CaptureOptions =
     if (finished := _finished(folder, options.model)) is not None:
         return finished
     watch, work = folder.logging(watch), folder.path / "checkpoint"
+    delete_leftovers(work)
     if found is None:
         with _stage(FRAMES, watch):
             sharpest_frames(source, work / "frames", options.frames, watch)
@@ -100,8 +102,6 @@ def capture_scene(source: Path | str, out: Path | str, options: CaptureOptions =
     for note in found.notes:
         watch(Note(note))
     models, evidence = _place(found, work, source, options, watch)
-    if only_turned(evidence):
-        raise turned_camera(evidence)
     if not models:
         raise no_model(evidence)
     if options.model > len(models):
@@ -136,8 +136,18 @@ def _place(
             match_pairs(database, loops, stage=LOOPS, seed=options.seed, watch=watch)
     with _stage(POSES, watch):
         models = map_photos(database, len(photos), seed=options.seed, watch=watch)
-    names = [photo.name for photo in photos]
-    return models, Evidence(names, sizes, feature_counts(database), verified_pairs(database))
+    evidence = Evidence([photo.name for photo in photos], feature_counts(database), verified_pairs(database))
+    if evidence.looks_flat() and only_turned(_matched(database, evidence, sizes)):
+        raise turned_camera(evidence)
+    return models, evidence
+
+
+def _matched(database: Path, evidence: Evidence, sizes: list[tuple[int, int]]) -> list[MatchedPair]:
+    points = matched_points(database, evidence.pairs)
+    return [
+        MatchedPair(both, (sizes[first], sizes[second]))
+        for (first, second), both in zip(evidence.pairs, points, strict=True)
+    ]
 
 
 def _finish(
