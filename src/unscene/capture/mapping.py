@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TypeAlias
 
 import pycolmap
 
@@ -12,7 +13,7 @@ from unscene.files import atomic_write
 from unscene.training.events import ItemDone, Watch
 
 STAGE = "poses"
-Model = pycolmap.Reconstruction
+Model: TypeAlias = pycolmap.Reconstruction
 SMALLEST_MODEL, FEWEST_POINTS = 3, 30  # photos and points: less is no scene, but what chance has matched
 
 
