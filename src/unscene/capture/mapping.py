@@ -66,6 +66,7 @@ def _map(database: Path, folder: Path, photos: int, seed: int, watch: Watch) -> 
     options.min_model_size = SMALLEST_MODEL
     options.extract_colors = False  # they come from the photos in full size
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
+    pycolmap.set_random_seed(seed)
     placed = 0
 
     def count() -> None:
