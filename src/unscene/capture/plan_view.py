@@ -42,7 +42,8 @@ def plan_view(model: pycolmap.Reconstruction) -> np.ndarray:
     size = 0.06 * reach
     for centre, pose, image in zip(cameras, poses, images, strict=True):
         forward, right = plan @ pose[:, 2], plan @ pose[:, 0]
-        half = 0.5 * image.camera.width / image.camera.mean_focal_length()
+        camera = model.cameras[image.camera_id]
+        half = 0.5 * camera.width / camera.mean_focal_length()
         corners = np.stack([centre, centre + size * (forward - half * right), centre + size * (forward + half * right)])
         cv2.polylines(picture, [pixels(corners)], True, CAMERA, 1, cv2.LINE_AA, SUBPIXEL)
         cv2.circle(picture, pixels(centre).tolist(), 4 << SUBPIXEL, CAMERA, -1, cv2.LINE_AA, SUBPIXEL)
