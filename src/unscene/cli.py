@@ -11,6 +11,7 @@ from typing import TextIO
 
 COMMANDS = {
     "demo": "take the teapot out of the bundled still life and compare with the truth",
+    "capture": "make a scene of photos or a video: where each was taken from",
     "fit": "fit a radiance field to a captured scene",
     "remove": "take the masked object out of a captured scene",
     "render": "render a finished run from its test views, along a path, or from a file of cameras",
@@ -23,7 +24,7 @@ COMMANDS = {
     "shards": "render objects into training data for the novel-view models",
     "train": "train the bundled models",
 }
-RESUMABLE = ("demo", "fit", "remove", "customize", "orbit")
+RESUMABLE = ("demo", "capture", "fit", "remove", "customize", "orbit")
 RICH_S_BROKEN_PIPE = 1  # rich turns a BrokenPipeError into this SystemExit
 READER_GONE = 141  # what a shell reports of a program that SIGPIPE ended: 128 + 13
 HELP = """usage: unscene COMMAND [OPTIONS]
@@ -113,6 +114,7 @@ def _is_broken(stream: TextIO) -> bool:
 
 def _explain(error: Exception, command: str) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
+    from unscene.capture.capture_error import CaptureError
     from unscene.device import DeviceError, explain_failure
     from unscene.evaluation.metric_error import MetricError
     from unscene.objects.object_error import ObjectError
@@ -122,7 +124,8 @@ def _explain(error: Exception, command: str) -> str | None:
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    if isinstance(error, DeviceError | MethodError | MetricError | ObjectError | PriorError | SceneError | RunError):
+    ours = CaptureError | DeviceError | MethodError | MetricError | ObjectError | PriorError | SceneError | RunError
+    if isinstance(error, ours):
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."

@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import Positional
 
 from unscene.doctor import examine
+from unscene.jobs.capture import CaptureOptions, capture_scene
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.evaluate import EvaluateOptions, as_record, as_text, measure
 from unscene.jobs.export import Format, export
@@ -61,6 +62,25 @@ class SceneSource:
 
 Source = Annotated[SceneSource, tyro.conf.arg(name="")]
 Out = Path | None
+
+
+def _capture(
+    photos: Positional[Path],
+    out: Path,
+    resume: bool = False,
+    options: Annotated[CaptureOptions, tyro.conf.arg(name="")] = CaptureOptions(),  # noqa: B008
+) -> None:
+    """Make a scene of photos or a video: poses, undistorted photos, sparse points and a report.
+
+    Args:
+        photos: folder of photos, or a video file.
+        out: scene folder to write, which remove, fit, nerfstudio and gsplat read.
+        resume: go on with an interrupted run.
+        options: everything else.
+    """
+    with Screen() as screen:
+        scene = capture_scene(photos, out, options, resume=resume, watch=screen)
+    print(scene.folder)
 
 
 def _fit(
@@ -278,8 +298,8 @@ def run(command: str, arguments: list[str]) -> int:
         (train if command == "train" else shards)(arguments)
         return 0
     functions = {
-        "demo": _demo, "fit": _fit, "remove": _remove, "render": _render, "export": _export, "evaluate": _evaluate,
-        "customize": _customize, "orbit": _orbit, "priors": _priors, "doctor": _doctor,
+        "demo": _demo, "capture": _capture, "fit": _fit, "remove": _remove, "render": _render, "export": _export,
+        "evaluate": _evaluate, "customize": _customize, "orbit": _orbit, "priors": _priors, "doctor": _doctor,
     }  # fmt: skip
     function = functions[command]
     if command in ("remove", "demo", "orbit") and (options := _paper(command, arguments)):

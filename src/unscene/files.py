@@ -43,6 +43,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _delete(temporary)
 
 
+def delete_leftovers(folder: Path) -> None:
+    """Delete what `atomic_write` of a process that was killed has left below ``folder``."""
+    for path in [*folder.rglob(".*.partial*"), *folder.rglob(".*.old")]:
+        _delete(path)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically."""
     with atomic_write(path) as temporary:
