@@ -18,6 +18,7 @@ LEVELS = [
     {"methods"},
     {"evaluation", "results"},
     {"jobs"},
+    {"studio"},
     {"__main__", "cli", "commands", "doctor", "screen", "training_commands"},
 ]
 SIDEWAYS = {  # imports within one level that are allowed

@@ -15,6 +15,7 @@ COMMANDS = {
     "fit": "fit a radiance field to a captured scene",
     "remove": "take the masked object out of a captured scene",
     "render": "render a finished run from its test views, along a path, or from a file of cameras",
+    "view": "look at a finished run in the browser, from any angle",
     "export": "write a run's cleaned data set, coloured points or video somewhere else",
     "evaluate": "score a run by the papers' metrics, with or without images of what is really there",
     "customize": "teach a diffusion prior a scene, for remove and for diffusers",
@@ -121,10 +122,14 @@ def _explain(error: Exception, command: str) -> str | None:
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
     from unscene.stages.method_error import MethodError
+    from unscene.studio.studio_error import StudioError
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    ours = CaptureError | DeviceError | MethodError | MetricError | ObjectError | PriorError | SceneError | RunError
+    ours = (
+        CaptureError | DeviceError | MethodError | MetricError | ObjectError | PriorError | RunError | SceneError
+        | StudioError
+    )  # fmt: skip
     if isinstance(error, ours):
         return str(error)
     if isinstance(error, DivergedError):

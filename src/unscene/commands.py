@@ -198,6 +198,23 @@ def _export(run: Positional[Path], format: Format, out: Out = None, device: str 
         print(export(open_run(run, device), format, out, watch=screen))
 
 
+def _view(
+    run: Positional[Path], host: str = "127.0.0.1", port: int = 8010, browser: bool = True, device: str = "auto"
+) -> None:
+    """Look at a finished run in the browser: its field from any angle, its cleaned photos, what it said.
+
+    Args:
+        run: run folder.
+        host: address to listen on. Any but this machine's own lets others in who bring the token that is printed.
+        port: of the page; if it is taken, the next free one.
+        browser: open the page; off: only print its address.
+        device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
+    """
+    from unscene.studio.view import serve_run
+
+    serve_run(open_run(run, device), host=host, port=port, browser=browser, announce=print)
+
+
 def _evaluate(
     run: Positional[Path],
     truth: Path | None = None,
@@ -298,8 +315,9 @@ def run(command: str, arguments: list[str]) -> int:
         (train if command == "train" else shards)(arguments)
         return 0
     functions = {
-        "demo": _demo, "capture": _capture, "fit": _fit, "remove": _remove, "render": _render, "export": _export,
-        "evaluate": _evaluate, "customize": _customize, "orbit": _orbit, "priors": _priors, "doctor": _doctor,
+        "demo": _demo, "capture": _capture, "fit": _fit, "remove": _remove, "view": _view, "render": _render,
+        "export": _export, "evaluate": _evaluate, "customize": _customize, "orbit": _orbit, "priors": _priors,
+        "doctor": _doctor,
     }  # fmt: skip
     function = functions[command]
     if command in ("remove", "demo", "orbit") and (options := _paper(command, arguments)):
