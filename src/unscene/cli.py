@@ -12,6 +12,7 @@ from typing import TextIO
 COMMANDS = {
     "demo": "take the teapot out of the bundled still life and compare with the truth",
     "fit": "fit a radiance field to a captured scene",
+    "mask": "mask an object in all photos of a capture from a few clicks",
     "remove": "take the masked object out of a captured scene",
     "render": "render a finished run from its test views, along a path, or from a file of cameras",
     "export": "write a run's cleaned data set, coloured points or video somewhere else",
@@ -118,11 +119,13 @@ def _explain(error: Exception, command: str) -> str | None:
     from unscene.objects.object_error import ObjectError
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
+    from unscene.segmentation.prompts import PromptError
     from unscene.stages.method_error import MethodError
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
-    if isinstance(error, DeviceError | MethodError | MetricError | ObjectError | PriorError | SceneError | RunError):
+    expected = (DeviceError, MethodError, MetricError, ObjectError, PriorError, PromptError, RunError, SceneError)
+    if isinstance(error, expected):
         return str(error)
     if isinstance(error, DivergedError):
         return f"{error}; lower the learning rate, or check the poses. --resume goes on from the last checkpoint."

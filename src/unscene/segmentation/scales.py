@@ -1,0 +1,79 @@
+"""The objects that one prompt may mean: a head, the statue, the statue with its plinth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unscene.segmentation.surface_cut import Constraints, Region, cut_surface
+from unscene.segmentation.surface_graph import SurfaceGraph
+from unscene.segmentation.sweep_cut import Sweep, random_walk, sweep
+
+STARTS = 6
+SMALLEST, LARGEST = 60, 0.6  # voxels, and share of those that the walk reaches
+DISTINCT = 1.25  # ratio of sizes from which on two sets are worth a cut each
+SAME = 0.85  # intersection over union of cuts that mean one object
+OFFERED = 3
+CLOSE_CALL = 1.25  # ratio of quotients within which the second might as well be meant
+GROWTH = 0.4
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One object that may be meant. labels: M bool; quotient: isoperimetric, see `isoperimetric_quotient`."""
+
+    labels: np.ndarray
+    quotient: float
+
+
+def walk_and_sweep(graph: SurfaceGraph, seeds: np.ndarray, allowed: np.ndarray | None) -> Sweep:
+    """The sweep of a random walk that begins at the seeds (M bool), which come first in it."""
+    preference = random_walk(graph, seeds, allowed=allowed)
+    preference[seeds] = preference.max() * 1.01
+    return sweep(graph, preference)
+
+
+def starts(region: Region, seeds: np.ndarray, allowed: np.ndarray | None = None) -> list[np.ndarray]:
+    """Sets around the seeds at minima of conductance, best first and of sizes that differ, M bool each."""
+    swept = walk_and_sweep(region.graph, seeds, allowed)
+    count = len(swept.order)
+    sizes = swept.minima(window=max(30, count // 200), smallest=SMALLEST, largest=LARGEST * count)
+    distinct = list[int]()
+    for size in sizes:
+        if all(max(size, other) > DISTINCT * min(size, other) for other in distinct):
+            distinct.append(size)
+    return [swept.members(size, len(region)) | seeds for size in distinct]
+
+
+def offered_scales(region: Region, candidates: list[np.ndarray], known: Constraints,
+                   evidence: np.ndarray | float = 0.0) -> tuple[Scale, ...]:  # fmt: skip
+    """What the candidates (M bool each) become when they are cut out, without repetitions, clearest first.
+
+    Conductance favours the large, as a boundary grows with the root of an area: right for comparing beginnings of one
+    sweep, wrong for choosing among objects.
+    """
+    scales = list[Scale]()
+    for candidate in candidates[:STARTS]:
+        labels = cut_surface(region, candidate, known, growth=GROWTH, evidence=evidence)
+        scale = Scale(labels, isoperimetric_quotient(region.graph, labels))
+        if all(overlap(labels, other.labels) < SAME for other in scales):
+            scales.append(scale)
+    return tuple(sorted(scales, key=lambda scale: scale.quotient)[:OFFERED])
+
+
+def isoperimetric_quotient(graph: SurfaceGraph, labels: np.ndarray) -> float:
+    """Affinity across the boundary over the root of the affinity within: the same for like things of all sizes."""
+    ends = labels[graph.first].astype(np.int8) + labels[graph.second]
+    cut = graph.affinity[ends == 1].sum()
+    return float(cut / np.sqrt(max(cut + 2 * graph.affinity[ends == 2].sum(), 1e-9)))
+
+
+def is_close_call(scales: tuple[Scale, ...]) -> bool:
+    """Whether the second of some scales is about as clear as the first."""
+    return len(scales) > 1 and scales[1].quotient < CLOSE_CALL * scales[0].quotient
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two sets of labels."""
+    return float((one & other).sum() / max((one | other).sum(), 1))
