@@ -3,8 +3,8 @@
     python benchmarks/masks_from_clicks.py --out DIR [--statue data/statue] [--starts 8] [--objects teapot,cup]
 
 The still life's silhouettes are rendered anew from its geometry, as its own masks hold a margin and the shadow (needs
-`pip install '.[render]'`). With --statue also SPIn-NeRF's statue at a quarter of its size, against its masks. Fields and
-depths are kept in DIR. Corrections are placed where a user would: in the middle of the largest wrong region.
+`pip install '.[render]'`). With --statue also SPIn-NeRF's statue at a quarter of its size, against its masks. Fields
+and depths are kept in DIR. Corrections are placed where a user would: in the middle of the largest wrong region.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from unscene.geometry.masks import dilate
 from unscene.jobs.mask import open_surfaces
@@ -149,7 +151,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}
 
-    def __call__[T](self, kind: str, work: Callable[[], T]) -> T:
+    def __call__(self, kind: str, work: Callable[[], Any]) -> Any:
         began = time.perf_counter()
         result = work()
         self.seconds.setdefault(kind, []).append(time.perf_counter() - began)
@@ -167,7 +169,7 @@ def measure_object(session: Session, truth: np.ndarray, starts: int, seed: int, 
         selection = watch("prompt", lambda prompt=prompt: session.select(prompt))
         masks = watch("all masks", lambda selection=selection: session.masks(selection))
         each = overlap(masks, truth)
-        grown = np.stack([dilate(mask[None], MARGIN)[0].numpy() for mask in map(_tensor, masks)])
+        grown = dilate(torch.from_numpy(masks), MARGIN).numpy()
         recall = (grown & truth).sum() / truth.sum()
         figures |= {kind: each.mean(), f"{kind} worst": each.min(), f"{kind} recall": recall}
     scales, corrected = [], []
@@ -186,12 +188,6 @@ def measure_object(session: Session, truth: np.ndarray, starts: int, seed: int, 
     return figures | {"corrected": float(np.mean(corrected)), "corrected worst": float(np.min(corrected))}
 
 
-def _tensor(mask: np.ndarray):
-    import torch
-
-    return torch.from_numpy(mask)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for fields and figures")
@@ -202,9 +198,8 @@ def main() -> None:
     arguments = parser.parse_args()
     watch, table = Stopwatch(), dict[str, dict[str, float]]()
     for name, scene, truths in scenes(arguments):
-        chosen = {thing: truth for thing, truth in truths.items() if thing in (arguments.objects.split(",") or truths)}
-        if not arguments.objects:
-            chosen = truths
+        wanted = arguments.objects.split(",") if arguments.objects else list(truths)
+        chosen = {thing: truth for thing, truth in truths.items() if thing in wanted}
         if not chosen:
             continue
         session = Session(_opened(scene, arguments.out / name))

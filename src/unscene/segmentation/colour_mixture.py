@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from scipy.special import logsumexp
 
-SAMPLES = 3000
-ROUNDS = 15  # of expectation maximisation
+SAMPLES = 2000
+ROUNDS = 8  # of expectation maximisation
 REGULARISER = 4.0  # added to variances, squared CIELAB units: no component is narrower than what the eye tells apart
 FEWEST_PER_COMPONENT = 20
 

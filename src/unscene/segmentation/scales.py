@@ -10,21 +10,21 @@ from unscene.segmentation.surface_cut import Constraints, Region, cut_surface
 from unscene.segmentation.surface_graph import SurfaceGraph
 from unscene.segmentation.sweep_cut import Sweep, random_walk, sweep
 
-STARTS = 6
-SMALLEST, LARGEST = 60, 0.6  # voxels, and share of those that the walk reaches
+STARTS = 5
+SMALLEST, LARGEST = 60, 0.45  # voxels, and share of those that the walk reaches
 DISTINCT = 1.25  # ratio of sizes from which on two sets are worth a cut each
 SAME = 0.85  # intersection over union of cuts that mean one object
 OFFERED = 3
-CLOSE_CALL = 1.25  # ratio of quotients within which the second might as well be meant
+CLOSE_CALL = 1.25  # ratio of openness within which the second might as well be meant
 GROWTH = 0.4
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One object that may be meant. labels: M bool; quotient: isoperimetric, see `isoperimetric_quotient`."""
+    """One object that may be meant. labels: M bool; openness: the less, the clearer, see `openness`."""
 
     labels: np.ndarray
-    quotient: float
+    openness: float
 
 
 def walk_and_sweep(graph: SurfaceGraph, seeds: np.ndarray, allowed: np.ndarray | None) -> Sweep:
@@ -50,28 +50,29 @@ def offered_scales(region: Region, candidates: list[np.ndarray], known: Constrai
                    evidence: np.ndarray | float = 0.0) -> tuple[Scale, ...]:  # fmt: skip
     """What the candidates (M bool each) become when they are cut out, without repetitions, clearest first.
 
-    Conductance favours the large, as a boundary grows with the root of an area: right for comparing beginnings of one
-    sweep, wrong for choosing among objects.
+    Conductance, which compares the beginnings of a sweep, would favour the large: a boundary grows with the root of an
+    area.
     """
     scales = list[Scale]()
     for candidate in candidates[:STARTS]:
         labels = cut_surface(region, candidate, known, growth=GROWTH, evidence=evidence)
-        scale = Scale(labels, isoperimetric_quotient(region.graph, labels))
+        scale = Scale(labels, openness(region.graph, labels))
         if all(overlap(labels, other.labels) < SAME for other in scales):
             scales.append(scale)
-    return tuple(sorted(scales, key=lambda scale: scale.quotient)[:OFFERED])
+    return tuple(sorted(scales, key=lambda scale: scale.openness)[:OFFERED])
 
 
-def isoperimetric_quotient(graph: SurfaceGraph, labels: np.ndarray) -> float:
-    """Affinity across the boundary over the root of the affinity within: the same for like things of all sizes."""
-    ends = labels[graph.first].astype(np.int8) + labels[graph.second]
-    cut = graph.affinity[ends == 1].sum()
-    return float(cut / np.sqrt(max(cut + 2 * graph.affinity[ends == 2].sum(), 1e-9)))
+def openness(graph: SurfaceGraph, labels: np.ndarray) -> float:
+    """Mean affinity of the edges across the boundary, times the fourth root of the area: of things whose boundaries are
+    as clear, the smaller is meant (ours: without it a statue loses to the statue with its plinth)."""
+    across = labels[graph.first] != labels[graph.second]
+    mean = graph.affinity[across].mean() if across.any() else 0.0
+    return float(mean * labels.sum() ** 0.25)
 
 
 def is_close_call(scales: tuple[Scale, ...]) -> bool:
     """Whether the second of some scales is about as clear as the first."""
-    return len(scales) > 1 and scales[1].quotient < CLOSE_CALL * scales[0].quotient
+    return len(scales) > 1 and scales[1].openness < CLOSE_CALL * scales[0].openness
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:

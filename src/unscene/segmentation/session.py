@@ -84,7 +84,7 @@ class Session:
         candidates = [evidence > 0] if taught else self._candidates(region, prompt, known)
         scales = offered_scales(region, candidates, known, evidence)
         if isinstance(prompt, Box):
-            scales = tuple(sorted(scales, key=lambda scale: -round(4 * _box_fit(region, prompt, scale.labels))))
+            scales = tuple(sorted(scales, key=lambda scale: -round(10 * _box_fit(region, prompt, scale.labels))))
         return dataclasses.replace(selection, scales=scales, labels=scales[0].labels)
 
     def choose(self, selection: Selection, scale: int) -> Selection:
@@ -115,17 +115,19 @@ class Session:
         """Masks of some views as the voxels have them, V H W bool: at once."""
         return np.stack([tidied(selection.region.voxels.paint(selection.labels, view)) for view in views])
 
-    def masks(self, selection: Selection, done: Callable[[int], None] = lambda view: None) -> np.ndarray:
-        """Masks of all views along the photos' edges, as far as the views agree, N H W bool.
+    def masks(self, selection: Selection, done: Callable[[int], None] = lambda count: None) -> np.ndarray:
+        """Masks of all views as far as the photos' outlines agree in 3D, N H W bool.
 
-        done: is told of each view as it is finished. Views that were masked by hand keep their masks.
+        Each view's mask is drawn along its edges; the voxels take the vote of all of these, and are painted again. What
+        one photo's colours say wrongly is outvoted. done: is told how many views are drawn. Views that were masked by
+        hand keep their masks.
         """
         every = range(len(self.surfaces))
-        drawn = self._drawn(self.rough_masks(selection, every), lambda view: None)
+        drawn = self._drawn(self.rough_masks(selection, every), done)
         for view, mask in selection.taught.items():
             drawn[view] = mask
         agreed = dataclasses.replace(selection, labels=self._agreed(selection, drawn))
-        masks = self._drawn(self.rough_masks(agreed, every), done)
+        masks = self.rough_masks(agreed, every)
         for view, mask in selection.taught.items():
             masks[view] = mask
         return masks
@@ -211,7 +213,7 @@ class Session:
         found = starts(region, seeds if seeds.any() else allowed, allowed)
         fit = [_box_fit(region, prompt, candidate) for candidate in found]
         order = sorted(range(len(found)), key=lambda i: -round(4 * fit[i]))  # stable: conductance decides among equals
-        return [found[i] for i in order if fit[i] >= LEAST_BOX_FIT] or [allowed]
+        return [allowed, *(found[i] for i in order if fit[i] >= LEAST_BOX_FIT)]
 
     def _part(self, selection: Selection, click: Click, known: Constraints) -> np.ndarray:
         """What a click adds or takes away, M bool."""

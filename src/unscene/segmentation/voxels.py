@@ -73,8 +73,9 @@ def voxelise(surfaces: Surfaces, centre: np.ndarray, pixel: float, spacing: floa
     kept = np.flatnonzero(np.einsum("pi,pi->p", offsets, offsets) < radius**2)
     cell = np.floor(offsets[kept] / side).astype(np.int64) + CELLS // 2
     key, voxel = np.unique((cell[:, 0] * CELLS + cell[:, 1]) * CELLS + cell[:, 2], return_inverse=True)
-    pairs = np.unique(voxel * views + kept // (height * width))
-    solid = np.bincount(pairs // views, minlength=len(key)) >= min(FEWEST_VIEWS, views)
+    seen = np.zeros((len(key), views), bool)
+    seen[voxel, kept // (height * width)] = True
+    solid = seen.sum(1) >= min(FEWEST_VIEWS, views)
     number = np.where(solid, solid.cumsum() - 1, -1).astype(np.int32)[voxel]
     positions = _means(points[kept], number, int(solid.sum()))
     tree = KDTree(positions)
