@@ -11,7 +11,8 @@ from unscene.segmentation.surface_graph import SurfaceGraph
 from unscene.segmentation.sweep_cut import Sweep, random_walk, sweep
 
 STARTS = 5
-SMALLEST, LARGEST = 60, 0.45  # voxels, and share of those that the walk reaches
+SMALLEST, LARGEST = 60, 0.45  # voxels, and share of the region's
+ALONE = 0.9  # share of the region's voxels up to which a piece that nothing touches may be meant as a whole
 DISTINCT = 1.25  # ratio of sizes from which on two sets are worth a cut each
 SAME = 0.85  # intersection over union of cuts that mean one object
 OFFERED = 3
@@ -38,7 +39,9 @@ def starts(region: Region, seeds: np.ndarray, allowed: np.ndarray | None = None)
     """Sets around the seeds at minima of conductance, best first and of sizes that differ, M bool each."""
     swept = walk_and_sweep(region.graph, seeds, allowed)
     count = len(swept.order)
-    sizes = swept.minima(window=max(30, count // 200), smallest=SMALLEST, largest=LARGEST * count)
+    largest = LARGEST * len(region)
+    sizes = swept.minima(window=max(30, count // 200), smallest=SMALLEST, largest=largest)
+    sizes = [count, *sizes] if count < ALONE * len(region) else sizes  # nothing touches what the walk can reach
     distinct = list[int]()
     for size in sizes:
         if all(max(size, other) > DISTINCT * min(size, other) for other in distinct):

@@ -102,6 +102,11 @@ class Session:
         """
         self._check(click)
         region, before = selection.region, selection.labels
+        if np.linalg.norm(self.surfaces.point(click)[0] - region.voxels.centre) > region.voxels.radius:
+            raise PromptError(
+                f"expected a click near the object, but what is at ({click.x:g}, {click.y:g}) of view {click.view} is "
+                "too far from it to be a part; select it as an object of its own."
+            )
         selection = dataclasses.replace(selection, prompts=(*selection.prompts, click))
         known = self._known(selection)
         part = self._part(selection, click, known)
@@ -193,11 +198,10 @@ class Session:
         for prompt in selection.prompts:
             if isinstance(prompt, Box):
                 outside |= ~_in_box(region, prompt)
-            elif prompt.wanted:
-                inside |= self._seeds(region, prompt)
-            else:
-                apart |= self._seeds(region, prompt)
-        inside &= ~apart
+                continue
+            seeds = self._seeds(region, prompt)
+            inside = inside | seeds if prompt.wanted else inside & ~seeds  # the last word counts
+            apart = apart & ~seeds if prompt.wanted else apart | seeds
         return Constraints(inside, (outside | apart) & ~inside, apart)
 
     def _candidates(self, region: Region, prompt: Click | Box | None, known: Constraints) -> list[np.ndarray]:
@@ -224,7 +228,7 @@ class Session:
         changed = changeable[swept.order].cumsum()
         count = len(swept.order)
         sizes = swept.minima(window=max(20, count // 300), smallest=20, largest=count - 5)
-        sizes = [size for size in sizes if changed[size] < LARGEST_EDIT * labels.sum()]
+        sizes = [size for size in sizes if changed[size - 1] < LARGEST_EDIT * labels.sum()]
         centre = voxels.points[seeds].mean(0)
         part = (np.linalg.norm(voxels.points - centre, axis=1) < SMALLEST_EDIT * voxels.pixel) & (changeable | seeds)
         return part | swept.members(sizes[0], len(region)) if sizes else part

@@ -30,9 +30,9 @@ class Sweep:
     def minima(self, *, window: int, smallest: int, largest: float) -> list[int]:
         """Sizes of the sets between ``smallest`` and ``largest`` whose conductance is the least among sizes that differ
         by less than ``window``, best first."""
-        sizes = argrelmin(self.conductance, order=window)[0]
-        sizes = [int(size) for size in sizes if smallest < size < largest]
-        return sorted(sizes, key=lambda size: self.conductance[size])
+        sizes = [int(place) + 1 for place in argrelmin(self.conductance, order=window)[0]]
+        sizes = [size for size in sizes if smallest < size < largest]
+        return sorted(sizes, key=lambda size: self.conductance[size - 1])
 
     def members(self, size: int, count: int) -> np.ndarray:
         """The first ``size`` voxels as labels, count bool."""
@@ -77,4 +77,4 @@ def sweep(graph: SurfaceGraph, preference: np.ndarray) -> Sweep:
     cut = opened.cumsum()[: len(order)]
     degree = np.bincount(graph.first, weights, len(graph)) + np.bincount(graph.second, weights, len(graph))
     volume = degree[order].cumsum()
-    return Sweep(order, cut / np.minimum(volume, degree.sum() - volume + 1e-9))
+    return Sweep(order, cut / np.maximum(np.minimum(volume, degree.sum() - volume), 1e-9))
