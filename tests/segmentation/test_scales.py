@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tests.segmentation.test_sweep_cut import two_cliques
-from unscene.segmentation.scales import Scale, is_close_call, openness, overlap
+from unscene.segmentation.scales import Scale, is_close_call, openness
+from unscene.segmentation.surface_cut import overlap
 
 
 def test_a_clear_boundary_is_less_open() -> None:

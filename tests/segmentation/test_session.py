@@ -39,6 +39,11 @@ def test_a_box_masks_all_views(session: Session) -> None:
     assert overlap(session.masks(session.select(box)), truth()) > 0.9
 
 
+def test_a_glimpse_shows_the_clicked_photo(session: Session, clicked: Selection) -> None:
+    mask = session.glimpse(clicked.prompts[0])
+    assert overlap(mask[None], truth()[3:4]) > 0.75
+
+
 def test_the_same_prompt_gives_the_same_labels(clicked: Selection) -> None:
     again = Session(surfaces()).select(clicked.prompts[0])
     assert (again.labels == clicked.labels).all()

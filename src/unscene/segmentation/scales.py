@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unscene.segmentation.surface_cut import Constraints, Region, cut_surface
+from unscene.segmentation.surface_cut import Constraints, Region, cut_surface, overlap
 from unscene.segmentation.surface_graph import SurfaceGraph
 from unscene.segmentation.sweep_cut import Sweep, random_walk, sweep
 
-STARTS = 5
+STARTS = 5  # sets that are worth a cut
 SMALLEST, LARGEST = 60, 0.45  # voxels, and share of the region's
 ALONE = 0.9  # share of the region's voxels up to which a piece that nothing touches may be meant as a whole
 DISTINCT = 1.25  # ratio of sizes from which on two sets are worth a cut each
@@ -57,8 +57,9 @@ def offered_scales(region: Region, candidates: list[np.ndarray], known: Constrai
     area.
     """
     scales = list[Scale]()
-    for candidate in candidates[:STARTS]:
-        labels = cut_surface(region, candidate, known, growth=GROWTH, evidence=evidence)
+    for candidate in candidates:
+        found = [scale.labels for scale in scales]
+        labels = cut_surface(region, candidate, known, growth=GROWTH, evidence=evidence, found=found)
         scale = Scale(labels, openness(region.graph, labels))
         if all(overlap(labels, other.labels) < SAME for other in scales):
             scales.append(scale)
@@ -76,8 +77,3 @@ def openness(graph: SurfaceGraph, labels: np.ndarray) -> float:
 def is_close_call(scales: tuple[Scale, ...]) -> bool:
     """Whether the second of some scales is about as clear as the first."""
     return len(scales) > 1 and scales[1].openness < CLOSE_CALL * scales[0].openness
-
-
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two sets of labels."""
-    return float((one & other).sum() / max((one | other).sum(), 1))

@@ -23,7 +23,7 @@ from unscene.segmentation.minimum_cut import minimum_cut
 from unscene.segmentation.outlines import tidied
 from unscene.segmentation.photo_segmenter import GrabCutSegmenter, PhotoSegmenter
 from unscene.segmentation.prompts import Box, Click, PromptError, check_prompts
-from unscene.segmentation.scales import Scale, offered_scales, starts, walk_and_sweep
+from unscene.segmentation.scales import STARTS, Scale, offered_scales, starts, walk_and_sweep
 from unscene.segmentation.shadows import with_shadow
 from unscene.segmentation.support_planes import support_planes
 from unscene.segmentation.surface_cut import Constraints, Region, cut_surface, in_one_piece
@@ -42,6 +42,7 @@ KEPT_REGIONS = 4  # some 100 MB each
 FEWEST_VOXELS = 100
 HAND_MADE = 4.0  # weight of masks made by hand against colours
 DRAWING_THREADS = 4
+GLIMPSE, GLIMPSED = 2, 3  # pixels apart that a first look takes, and sets that it compares
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,25 @@ class Session:
         self.surfaces = surfaces
         self.segmenter = segmenter or GrabCutSegmenter()
         self._regions: list[Region] = []
+        self._coarse: Session | None = None
 
-    def select(self, prompt: Click | Box | None, taught: Mapping[int, np.ndarray] | None = None) -> Selection:
+    def glimpse(self, prompt: Click | Box) -> np.ndarray:
+        """A first mask of the photo with the prompt, H W bool, in a fraction of the time that `select` takes: on a
+        quarter of the pixels."""
+        self._check(prompt)
+        if self._coarse is None:
+            self._coarse = Session(self.surfaces.thinned(GLIMPSE), self.segmenter)
+        selection = self._coarse.select(prompt.scaled(1 / GLIMPSE), most=GLIMPSED)
+        mask = self._coarse.rough_masks(selection, [prompt.view])[0]
+        height, width = self.surfaces.depth.shape[1:]
+        return cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+
+    def select(
+        self, prompt: Click | Box | None, taught: Mapping[int, np.ndarray] | None = None, *, most: int = STARTS
+    ) -> Selection:
         """The object under a click or in a box, or what masks of some views, made by hand, show (H W bool each).
 
+        most: how many sets to cut out, from the likeliest on, that may be meant.
         Raises PromptError for a prompt that shows nothing to select.
         """
         if prompt is not None:
@@ -82,7 +98,7 @@ class Session:
         selection = Selection(region, (prompt,) if prompt else (), np.zeros(len(region), bool), taught=taught)
         known, evidence = self._known(selection), _evidence(region, taught)
         candidates = [evidence > 0] if taught else self._candidates(region, prompt, known)
-        scales = offered_scales(region, candidates, known, evidence)
+        scales = offered_scales(region, candidates[:most], known, evidence)
         if isinstance(prompt, Box):
             scales = tuple(sorted(scales, key=lambda scale: -round(10 * _box_fit(region, prompt, scale.labels))))
         return dataclasses.replace(selection, scales=scales, labels=scales[0].labels)

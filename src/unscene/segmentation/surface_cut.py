@@ -5,6 +5,7 @@ Rother, Kolmogorov and Blake 2004, on the graph of the surface's voxels in place
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ from unscene.segmentation.surface_graph import SurfaceGraph
 from unscene.segmentation.voxels import SurfaceVoxels
 
 ROUNDS = 6
-SETTLED = 0.003  # share of the object's voxels that may still change
+SETTLED = 0.005  # share of the object's voxels that may still change
+FOUND = 0.95  # overlap with an object of before from which on it will become that
 FEWEST = 20  # voxels that a colour model is made of
 OBJECT_COLOURS, BACKGROUND_COLOURS = 5, 8
 LARGEST_EVIDENCE = 5.0  # of one voxel's colour, nats
@@ -51,11 +53,11 @@ class Region:
 
 
 def cut_surface(region: Region, start: np.ndarray, known: Constraints, *, growth: float,
-                evidence: np.ndarray | float = 0.0) -> np.ndarray:  # fmt: skip
+                evidence: np.ndarray | float = 0.0, found: Sequence[np.ndarray] = ()) -> np.ndarray:  # fmt: skip
     """The object that a rough set of voxels (M bool) stands for, M bool.
 
     growth: how far it may reach beyond the set, in object sizes (the root of its area). evidence: M, nats in favour of
-    each voxel besides its colour.
+    each voxel besides its colour. found: objects of before (M bool each): what becomes one of them is not cut any further.
     """
     voxels, graph = region.voxels, region.graph
     labels = start & ~known.outside | known.inside
@@ -84,9 +86,14 @@ def cut_surface(region: Region, start: np.ndarray, known: Constraints, *, growth
         cut = with_islands(graph, in_one_piece(graph, cut, known.inside), known)
         settled = (cut != labels).sum() < SETTLED * max(labels.sum(), 1)
         labels = cut
-        if settled:
+        if settled or any(overlap(labels, other) > FOUND for other in found):
             break
     return labels
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two sets of labels (M bool)."""
+    return float((one & other).sum() / max((one | other).sum(), 1))
 
 
 def in_one_piece(graph: SurfaceGraph, labels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
