@@ -100,7 +100,7 @@ class Session:
         candidates = [evidence > 0] if taught else self._candidates(region, prompt, known)
         scales = offered_scales(region, candidates[:most], known, evidence)
         if isinstance(prompt, Box):
-            scales = tuple(sorted(scales, key=lambda scale: -round(10 * _box_fit(region, prompt, scale.labels))))
+            scales = tuple(sorted(scales, key=lambda scale: -round(4 * _box_fit(region, prompt, scale.labels))))
         return dataclasses.replace(selection, scales=scales, labels=scales[0].labels)
 
     def choose(self, selection: Selection, scale: int) -> Selection:

@@ -57,7 +57,7 @@ def cut_surface(region: Region, start: np.ndarray, known: Constraints, *, growth
     """The object that a rough set of voxels (M bool) stands for, M bool.
 
     growth: how far it may reach beyond the set, in object sizes (the root of its area). evidence: M, nats in favour of
-    each voxel besides its colour. found: objects of before (M bool each): what becomes one of them is not cut any further.
+    each voxel besides its colour. found: objects of before (M bool each): what becomes one of them is not cut further.
     """
     voxels, graph = region.voxels, region.graph
     labels = start & ~known.outside | known.inside
