@@ -40,7 +40,7 @@ class ColourMixture:
 
     def log_likelihood(self, colours: np.ndarray) -> np.ndarray:
         """Of colours (P 3), P."""
-        return logsumexp(self._joint(colours), axis=1)
+        return np.asarray(logsumexp(self._joint(colours), axis=1))
 
     def _joint(self, colours: np.ndarray) -> np.ndarray:
         """Log density of colours (P 3) and each component, P K."""

@@ -25,11 +25,11 @@ def tidied(mask: np.ndarray) -> np.ndarray:
     number, piece, facts, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
     small = facts[:, cv2.CC_STAT_AREA] < SMALLEST_HOLE * area
     small[0] = False  # the mask itself
-    closed = np.where(small[piece], np.uint8(1), closed)
+    closed = np.where(small[piece.astype(np.int64)], np.uint8(1), closed)
     number, piece, facts, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     large = facts[:number, cv2.CC_STAT_AREA] >= SMALLEST_PIECE * area
     large[0] = False
-    return large[piece]
+    return large[piece.astype(np.int64)]
 
 
 def drawn_along_edges(image: np.ndarray, mask: np.ndarray, band: int = BAND, *, finer: int = FINER) -> np.ndarray:

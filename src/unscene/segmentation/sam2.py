@@ -4,7 +4,7 @@ Its image processor needs torchvision, which Unscene does without: resizing and 
 """
 
 # transformers annotates many arguments more narrowly than it behaves
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false
 
 from __future__ import annotations
 

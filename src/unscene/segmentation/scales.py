@@ -20,7 +20,7 @@ CLOSE_CALL = 1.25  # ratio of openness within which the second might as well be 
 GROWTH = 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scale:
     """One object that may be meant. labels: M bool; openness: the less, the clearer, see `openness`."""
 
@@ -61,8 +61,9 @@ def offered_scales(region: Region, candidates: list[np.ndarray], known: Constrai
         found = [scale.labels for scale in scales]
         labels = cut_surface(region, candidate, known, growth=GROWTH, evidence=evidence, found=found)
         scale = Scale(labels, openness(region.graph, labels))
-        if all(overlap(labels, other.labels) < SAME for other in scales):
-            scales.append(scale)
+        same = [other for other in scales if overlap(labels, other.labels) >= SAME]
+        clearest = min([scale, *same], key=lambda one: one.openness)
+        scales = [*(other for other in scales if other not in same), clearest] if same else [*scales, scale]
     return tuple(sorted(scales, key=lambda scale: scale.openness)[:OFFERED])
 
 

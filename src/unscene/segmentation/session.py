@@ -169,7 +169,7 @@ class Session:
     def _agreed(self, selection: Selection, masks: np.ndarray) -> np.ndarray:
         """The voxels that most of the views which see them have in their masks, M bool."""
         region, known = selection.region, self._known(selection)
-        inside, outside = region.voxels.votes(masks, list(range(len(masks))))
+        inside, outside = region.voxels.votes(list(masks), range(len(masks)))
         gain = 2 * np.log((inside + 0.5) / (outside + 0.5)) / np.log(3)
         gain = np.where(inside + outside == 0, -1, gain.clip(-6, 6))
         graph = region.graph
@@ -233,7 +233,7 @@ class Session:
         found = starts(region, seeds if seeds.any() else allowed, allowed)
         fit = [_box_fit(region, prompt, candidate) for candidate in found]
         order = sorted(range(len(found)), key=lambda i: -round(4 * fit[i]))  # stable: conductance decides among equals
-        return [allowed, *(found[i] for i in order if fit[i] >= LEAST_BOX_FIT)]
+        return [*(found[i] for i in order if fit[i] >= LEAST_BOX_FIT)][: STARTS - 1] + [allowed]
 
     def _part(self, selection: Selection, click: Click, known: Constraints) -> np.ndarray:
         """What a click adds or takes away, M bool."""

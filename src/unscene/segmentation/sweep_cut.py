@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import argrelmin
-from scipy.sparse import diags_array
+from scipy.sparse import csr_array, diags_array
 
 from unscene.segmentation.surface_graph import SurfaceGraph
 
@@ -50,7 +50,7 @@ def random_walk(graph: SurfaceGraph, seeds: np.ndarray, *, allowed: np.ndarray |
     """
     affinity = graph.matrix(graph.affinity)
     degree = np.asarray(affinity.sum(1)).ravel() + 1e-12
-    step = (affinity @ diags_array(1 / degree)).tocsr()  # column-stochastic
+    step = csr_array(affinity @ diags_array(1 / degree))  # column-stochastic
     start = seeds / seeds.sum()
     probability = start
     for _ in range(steps):
