@@ -233,7 +233,8 @@ class Session:
         found = starts(region, seeds if seeds.any() else allowed, allowed)
         fit = [_box_fit(region, prompt, candidate) for candidate in found]
         order = sorted(range(len(found)), key=lambda i: -round(4 * fit[i]))  # stable: conductance decides among equals
-        return [*(found[i] for i in order if fit[i] >= LEAST_BOX_FIT)][: STARTS - 1] + [allowed]
+        fitting = [found[i] for i in order if fit[i] >= LEAST_BOX_FIT]
+        return [*fitting[: STARTS - 1], allowed]
 
     def _part(self, selection: Selection, click: Click, known: Constraints) -> np.ndarray:
         """What a click adds or takes away, M bool."""
