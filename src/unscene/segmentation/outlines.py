@@ -24,7 +24,6 @@ def tidied(mask: np.ndarray) -> np.ndarray:
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _disk(CLOSING))[pad:-pad, pad:-pad]
     number, piece, facts, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
     small = facts[:, cv2.CC_STAT_AREA] < SMALLEST_HOLE * area
-    small[0] = False  # the mask itself
     closed = np.where(small[piece.astype(np.int64)], np.uint8(1), closed)
     number, piece, facts, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     large = facts[:number, cv2.CC_STAT_AREA] >= SMALLEST_PIECE * area
