@@ -43,7 +43,13 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
     "torchvision": set(),
     "transformers": {"priors.diffusion", "priors.depth.network", "priors.novel_views", "segmentation.sam2"},
     "trimesh": {"objects.mesh_files"},
-    "tyro": {"commands", "jobs.mask_options", "jobs.orbit_options", "pretraining.prior_evaluation", "training_commands"},
+    "tyro": {
+        "commands",
+        "jobs.mask_options",
+        "jobs.orbit_options",
+        "pretraining.prior_evaluation",
+        "training_commands",
+    },
     "warp": {
         "fields.hash_encoding",
         "fields.hash_kernels",
