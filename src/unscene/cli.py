@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "take the teapot out of the bundled still life and compare with the truth",
     "capture": "make a scene of photos or a video: where each was taken from",
     "fit": "fit a radiance field to a captured scene",
+    "mask": "mask an object in all photos of a capture from a few clicks",
     "remove": "take the masked object out of a captured scene",
     "render": "render a finished run from its test views, along a path, or from a file of cameras",
     "view": "look at a finished run in the browser, from any angle",
@@ -121,14 +122,15 @@ def _explain(error: Exception, command: str) -> str | None:
     from unscene.objects.object_error import ObjectError
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
+    from unscene.segmentation.prompts import PromptError
     from unscene.stages.method_error import MethodError
     from unscene.studio.studio_error import StudioError
     from unscene.training.fit import DivergedError
     from unscene.training.run import RunError
 
     ours = (
-        CaptureError | DeviceError | MethodError | MetricError | ObjectError | PriorError | RunError | SceneError
-        | StudioError
+        CaptureError | DeviceError | MethodError | MetricError | ObjectError | PriorError | PromptError | RunError
+        | SceneError | StudioError
     )  # fmt: skip
     if isinstance(error, ours):
         return str(error)

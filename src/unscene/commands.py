@@ -19,6 +19,8 @@ from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.evaluate import EvaluateOptions, as_record, as_text, measure
 from unscene.jobs.export import Format, export
 from unscene.jobs.fit import FitOptions, fit
+from unscene.jobs.mask import mask
+from unscene.jobs.mask_options import MaskOptions
 from unscene.jobs.orbit import orbit
 from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
 from unscene.jobs.presets import orbit_preset, removal_preset
@@ -28,7 +30,7 @@ from unscene.methods import InfusionConfig, InNOutConfig, Inpaint3dConfig, Naive
 from unscene.priors.choose import available_priors
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
-from unscene.scenes.load import load_scene
+from unscene.scenes.load import load_partly_masked, load_scene
 from unscene.scenes.scene import Scene
 from unscene.scenes.still_life import still_life
 from unscene.scenes.transforms import read_cameras
@@ -109,6 +111,31 @@ def _fit(
     with Screen() as screen:
         run = fit(scene, out, options, resume=resume, watch=screen, source=source.record(holdout))
     print(json.dumps(run.metrics, indent=2))
+
+
+def _mask(
+    scene: Positional[Path],
+    out: Path,
+    scale: float = 1,
+    masks: Path | None = None,
+    options: Annotated[MaskOptions, tyro.conf.arg(name="")] = MaskOptions(),  # noqa: B008
+) -> None:
+    """Mask an object in all photos of a capture from a few clicks; `unscene remove SCENE --masks OUT` takes it out.
+
+    The field behind it is fitted once and kept in OUT: other clicks, and other objects by --name, take seconds.
+
+    Args:
+        scene: folder of a capture in a layout of docs/captures.md, or its .json, .csv or .xml.
+        out: folder to write, for all objects of the scene.
+        scale: how many times smaller than the photos to work: 4 is a quarter of the width.
+        masks: folder of masks made by hand for some of the photos: they are kept as they are and teach the rest.
+        options: everything else.
+    """
+    loaded, by_hand = load_partly_masked(scene, scale=scale, masks=masks)
+    record = {"scene": scene.resolve(), "scale": scale}
+    with Screen() as screen:
+        made = mask(loaded, out, options, by_hand=by_hand, scale=scale, watch=screen, source=record)
+    print(made.folder / "contact_sheet.jpg")
 
 
 def _remove(
@@ -315,9 +342,9 @@ def run(command: str, arguments: list[str]) -> int:
         (train if command == "train" else shards)(arguments)
         return 0
     functions = {
-        "demo": _demo, "capture": _capture, "fit": _fit, "remove": _remove, "view": _view, "render": _render,
-        "export": _export, "evaluate": _evaluate, "customize": _customize, "orbit": _orbit, "priors": _priors,
-        "doctor": _doctor,
+        "demo": _demo, "capture": _capture, "mask": _mask, "fit": _fit, "remove": _remove, "view": _view,
+        "render": _render, "export": _export, "evaluate": _evaluate, "customize": _customize, "orbit": _orbit,
+        "priors": _priors, "doctor": _doctor,
     }  # fmt: skip
     function = functions[command]
     if command in ("remove", "demo", "orbit") and (options := _paper(command, arguments)):

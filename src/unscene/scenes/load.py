@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,7 +22,7 @@ from unscene.scenes.mask_search import MaskFiles, find_masks, nerfstudio_masks, 
 from unscene.scenes.metashape import find_metashape, read_metashape
 from unscene.scenes.orientation import orientation_note
 from unscene.scenes.origin import choose_origin
-from unscene.scenes.pinhole import to_pinhole
+from unscene.scenes.pinhole import Resampling, to_pinhole
 from unscene.scenes.polycam import has_polycam, read_polycam
 from unscene.scenes.realitycapture import find_realitycapture, read_realitycapture
 from unscene.scenes.record3d import find_record3d, read_record3d
@@ -51,7 +53,69 @@ def load_scene(
     that number their objects, which one to remove; by default all but 0.
     Raises SceneError, in words for the user, for input that cannot be used.
     """
-    path = Path(path)
+
+    def read(found: _Photographs) -> tuple[Tensor | None, tuple[str, ...]]:
+        files = _find_masks(found.root, found.frames, scale, masks)
+        if not files:
+            return None, unread_notes(found.root, scale)
+        return read_masks(
+            files.with_truth(found.truth),
+            found.names,
+            found.train,
+            found.resamplings,
+            size=found.photos.size,
+            original=found.photos.original,
+            label=mask_label,
+        )
+
+    return _load(Path(path), scale, holdout, read)
+
+
+def load_partly_masked(
+    path: Path | str, *, scale: float = 1, masks: Path | str | None = None
+) -> tuple[Scene, tuple[int, ...]]:
+    """A capture whose masks are still to be made, and the views that have one in the folder ``masks`` if it is given.
+
+    As `load_scene` with nothing held out, but no masks are looked for elsewhere, and views may lack one: theirs are
+    black.
+    """
+    masked: tuple[int, ...] = ()
+
+    def read(found: _Photographs) -> tuple[Tensor | None, tuple[str, ...]]:
+        nonlocal masked
+        files = None if masks is None else _find_masks(found.root, found.frames, scale, masks)
+        if not files:
+            return None, ()
+        masked = tuple(view for view, paths in enumerate(files.paths) if paths)
+        return read_masks(
+            files,
+            found.names,
+            torch.tensor(masked, dtype=torch.long),
+            found.resamplings,
+            size=found.photos.size,
+            original=found.photos.original,
+        )
+
+    return _load(Path(path), scale, 0, read), masked
+
+
+@dataclass(frozen=True)
+class _Photographs:
+    """What a reader of masks needs to know of a capture. truth: where masks of views without the object lie."""
+
+    root: Path
+    frames: tuple[Frame, ...]
+    photos: Photos
+    names: tuple[str, ...]
+    train: Tensor
+    resamplings: Sequence[Resampling | None]
+    truth: Mapping[int, Path]
+
+
+def _load(
+    path: Path, scale: float, holdout: int,
+    read: Callable[[_Photographs], tuple[Tensor | None, tuple[str, ...]]],
+) -> Scene:  # fmt: skip
     if not math.isfinite(scale) or scale < 1:
         raise SceneError(f"scale: expected a number of at least 1 (4: a quarter of the width), got {scale:g}.")
     if holdout < 0:
@@ -67,18 +131,7 @@ def load_scene(
     origin, origin_notes = choose_origin(frames)
     cameras = build_cameras(frames, *photos.size, origin)
     turned_notes = orientation_note(photos.paths)
-    mask_files = _find_masks(root, frames, scale, masks)
-    removed, mask_notes = None, unread_notes(root, scale)
-    if mask_files:
-        removed, mask_notes = read_masks(
-            mask_files.with_truth(truth),
-            names,
-            train,
-            resamplings,
-            size=photos.size,
-            original=photos.original,
-            label=mask_label,
-        )
+    removed, mask_notes = read(_Photographs(root, frames, photos, names, train, resamplings, truth))
     return Scene(
         name=root.resolve().name,
         cameras=cameras,

@@ -1,0 +1,75 @@
+"""The report of masks: every photo with its objects tinted, on one sheet and as a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from unscene.evaluation.report import Comparison, Report, read_events, read_previews, write_report
+from unscene.scenes.scene import Scene
+from unscene.training.run import RunFolder
+
+THUMBNAIL = 256  # pixels, the longer side of a photo on the sheet
+SHEET_SHAPE = 1.5  # width over height
+COMPARISONS = 6
+TINTS = ((230, 40, 25), (30, 90, 255), (20, 160, 60), (240, 160, 0), (170, 40, 200), (0, 170, 190))  # RGB
+
+
+def overlay(image: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
+    """A photo (H W 3 uint8) with each object's mask (H W bool) tinted and outlined in a colour of its own."""
+    picture = image.cpu().numpy().copy()
+    for tint, mask in zip(_tints(len(masks)), masks.values(), strict=True):
+        inside = mask.cpu().numpy()
+        picture[inside] = (0.55 * picture[inside] + 0.45 * tint).astype(np.uint8)
+        contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, tuple(int(value) for value in tint), 1)
+    return torch.from_numpy(picture)
+
+
+def contact_sheet(scene: Scene, objects: Mapping[str, Tensor]) -> bytes:
+    """All training views with the objects' masks (N H W bool each) on one JPEG."""
+    views = scene.train.tolist()
+    scale = min(1.0, THUMBNAIL / max(scene.images.shape[1:3]))
+    size = (max(1, round(scene.images.shape[2] * scale)), max(1, round(scene.images.shape[1] * scale)))
+    columns = max(1, round(math.sqrt(len(views) * SHEET_SHAPE * size[1] / size[0])))
+    cells = []
+    for view in views:
+        picture = overlay(scene.images[view], {name: masks[view] for name, masks in objects.items()})
+        cells.append(cv2.resize(picture.numpy(), size, interpolation=cv2.INTER_AREA))
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    rows = [np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)]
+    sheet = np.vstack(rows)[..., ::-1]
+    return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
+def report_masks(folder: RunFolder, scene: Scene, objects: Mapping[str, Tensor], summary: dict[str, str]) -> Path:
+    """Write ``report.html`` into the folder; returns its path. objects: name -> N H W bool."""
+    log = read_events(folder.path / "events.jsonl")
+    views = scene.train.tolist()
+    shown = views[:: max(1, len(views) // COMPARISONS)][:COMPARISONS]
+    pictures = {view: overlay(scene.images[view], {n: masks[view] for n, masks in objects.items()}) for view in views}
+    report = Report(
+        title=f"Masks of {', '.join(objects)} in {scene.name}",
+        summary={**summary, "views": f"{len(views)} of {scene.cameras.width}x{scene.cameras.height}"},
+        comparisons=[
+            Comparison(scene.names[v], scene.images[v].cpu(), pictures[v], after_label="what goes") for v in shown
+        ],
+        gallery=[*read_previews(folder.path), *((scene.names[view], pictures[view]) for view in views)],
+        metrics={},
+        losses=log.losses,
+        timings=log.timings,
+        notes=log.notes,
+    )
+    path = folder.path / "report.html"
+    write_report(path, report)
+    return path
+
+
+def _tints(count: int) -> list[np.ndarray]:
+    return [np.array(TINTS[index % len(TINTS)], np.float32) for index in range(count)]

@@ -1,0 +1,184 @@
+"""Masks of an object in all photos from a few clicks, without a downloaded model."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from unscene.device import choose_device, field_device
+from unscene.evaluation.mask_report import contact_sheet, overlay, report_masks
+from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.file_names import view_files
+from unscene.files import atomic_write, read_pixels, write_bytes, write_json, write_png
+from unscene.jobs.mask_options import MaskOptions, Pointers, check_name, read_pointers
+from unscene.jobs.running import drain, start
+from unscene.scenes.scene import Scene
+from unscene.segmentation.full_size import at_full_size, enlarged, reduced, shrunk
+from unscene.segmentation.photo_segmenter import GrabCutSegmenter, PhotoSegmenter
+from unscene.segmentation.prompts import PromptError, check_prompts
+from unscene.segmentation.scales import is_close_call
+from unscene.segmentation.session import Selection, Session
+from unscene.segmentation.surfaces import Surfaces, median_depths
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, Watch, ignore
+from unscene.training.fit import fit
+from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
+from unscene.training.run import RunFolder
+
+OBJECTS = "objects"
+
+
+@dataclass(frozen=True)
+class Masked:
+    """masks: N H W bool, of the named object, in the scene's order; folder: that holds the masks of all objects."""
+
+    folder: Path
+    name: str
+    masks: Tensor
+
+
+def mask(
+    scene: Scene, out: Path | str, options: MaskOptions = MaskOptions(), *,  # noqa: B008
+    by_hand: tuple[int, ...] = (), scale: float = 1, watch: Watch = ignore, source: dict[str, Any] | None = None,
+) -> Masked:  # fmt: skip
+    """Mask an object in all training views of a scene; ``out`` may hold masks of other objects of the scene.
+
+    by_hand: the views whose masks in the scene were made by hand: they stay as they are, and the rest learns from them.
+    scale: how many times smaller than the photos that were clicked in the scene's are. A run that was killed goes on
+    with the same call. Raises PromptError for prompts that cannot be used, RunError for an ``out`` of another scene.
+    """
+    check_name(options.name)
+    scene, by_hand = _trained(scene, by_hand)
+    pointers = read_pointers(options, scene.names, scale)
+    prompts = [*([pointers.first] if pointers.first else []), *pointers.edits]
+    check_prompts(prompts, len(scene), scene.cameras.width, scene.cameras.height)
+    if pointers.first is None and not by_hand:
+        raise PromptError("expected something that shows the object: --click, --box, or --masks made by hand for some.")
+    segmenter, device = choose_segmenter(options), choose_device(options.device)
+    out, fitting = Path(out), {"fit": options.fit, "rays": options.rays, "seed": options.seed}
+    record = {"job": "mask", "scene": scene.name, "source": source or {}, "options": fitting}
+    folder, watch = start(out, record, scene, device, resume=(out / "config.json").is_file(), watch=watch)
+    opening = open_surfaces(scene.to(field_device(device)), options, folder.checkpoints(options.seed))
+    session = Session(drain(opening, watch), segmenter)
+    masks = drain(_mask(session, scene, pointers, by_hand, options), watch)
+    keep_masks(folder, scene, options.name, masks)
+    content = dataclasses.asdict(options) | {"by_hand": [scene.names[view] for view in by_hand]}
+    write_json(folder.path / OBJECTS / options.name / "prompts.json", content)
+    objects = read_objects(folder, scene)
+    write_bytes(folder.path / "contact_sheet.jpg", contact_sheet(scene, objects))
+    report_masks(folder, scene, objects, {"object": options.name, "segmenter": segmenter.name})
+    watch(Note(f"report: {folder.path / 'report.html'}"))
+    return Masked(folder.path, options.name, torch.from_numpy(masks))
+
+
+def _trained(scene: Scene, by_hand: tuple[int, ...]) -> tuple[Scene, tuple[int, ...]]:
+    """The training views alone: photos for testing may lack the object."""
+    if len(scene.train) == len(scene):
+        return scene, by_hand
+    place = {view: index for index, view in enumerate(scene.train.tolist())}
+    note = f"{len(scene) - len(place)} photos that the files hold out for testing get no masks"
+    trained = dataclasses.replace(scene.subset(scene.train), notes=(*scene.notes, note))
+    return trained, tuple(place[view] for view in by_hand if view in place)
+
+
+def choose_segmenter(options: MaskOptions) -> PhotoSegmenter:
+    """Raises PriorError for weights that cannot be had."""
+    if options.segmenter == "surface":
+        return GrabCutSegmenter()
+    from unscene.segmentation.sam2 import Sam2Segmenter  # loads transformers: seconds
+
+    return Sam2Segmenter.load(options.segmenter, device=str(choose_device(options.device)))
+
+
+def open_surfaces(scene: Scene, options: MaskOptions, checkpoints: Checkpoints) -> Generator[Event, None, Surfaces]:
+    """What the photos show, from a field fitted to all of them; its depths are kept with the checkpoints."""
+    small = reduced(scene)
+    if (kept := checkpoints.product("depths")) is None:
+        nerf = Nerf.around(scene.cameras[scene.train], NerfConfig(), checkpoints.generator("field"))
+        nerf = nerf.to(scene.device)
+        pixels = PixelSampler(scene, training_pixels(scene))
+        objective = PixelReconstruction(nerf, scene.cameras, pixels, RegularizerConfig(), rays=options.rays)
+        yield from fit(
+            "fit", nerf, objective, options.fit, checkpoints, rays_per_step=options.rays, native=nerf.is_native
+        )
+        kept = {"depths": (yield from median_depths(nerf, small.cameras)).cpu()}
+        checkpoints.save("depths", kept, finished=True)
+    return Surfaces.of(small, kept["depths"].numpy())
+
+
+def _mask(
+    session: Session, scene: Scene, pointers: Pointers, by_hand: tuple[int, ...], options: MaskOptions
+) -> Generator[Event, None, np.ndarray]:
+    """Masks of the object in all views at the photos' size, N H W bool."""
+    yield StageStarted("select")
+    began = time.monotonic()
+    factor = session.surfaces.cameras.width / scene.cameras.width
+    made = {view: (scene.masks[view].cpu().numpy() if scene.masks is not None else None) for view in by_hand}
+    taught = {view: shrunk(mask, session.surfaces.depth.shape[1:]) for view, mask in made.items() if mask is not None}
+    selection = session.select(pointers.first and pointers.first.scaled(factor), taught)
+    yield from _tell_scales(session, scene, selection)
+    if options.choice != 1:
+        selection = session.choose(selection, options.choice - 1)
+    for click in pointers.edits:
+        selection = session.edit(selection, click.scaled(factor))
+    yield StageDone("select", time.monotonic() - began)
+    yield StageStarted("masks")
+    began = time.monotonic()
+    small = session.masks(selection)
+    shadow = session.shadows(selection) if options.with_shadow else np.zeros_like(small)
+    masks = []
+    for view in range(len(scene)):
+        photo = scene.images[view].cpu().numpy()
+        masks.append(made[view] if view in taught else at_full_size(photo, small[view], session.segmenter))
+        if options.with_shadow and view not in taught:
+            masks[view] = masks[view] | enlarged(shadow[view], photo.shape[:2])
+        yield ItemDone("masks", view + 1, len(scene))
+    yield StageDone("masks", time.monotonic() - began)
+    return np.stack(masks)
+
+
+def _tell_scales(session: Session, scene: Scene, selection: Selection) -> Iterator[Event]:
+    """What else the first prompt may have meant, in a note and as pictures of the photo with the prompt."""
+    if len(selection.scales) < 2:
+        return
+    view = selection.prompts[0].view
+    image = torch.from_numpy(session.surfaces.images[view])
+    for number, scale in enumerate(selection.scales, 1):
+        shown = session.rough_masks(dataclasses.replace(selection, labels=scale.labels), [view])[0]
+        yield Picture(f"choice {number}", overlay(image, {"": torch.from_numpy(shown)}) / 255, scene.names[view])
+    close = ", and the first two are about as likely" if is_close_call(selection.scales) else ""
+    yield Note(
+        f"what was pointed at may be one of {len(selection.scales)} objects{close}: see previews/, and take another "
+        "than the first with --choice"
+    )
+
+
+def keep_masks(folder: RunFolder, scene: Scene, name: str, masks: np.ndarray) -> None:
+    """Write the masks (N H W bool) of an object in place of what it had, and what all objects cover together."""
+    files = view_files(scene.names)
+    with atomic_write(folder.path / OBJECTS / name) as temporary:
+        for view, mask in enumerate(masks):
+            write_png(temporary / f"{files[scene.names[view]]}.png", mask.astype(np.uint8) * 255)
+    together = torch.stack(list(read_objects(folder, scene).values())).any(0)
+    for view, mask in enumerate(together):
+        folder.write_image(f"{files[scene.names[view]]}.png", mask)
+
+
+def read_objects(folder: RunFolder, scene: Scene) -> dict[str, Tensor]:
+    """The masks of all objects in a folder, by name, N H W bool each. An object that lacks a mask is left out."""
+    files = [f"{file}.png" for file in view_files(scene.names).values()]
+    objects = {}
+    for place in sorted(path for path in (folder.path / OBJECTS).iterdir() if path.is_dir()):
+        if all((place / file).is_file() for file in files):
+            pixels = [read_pixels(place / file, cv2.IMREAD_GRAYSCALE) for file in files]
+            objects[place.name] = torch.from_numpy(np.stack([image > 127 for image in pixels if image is not None]))
+    return objects
