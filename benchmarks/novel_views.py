@@ -30,7 +30,7 @@ from unscene.evaluation.report import Report, write_report
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.splatting import partial_view
-from unscene.geometry.turntable import object_cameras, pose_between, rotation_angle
+from unscene.geometry.turntable import object_cameras, pose_between, pose_numbers, rotation_angle
 from unscene.losses.perceptual import perceptual_distance
 from unscene.methods.invs import InvsConfig, invs_view, with_own_pixels
 from unscene.objects.lettering import lettering
@@ -43,7 +43,6 @@ from unscene.pretraining.view_pairs import on_background
 from unscene.priors.diffusion.architecture import DOWNSCALE, LATENT_CHANNELS
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
 from unscene.priors.diffusion.checkpoints import check_safetensors
-from unscene.priors.novel_views.photo_token import pose_numbers
 from unscene.priors.novel_views.view_inpainter import load_view_inpainter
 from unscene.priors.novel_views.zero123 import load_zero123
 from unscene.stages.novel_view import NovelView

@@ -90,7 +90,8 @@ def is_text(call: ast.Call) -> bool:
     if isinstance(function, ast.Name) and function.id in ("open", "fdopen"):
         mode = call.args[1] if len(call.args) > 1 else None
     elif isinstance(function, ast.Attribute) and function.attr in ("open", "fdopen"):
-        if isinstance(function.value, ast.Name) and function.value.id in ("Image", "os", "tarfile", "RunFolder"):
+        owner = getattr(function.value, "id", getattr(function.value, "attr", ""))
+        if owner in ("Database", "Image", "os", "tarfile", "RunFolder", "webbrowser"):
             return False
         mode = call.args[0] if call.args else None
     else:
