@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint pytest clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Unscene needs Python 3.11 or newer")'
@@ -22,7 +22,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-test: lint
+test: install
+	$(MAKE) --jobs 2 lint pytest
+
+pytest: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 clean:
