@@ -89,7 +89,7 @@ def test_a_refined_mask_is_still_of_the_same_thing(segmenter: Sam2Segmenter) -> 
 def test_a_photo_is_embedded_once(segmenter: Sam2Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter.propose(photo(), [Click(0, 40, 30)])
     monkeypatch.setattr(segmenter.model, "get_image_embeddings", None)
-    segmenter.propose(photo(), [Click(0, 10, 30)])
+    assert segmenter.propose(photo(), [Click(0, 10, 30)])
 
 
 def test_torchvision_is_not_needed() -> None:

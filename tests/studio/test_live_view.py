@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from unscene.geometry.cameras import Cameras
-from unscene.studio.live_view import LiveView, cameras_of, look_from, rotation_matrix
+from unscene.studio.live_view import LiveView, cameras_of, look_from
 
 
 class Client:
@@ -82,7 +82,10 @@ def test_visitors_come_and_go():
 def test_quaternions_are_turned_into_matrices_as_scipy_does(seed):
     rotation = Rotation.random(random_state=seed)
     x, y, z, w = rotation.as_quat()
-    assert np.allclose(rotation_matrix(torch.tensor([w, x, y, z])).numpy(), rotation.as_matrix(), atol=1e-6)
+    camera = Client().camera
+    camera.wxyz = np.array([w, x, y, z])
+    turned = cameras_of(camera, 60).T_world_camera[0, :, :3]
+    assert np.allclose(turned.numpy(), rotation.as_matrix(), atol=1e-6)
 
 
 def test_a_client_s_camera_sees_what_its_field_of_view_spans():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from unscene.files import to_uint8
@@ -73,7 +74,8 @@ def cameras_of(camera: Any, rows: int) -> Cameras:
     """A client's camera at so many rows; viser's are OpenCV's too, with a vertical field of view in radians."""
     columns = max(1, round(rows * camera.aspect))
     pose = torch.eye(4)[None, :3]
-    pose[0, :, :3] = rotation_matrix(torch.as_tensor(np.asarray(camera.wxyz), dtype=torch.float32))
+    w, x, y, z = camera.wxyz
+    pose[0, :, :3] = torch.from_numpy(Rotation.from_quat([x, y, z, w]).as_matrix())
     pose[0, :, 3] = torch.as_tensor(np.asarray(camera.position), dtype=torch.float32)
     focal = rows / 2 / np.tan(camera.fov / 2)
     return Cameras(
@@ -90,15 +92,3 @@ def look_from(camera: Any, cameras: Cameras, view: int, depth: float) -> None:
     camera.position = position
     camera.look_at = position + forward * depth
     camera.fov = 2 * float(np.arctan(cameras.height / 2 / cameras.focal[view, 1].item()))
-
-
-def rotation_matrix(wxyz: Tensor) -> Tensor:
-    """A quaternion, 4, as a matrix, 3 3."""
-    w, x, y, z = (wxyz / wxyz.norm()).tolist()
-    return torch.tensor(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )

@@ -8,10 +8,10 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.spatial.transform import Rotation
 
 from unscene.evaluation.report import read_events
 from unscene.fields.field import render_view
@@ -124,13 +124,14 @@ def _photo_cameras(server: Any, run: Run) -> None:
     handles = []
     for view in run.train.tolist():
         pose = run.cameras.T_world_camera[view].cpu().numpy()
+        x, y, z, w = Rotation.from_matrix(pose[:, :3]).as_quat()
         handles.append(
             server.scene.add_camera_frustum(
                 f"/photos/{view}",
                 fov=2 * float(torch.atan(run.cameras.height / 2 / run.cameras.focal[view, 1])),
                 aspect=run.cameras.width / run.cameras.height,
                 scale=FRUSTUM * float(run.field.radius),
-                wxyz=_quaternion(pose[:, :3]),
+                wxyz=(w, x, y, z),
                 position=pose[:, 3],
                 visible=False,
             )
@@ -142,24 +143,13 @@ def _photo_cameras(server: Any, run: Run) -> None:
             handle.visible = shown.value
 
 
-def _quaternion(rotation: Any) -> Any:
-    from scipy.spatial.transform import Rotation
-
-    x, y, z, w = Rotation.from_matrix(rotation).as_quat()
-    return w, x, y, z
-
-
 def _cleaned(run: Run, name: str) -> Any:
     """A cleaned photo, H W 3 uint8; black where the run keeps none."""
-    for file in (run.folder / "dataset" / name, *_images(run.folder / "dataset", run.view_files[name])):
-        pixels = read_pixels(file) if file.is_file() else None
-        if pixels is not None:
-            return pixels[..., ::-1].copy()
-    return torch.zeros(run.cameras.height, run.cameras.width, 3, dtype=torch.uint8).numpy()
-
-
-def _images(dataset: Path, stem: str) -> list[Path]:
-    return sorted(dataset.glob(f"images/{stem}.*"))
+    file = run.folder / "dataset" / "images" / f"{run.view_files[name]}.png"
+    pixels = read_pixels(file) if file.is_file() else None
+    if pixels is None:
+        return torch.zeros(run.cameras.height, run.cameras.width, 3, dtype=torch.uint8).numpy()
+    return pixels[..., ::-1].copy()
 
 
 def _plain(text: str) -> str:
