@@ -87,8 +87,8 @@ def write_transforms(folder: Path | str, scene: Scene) -> Path:
     complete, transforms.json last. Returns its path.
     """
     folder = Path(folder)
-    files = [f"images/{name}" for name in _png_names(scene.names)]
-    masks = [f"keep_masks/{name}" for name in _png_names(scene.names)] if scene.masks is not None else None
+    files = [f"images/{name}" for name in png_names(scene.names)]
+    masks = [f"keep_masks/{name}" for name in png_names(scene.names)] if scene.masks is not None else None
 
     def write_view(view: int) -> None:
         write_png(folder / files[view], scene.images[view].cpu().numpy())
@@ -255,7 +255,7 @@ def _pose(entry: Entry) -> np.ndarray:
     return matrix @ OPENCV_FROM_OPENGL
 
 
-def _png_names(names: tuple[str, ...]) -> list[str]:
+def png_names(names: tuple[str, ...]) -> list[str]:
     """Names with the extension .png, the old one kept in front of it where that would make two of them equal."""
     stems = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
     return [f"{stem}.png" for stem in distinct(stems if len(set(stems)) == len(names) else names)]

@@ -18,6 +18,7 @@ from unscene.fields.field import render_view
 from unscene.files import read_pixels
 from unscene.geometry.cameras import Cameras
 from unscene.results.run import Run
+from unscene.scenes.transforms import png_names
 from unscene.studio.door import LOOPBACK, Door, watching
 from unscene.studio.live_view import LiveView, look_from
 from unscene.studio.studio_error import StudioError
@@ -145,8 +146,9 @@ def _photo_cameras(server: Any, run: Run) -> None:
 
 def _cleaned(run: Run, name: str) -> Any:
     """A cleaned photo, H W 3 uint8; black where the run keeps none."""
-    file = run.folder / "dataset" / "images" / f"{run.view_files[name]}.png"
-    pixels = read_pixels(file) if file.is_file() else None
+    images = (run.folder / "dataset" / "images").resolve()
+    file = (images / png_names(run.names)[run.names.index(name)]).resolve()
+    pixels = read_pixels(file) if file.is_relative_to(images) and file.is_file() else None
     if pixels is None:
         return torch.zeros(run.cameras.height, run.cameras.width, 3, dtype=torch.uint8).numpy()
     return pixels[..., ::-1].copy()
