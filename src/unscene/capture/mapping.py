@@ -63,6 +63,7 @@ def model_figures(model: Model) -> dict[str, float | str]:
 
 def _map(database: Path, folder: Path, photos: int, seed: int, watch: Watch) -> None:
     options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = 1  # more are not faster here, and which pair comes first then depends on who is done first
     options.min_model_size = SMALLEST_MODEL
     options.extract_colors = False  # they come from the photos in full size
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
