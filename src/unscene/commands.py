@@ -19,7 +19,7 @@ from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.evaluate import EvaluateOptions, as_record, as_text, measure
 from unscene.jobs.export import Format, export
 from unscene.jobs.fit import FitOptions, fit
-from unscene.jobs.mask import mask
+from unscene.jobs.mask import CONTACT_SHEET, mask
 from unscene.jobs.mask_options import MaskOptions
 from unscene.jobs.orbit import orbit
 from unscene.jobs.orbit_options import OrbitMethod, OrbitOptions
@@ -135,7 +135,7 @@ def _mask(
     record = {"scene": scene.resolve(), "scale": scale}
     with Screen() as screen:
         made = mask(loaded, out, options, by_hand=by_hand, scale=scale, watch=screen, source=record)
-    print(made.folder / "contact_sheet.jpg")
+    print(made.folder / CONTACT_SHEET)
 
 
 def _remove(
@@ -228,7 +228,7 @@ def _export(run: Positional[Path], format: Format, out: Out = None, device: str 
 def _view(
     run: Positional[Path], host: str = "127.0.0.1", port: int = 8010, browser: bool = True, device: str = "auto"
 ) -> None:
-    """Look at a finished run in the browser: its field from any angle, its cleaned photos, what it said.
+    """Look at a run in the browser, finished or under way: its field from any angle, its photos, what it said.
 
     Args:
         run: run folder.
@@ -239,7 +239,40 @@ def _view(
     """
     from unscene.studio.view import serve_run
 
-    serve_run(open_run(run, device), host=host, port=port, browser=browser, announce=print)
+    serve_run(run, device, host=host, port=port, browser=browser, announce=print)
+
+
+def _studio(
+    source: Positional[Path | None] = None,
+    out: Out = None,
+    scale: float | None = None,
+    masks: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8010,
+    browser: bool = True,
+    options: Annotated[MaskOptions, tyro.conf.arg(name="")] = MaskOptions(),  # noqa: B008
+) -> None:
+    """Take an object out of photos, a video or a scene in the browser: click it, press Remove, watch, save.
+
+    Everything is kept in OUT as the commands capture, mask and remove leave it; opened again it goes on from there.
+
+    Args:
+        source: folder of photos, a video, or a scene in a layout of docs/captures.md; none: the bundled still life.
+        out: folder to work in; by default runs/studio/NAME.
+        scale: how many times smaller than the photos to work; by default so that they are at most 640 pixels wide.
+        masks: folder of masks made by hand for some of the photos: they are kept as they are and teach the rest.
+        host: address to listen on. Any but this machine's own lets others in who bring the token that is printed.
+        port: of the page; if it is taken, the next free one.
+        browser: open the page; off: only print its address.
+        options: how objects are masked.
+    """
+    from unscene.studio.studio import serve_studio
+
+    name = "still-life" if source is None else source.resolve().stem
+    serve_studio(
+        source, out or Path("runs/studio") / name, scale=scale, masks=masks, options=options, host=host, port=port,
+        browser=browser, announce=print,
+    )  # fmt: skip
 
 
 def _evaluate(
@@ -343,8 +376,8 @@ def run(command: str, arguments: list[str]) -> int:
         return 0
     functions = {
         "demo": _demo, "capture": _capture, "mask": _mask, "fit": _fit, "remove": _remove, "view": _view,
-        "render": _render, "export": _export, "evaluate": _evaluate, "customize": _customize, "orbit": _orbit,
-        "priors": _priors, "doctor": _doctor,
+        "studio": _studio, "render": _render, "export": _export, "evaluate": _evaluate, "customize": _customize,
+        "orbit": _orbit, "priors": _priors, "doctor": _doctor,
     }  # fmt: skip
     function = functions[command]
     if command in ("remove", "demo", "orbit") and (options := _paper(command, arguments)):

@@ -13,7 +13,7 @@ import torch
 from tests.box_scene import write_capture
 from tests.segmentation.seen_box import depths_of, overlap, seen_box, truth
 from unscene.cli import main
-from unscene.jobs.mask import mask
+from unscene.jobs.mask import CONTACT_SHEET, mask
 from unscene.jobs.mask_options import MaskOptions, read_pointers
 from unscene.scenes.load import load_partly_masked, load_scene
 from unscene.segmentation.prompts import Click, PromptError
@@ -57,8 +57,9 @@ def test_clicks_make_masks_that_a_removal_reads(capture: Path, tmp_path: Path, e
     assert main(["mask", str(capture), *quick, "--click", middle(), "--name", "box"]) == 0
     assert overlap(read(out), truth()) > 0.85
     assert (read(out) == read(out / "objects" / "box")).all()
-    assert (out / "contact_sheet.jpg").is_file() and (out / "report.html").is_file()
+    assert (out / CONTACT_SHEET).is_file() and (out / "report.html").is_file()
     loaded = load_scene(capture, holdout=0, masks=out)
+    assert not any("left out" in note for note in loaded.notes)
     assert loaded.masks is not None and (loaded.masks.numpy() == read(out)).all()
 
     assert main(["mask", str(capture), *quick, "--click", "3,48,70", "--name", "floor"]) == 0

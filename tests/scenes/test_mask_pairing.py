@@ -81,6 +81,14 @@ def test_names_that_tell_nothing(masks: list[str], photos: list[str]) -> None:
     assert pair_by_name(masks, photos, "masks/") is None
 
 
+def test_namesakes_of_paired_masks_are_no_shifted_ones() -> None:
+    """Masks of every other photo, with the same again in a folder of an object: moved by one they would all fit."""
+    photos, some = names("images/{:03}.png", range(12)), names("{:03}.png", range(0, 12, 2))
+    pairing = pair_by_name([*some, *(f"teapot/{name}" for name in some)], photos, "masks/")
+    assert pairing is not None
+    assert [len(of_photo) for of_photo in pairing.masks] == [1, 0] * 6
+
+
 SHIFTED = {
     "from 0": (names("{:05}.png", range(12)), NUMBERED),
     "from 1": (names("{:05}.png", range(1, 13)), names("images/{:05}.png", range(12))),

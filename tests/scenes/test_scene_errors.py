@@ -38,7 +38,7 @@ LAYOUTS = """
   Record3D              metadata.json and rgb/ (also in EXR_RGBD/), or an unpacked .r3d
   RealityCapture        a .csv of internal/external camera parameters and the photos
   Metashape             an .xml of cameras and the photos
-Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."""
+Point to the folder that holds these, or make a scene of photos or a video with unscene capture."""
 
 
 def test_no_such_folder(tiny: TinyScene) -> None:

@@ -19,7 +19,9 @@ from unscene.training.run import RunFolder
 
 pytest.importorskip("viser", reason="the studio's extra is not installed: pip install 'unscene[studio]'")
 
-from unscene.studio.view import _cleaned, _plain, serve_run, view_run
+from unscene.studio.run_panel import cleaned_photo
+from unscene.studio.server import plain
+from unscene.studio.view import serve_run, view_run
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def run(tmp_path: Path, room) -> Run:
 def test_a_run_is_served_until_it_is_ended(run):
     told, ended = [], threading.Event()
     options = {"host": "127.0.0.1", "port": 18010, "browser": False, "announce": told.append, "ended": ended}
-    serving = threading.Thread(target=serve_run, args=(run,), kwargs=options)
+    serving = threading.Thread(target=serve_run, args=(run.folder, "cpu"), kwargs=options)
     serving.start()
     while not told:
         serving.join(0.05)
@@ -48,8 +50,8 @@ def test_a_run_is_served_until_it_is_ended(run):
 
 
 def test_a_port_that_is_taken_gives_the_next(run):
-    first, address = view_run(run, port=18020)
-    second, other = view_run(run, port=18020)
+    first, address = view_run(run.folder, port=18020)
+    second, other = view_run(run.folder, port=18020)
     assert address != other
     first.stop()
     second.stop()
@@ -57,11 +59,11 @@ def test_a_port_that_is_taken_gives_the_next(run):
 
 def test_cleaned_photos_are_shown_in_their_colours(run, room):
     name = run.names[int(run.train[1])]
-    assert (torch.from_numpy(_cleaned(run, name)) == room.scene.images[int(run.train[1])]).all()
+    assert (torch.from_numpy(cleaned_photo(run, name)) == room.scene.images[int(run.train[1])]).all()
 
 
 def test_texts_are_shown_as_they_are():
-    assert _plain("a_b <b>*c*</b>") == r"a\_b \<b\>\*c\*\</b\>"
+    assert plain("a_b <b>*c*</b>") == r"a\_b \<b\>\*c\*\</b\>"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -34,18 +34,23 @@ def overlay(image: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
 
 def contact_sheet(scene: Scene, objects: Mapping[str, Tensor]) -> bytes:
     """All training views with the objects' masks (N H W bool each) on one JPEG."""
-    views = scene.train.tolist()
-    scale = min(1.0, THUMBNAIL / max(scene.images.shape[1:3]))
-    size = (max(1, round(scene.images.shape[2] * scale)), max(1, round(scene.images.shape[1] * scale)))
-    columns = max(1, round(math.sqrt(len(views) * SHEET_SHAPE * size[1] / size[0])))
-    cells = []
-    for view in views:
-        picture = overlay(scene.images[view], {name: masks[view] for name, masks in objects.items()})
-        cells.append(cv2.resize(picture.numpy(), size, interpolation=cv2.INTER_AREA))
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
-    rows = [np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)]
-    sheet = np.vstack(rows)[..., ::-1]
+    pictures = (
+        overlay(scene.images[view], {name: masks[view] for name, masks in objects.items()})
+        for view in scene.train.tolist()
+    )
+    sheet = side_by_side([picture.numpy() for picture in pictures], THUMBNAIL)[..., ::-1]
     return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
+def side_by_side(pictures: Sequence[np.ndarray], longest: int) -> np.ndarray:
+    """Pictures of one shape (H W 3 uint8) in rows on one, each with a longer side of ``longest`` pixels at most."""
+    height, width = pictures[0].shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    columns = max(1, round(math.sqrt(len(pictures) * SHEET_SHAPE * size[1] / size[0])))
+    cells = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    return np.vstack([np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)])
 
 
 def report_masks(folder: RunFolder, scene: Scene, objects: Mapping[str, Tensor], summary: dict[str, str]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from unscene.training.pixels import PixelReconstruction, PixelSampler, Regulariz
 from unscene.training.run import RunFolder
 
 OBJECTS = "objects"
+CONTACT_SHEET = "previews/contact_sheet.jpg"  # beside the masks it would pass for one
 
 
 @dataclass(frozen=True)
@@ -57,30 +58,39 @@ def mask(
     with the same call. Raises PromptError for prompts that cannot be used, RunError for an ``out`` of another scene.
     """
     check_name(options.name)
-    scene, by_hand = _trained(scene, by_hand)
+    scene, by_hand = training_views(scene, by_hand)
     pointers = read_pointers(options, scene.names, scale)
     prompts = [*([pointers.first] if pointers.first else []), *pointers.edits]
     check_prompts(prompts, len(scene), scene.cameras.width, scene.cameras.height)
     if pointers.first is None and not by_hand:
         raise PromptError("expected something that shows the object: --click, --box, or --masks made by hand for some.")
     segmenter, device = choose_segmenter(options), choose_device(options.device)
-    out, fitting = Path(out), {"fit": options.fit, "rays": options.rays, "seed": options.seed}
-    record = {"job": "mask", "scene": scene.name, "source": source or {}, "options": fitting}
-    folder, watch = start(out, record, scene, device, resume=(out / "config.json").is_file(), watch=watch)
+    folder, watch = open_masks(scene, Path(out), options, source or {}, watch)
     opening = open_surfaces(scene.to(field_device(device)), options, folder.checkpoints(options.seed))
     session = Session(drain(opening, watch), segmenter)
     masks = drain(_mask(session, scene, pointers, by_hand, options), watch)
-    keep_masks(folder, scene, options.name, masks)
     content = dataclasses.asdict(options) | {"by_hand": [scene.names[view] for view in by_hand]}
-    write_json(folder.path / OBJECTS / options.name / "prompts.json", content)
-    objects = read_objects(folder, scene)
-    write_bytes(folder.path / "contact_sheet.jpg", contact_sheet(scene, objects))
-    report_masks(folder, scene, objects, {"object": options.name, "segmenter": segmenter.name})
+    keep_object(folder, scene, options.name, masks, content, segmenter.name)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return Masked(folder.path, options.name, torch.from_numpy(masks))
 
 
-def _trained(scene: Scene, by_hand: tuple[int, ...]) -> tuple[Scene, tuple[int, ...]]:
+def open_masks(
+    scene: Scene, out: Path, options: MaskOptions, source: dict[str, Any], watch: Watch
+) -> tuple[RunFolder, Watch]:
+    """The folder of a scene's masks, new or as it is. Raises RunError for one of another scene."""
+    fitting = {"fit": options.fit, "rays": options.rays, "seed": options.seed}
+    record = {"job": "mask", "scene": scene.name, "source": source, "options": fitting}
+    goes_on = (out / "config.json").is_file()
+    return start(out, record, scene, choose_device(options.device), resume=goes_on, watch=watch)
+
+
+def hand_made(scene: Scene, by_hand: Sequence[int]) -> dict[int, np.ndarray]:
+    """The scene's masks of the views whose masks were made by hand, H W bool each."""
+    return {} if scene.masks is None else {view: scene.masks[view].cpu().numpy() for view in by_hand}
+
+
+def training_views(scene: Scene, by_hand: tuple[int, ...]) -> tuple[Scene, tuple[int, ...]]:
     """The training views alone: photos for testing may lack the object."""
     if len(scene.train) == len(scene):
         return scene, by_hand
@@ -122,8 +132,8 @@ def _mask(
     yield StageStarted("select")
     began = time.monotonic()
     factor = session.surfaces.cameras.width / scene.cameras.width
-    made = {view: (scene.masks[view].cpu().numpy() if scene.masks is not None else None) for view in by_hand}
-    taught = {view: shrunk(mask, session.surfaces.depth.shape[1:]) for view, mask in made.items() if mask is not None}
+    made = hand_made(scene, by_hand)
+    taught = {view: shrunk(mask, session.surfaces.depth.shape[1:]) for view, mask in made.items()}
     selection = session.select(pointers.first and pointers.first.scaled(factor), taught)
     yield from _tell_scales(session, scene, selection)
     if options.choice != 1:
@@ -131,15 +141,22 @@ def _mask(
     for click in pointers.edits:
         selection = session.edit(selection, click.scaled(factor))
     yield StageDone("select", time.monotonic() - began)
+    return (yield from draw_masks(session, scene, selection, made, with_shadow=options.with_shadow))
+
+
+def draw_masks(
+    session: Session, scene: Scene, selection: Selection, made: Mapping[int, np.ndarray], *, with_shadow: bool = False
+) -> Generator[Event, None, np.ndarray]:
+    """Masks of a selected object in all views at the photos' size, N H W bool. made: masks by hand, which stay."""
     yield StageStarted("masks")
     began = time.monotonic()
     small = session.masks(selection)
-    shadow = session.shadows(selection) if options.with_shadow else np.zeros_like(small)
+    shadow = session.shadows(selection) if with_shadow else np.zeros_like(small)
     masks = []
     for view in range(len(scene)):
         photo = scene.images[view].cpu().numpy()
-        masks.append(made[view] if view in taught else at_full_size(photo, small[view], session.segmenter))
-        if options.with_shadow and view not in taught:
+        masks.append(made[view] if view in made else at_full_size(photo, small[view], session.segmenter))
+        if with_shadow and view not in made:
             masks[view] = masks[view] | enlarged(shadow[view], photo.shape[:2])
         yield ItemDone("masks", view + 1, len(scene))
     yield StageDone("masks", time.monotonic() - began)
@@ -160,6 +177,17 @@ def _tell_scales(session: Session, scene: Scene, selection: Selection) -> Iterat
         f"what was pointed at may be one of {len(selection.scales)} objects{close}: see previews/, and take another "
         "than the first with --choice"
     )
+
+
+def keep_object(
+    folder: RunFolder, scene: Scene, name: str, masks: np.ndarray, prompts: dict[str, Any], segmenter: str
+) -> None:
+    """Write an object's masks (N H W bool) and what it was told by, and show all objects on the sheet and the page."""
+    keep_masks(folder, scene, name, masks)
+    write_json(folder.path / OBJECTS / name / "prompts.json", prompts)
+    objects = read_objects(folder, scene)
+    write_bytes(folder.path / CONTACT_SHEET, contact_sheet(scene, objects))
+    report_masks(folder, scene, objects, {"object": name, "segmenter": segmenter})
 
 
 def keep_masks(folder: RunFolder, scene: Scene, name: str, masks: np.ndarray) -> None:

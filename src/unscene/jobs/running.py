@@ -15,6 +15,7 @@ from unscene.geometry.masks import dilate
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.priors.prior_error import PriorError
+from unscene.results.run import keep_cameras
 from unscene.scenes.scene import Scene
 from unscene.stages.customization import CustomizationConfig, customize_prior
 from unscene.training.checkpoints import Checkpoints
@@ -32,6 +33,7 @@ def start(
     """The run folder of a job, and ``watch`` that logs there too; what the scene's reader had to say comes first."""
     folder = RunFolder.create(out, record | {"device": device_name(device)}, resume=resume)
     folder.view_files = view_files(scene.names)
+    keep_cameras(folder, scene)
     watch = folder.logging(watch)
     for note in scene.notes:
         watch(Note(note))

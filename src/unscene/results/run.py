@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -27,6 +29,7 @@ from unscene.training.events import ItemDone, StageDone, StageStarted, Watch, ig
 from unscene.training.run import RunError, RunFolder
 
 PATH_FRAMES = 72
+FITTED = "model."  # before the names of a field's tensors in a checkpoint of `fit`
 WRITING_THREADS = 4
 
 
@@ -85,8 +88,13 @@ def keep_run(folder: RunFolder, nerf: Nerf, scene: Scene) -> Run:
     with atomic_write(folder.path / "field.safetensors") as temporary:
         save_file({k: v.cpu().contiguous() for k, v in nerf.state_dict().items()}, temporary)
     write_json(folder.path / "field.json", dataclasses.asdict(nerf.config))
-    write_frames(folder.path / "cameras.json", scene, list(scene.names))
+    keep_cameras(folder, scene)
     return Run(folder.path, nerf, scene.cameras, scene.names, scene.train, scene.test, scene.origin)
+
+
+def keep_cameras(folder: RunFolder, scene: Scene) -> None:
+    """Write the scene's cameras into the run, so that it can be looked at while it goes on."""
+    write_frames(folder.path / "cameras.json", scene, list(scene.names))
 
 
 def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
@@ -94,23 +102,53 @@ def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
     folder is not one, or not finished, and DeviceError for a device that is not there."""
     device = field_device(choose_device(str(device)))
     run = RunFolder.open(Path(folder))
-    weights, frames = run.path / "field.safetensors", run.path / "cameras.json"
-    if not weights.is_file() or not frames.is_file():
+    weights = run.path / "field.safetensors"
+    if not weights.is_file() or not (run.path / "cameras.json").is_file():
         raise RunError(f"{folder}: expected a finished run, but it has no field yet; finish it with --resume.")
+    config = json.loads((run.path / "field.json").read_text(encoding="utf-8"))
+    return _opened(run, load_file(weights), config, device)
+
+
+def open_under_way(folder: Path | str, device: torch.device | str = "auto") -> Run | None:
+    """A run as its newest checkpoint of a field has it, or as it is if it is finished; None before there is one."""
+    run, device = RunFolder.open(Path(folder)), field_device(choose_device(str(device)))
+    if (run.path / "field.safetensors").is_file():
+        return open_run(folder, device)
+    if not (run.path / "cameras.json").is_file() or (config := _recorded_field(run.config)) is None:
+        return None
+    files = sorted((run.path / "checkpoint").glob("*.safetensors"), key=lambda file: -file.stat().st_mtime)
+    for file in files:
+        with contextlib.suppress(OSError, SafetensorError), safe_open(file, framework="pt") as saved:
+            names = [name for name in saved.keys() if name.startswith(FITTED)]  # noqa: SIM118
+            if FITTED + "center" in names:
+                tensors = {name.removeprefix(FITTED): saved.get_tensor(name).clone() for name in names}
+                return _opened(run, tensors, config, device)
+    return None
+
+
+def _opened(run: RunFolder, tensors: dict[str, Tensor], config: dict[str, Any], device: torch.device) -> Run:
+    """A run with the field of these tensors."""
+    frames = run.path / "cameras.json"
     listed = json.loads(frames.read_text(encoding="utf-8"))
     names = tuple(frame["file_path"] for frame in listed["frames"])
     order = {frame["file_path"]: i for i, frame in enumerate(listed["frames"])}
     train, test = (
         torch.tensor([order[n] for n in listed[f"{s}_filenames"]], dtype=torch.long) for s in ("train", "test")
     )
-    tensors = load_file(weights)
     nerf = Nerf(
-        _nerf_config(json.loads((run.path / "field.json").read_text(encoding="utf-8"))),
+        _nerf_config(config),
         center=tensors["center"].clone(), radius=tensors["radius"].clone(), generator=torch.Generator(),
     )  # fmt: skip
     nerf.load_state_dict(tensors)
     origin = torch.tensor(listed.get("scene_origin", [0, 0, 0]), dtype=torch.float64)
     return Run(run.path, nerf.to(device), read_cameras(frames, origin).to(device), names, train, test, origin)
+
+
+def _recorded_field(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The field's settings among those that a run began with, where its job fits one."""
+    options = record.get("options", {})
+    settings = options.get(str(options.get("method", "")).replace("-", "_"), options)
+    return settings.get("nerf")
 
 
 def _nerf_config(values: dict[str, Any]) -> NerfConfig:

@@ -99,6 +99,10 @@ def load_partly_masked(
     return _load(Path(path), scale, 0, read), masked
 
 
+class NoCamerasError(SceneError):
+    """What was given exists, but has no cameras in any layout that is known: photos alone, say."""
+
+
 @dataclass(frozen=True)
 class _Photographs:
     """What a reader of masks needs to know of a capture. truth: where masks of views without the object lie."""
@@ -187,7 +191,7 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
     if path.is_dir() and (document := _only_one(find_metashape(root), path)):
         return root, read_metashape(root, document)
     found = listing(sorted(file.name for file in root.iterdir()), 8) if path.is_dir() else path.name
-    raise SceneError(
+    raise NoCamerasError(
         f"{path}: expected a scene in one of these layouts, found {found or 'an empty folder'}:\n"
         "  nerfstudio, Blender   transforms.json (or transforms_train.json) and the photos it names\n"
         "  COLMAP                sparse/0/ (cameras, images, points3D as .bin or .txt) and images/\n"
@@ -196,7 +200,7 @@ def _read_capture(path: Path, scale: float) -> tuple[Path, Capture]:
         "  Record3D              metadata.json and rgb/ (also in EXR_RGBD/), or an unpacked .r3d\n"
         "  RealityCapture        a .csv of internal/external camera parameters and the photos\n"
         "  Metashape             an .xml of cameras and the photos\n"
-        "Point to the folder that holds these, or estimate the cameras of your photos with COLMAP first."
+        "Point to the folder that holds these, or make a scene of photos or a video with unscene capture."
     )
 
 

@@ -210,7 +210,10 @@ def _refuse_shift(masks: Sequence[str], photos: Sequence[str], owners: Owners, s
     if not lacking or not unowned or len(_folders(photos)) > 1:
         return
     numbered_photos = by_number(photos)
+    paired = {basename(mask) for mask, owner in zip(masks, owners, strict=True) if owner is not None}
     for group in _folders(masks).values():
+        if all(basename(masks[mask]) in paired for mask in group):
+            continue  # namesakes in another folder, of one of several objects say
         numbered = by_number([masks[mask] for mask in group])
         in_place = sum(owners[mask] is not None for mask in group)
         for step in (1, -1):

@@ -129,9 +129,14 @@ def _without_photos(root: Path, folder: Path, photos: Sequence[Path]) -> list[Pa
     """The images of a folder the caller names, should it hold the photos or smaller copies of them as well."""
     views = set(photos)
     copies = {folder_called(root, "images"), *root.glob("images_*")} - {photo.parent for photo in photos}
-    files = list_images(folder, recursive=True)
+    files = [file for file in list_images(folder, recursive=True) if not _is_kept_aside(folder, file)]
     beside = {path for paths in _by_folder(files).values() for path in _beside(paths)}
     return _masks_among([f for f in files if f not in views and (f.parent not in copies or f in beside)])
+
+
+def _is_kept_aside(folder: Path, file: Path) -> bool:
+    """Whether a file is what `unscene mask` keeps beside the masks of all objects together."""
+    return (folder / "config.json").is_file() and file.relative_to(folder).parts[0] in ("objects", "previews")
 
 
 def _other_files(photos: Sequence[Path]) -> tuple[list[Path], list[Path]]:

@@ -60,7 +60,7 @@ class LiveView:
         while moved.wait() and client.client_id in self._moved:
             moved.clear()
             for rows in self.rows:
-                if rows == self.rows[-1] and moved.wait(REST):
+                if rows == self.rows[-1] and len(self.rows) > 1 and moved.wait(REST):
                     break
                 with self._turn:
                     image = self.render(cameras_of(client.camera, rows))

@@ -59,8 +59,8 @@ class FitConfig:
     """Adam's step size at the end, reached exponentially."""
     warmup_steps: int = 20
     """Steps over which the step size rises linearly."""
-    checkpoint_seconds: float = 30.0
-    """Time between checkpoints."""
+    checkpoint_seconds: float = 10.0
+    """Time between checkpoints, which also are what `unscene view` shows of a run under way."""
 
     def scaled(self, effort: float) -> FitConfig:
         """The same schedule with ``effort`` times the steps and seconds."""

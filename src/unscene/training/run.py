@@ -20,7 +20,8 @@ from unscene.training.events import Event, ItemDone, Picture, ViewInpainted, Vie
 RECORDED_PACKAGES = ("unscene", "torch", "warp-lang", "diffusers", "transformers", "opencv-contrib-python-headless")
 
 
-WHERE_NOT_WHAT = ("device", "offload", "attention_slicing")  # settings that may change when a run goes on
+HOW_NOT_WHAT = ("device", "offload", "attention_slicing", "checkpoint_seconds")  # may change when a run goes on
+ITEM_SECONDS = 0.5  # between items that the log keeps
 
 
 class RunError(ValueError):
@@ -96,9 +97,15 @@ class RunFolder:
 
     def logging(self, watch: Watch) -> Watch:
         """Passes events on to ``watch`` and appends those worth keeping to the log."""
+        last_item = 0.0
 
         def log_and_watch(event: Event) -> None:
-            if not isinstance(event, ItemDone | ViewInpainted):
+            nonlocal last_item
+            if isinstance(event, ItemDone):
+                if (now := time.monotonic()) - last_item > ITEM_SECONDS or event.done == event.total:
+                    last_item = now
+                    self.log(event)
+            elif not isinstance(event, ViewInpainted):
                 self.log(event)
             watch(event)
 
@@ -117,10 +124,10 @@ class RunFolder:
 
 
 def _comparable(settings: Any) -> Any:
-    """Settings without those that say where things are computed, not what: a run may go on elsewhere."""
+    """Settings without those that say where or how things are computed, not what: a run may go on elsewhere."""
     if not isinstance(settings, dict):
         return settings
-    return {key: _comparable(value) for key, value in settings.items() if key not in WHERE_NOT_WHAT}
+    return {key: _comparable(value) for key, value in settings.items() if key not in HOW_NOT_WHAT}
 
 
 def _versions() -> dict[str, str]:

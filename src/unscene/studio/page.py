@@ -1,0 +1,263 @@
+"""`unscene studio`: the page on which a user opens photos, points at an object and watches it go."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unscene.evaluation.mask_report import overlay, side_by_side
+from unscene.evaluation.report import duration_text
+from unscene.geometry.cameras import Cameras
+from unscene.studio.canvas import GROUND, drawn, in_photo
+from unscene.studio.live_view import ROWS, LiveView
+from unscene.studio.run_panel import RunPanel, cleaned_photo, look_from_middle
+from unscene.studio.server import plain
+from unscene.studio.workshop import Pointing, Workshop
+
+PHOTO, CLEANED, AROUND = "photo", "without the object", "from any angle"
+OBJECT, NOT_OBJECT, BOX = "click the object", "click what must stay", "draw a box around it"
+PHOTO_ROWS = (720,)
+THUMBNAIL = 110  # pixels of the photos on the sheet
+LEAST_BOX = 0.01  # of the photo's sides: a smaller one is a slip of the hand
+
+HELP = (
+    "**1** Click the object in the photo, or draw a box around it. **2** See it tinted in all photos; add or take away "
+    "with further clicks. **3** Press *Remove*."
+)
+
+
+class Page:
+    """The studio's page. All visitors see the same; what they do goes to the workshop."""
+
+    def __init__(self, server: Any, workshop: Workshop, device: str = "auto"):
+        self._server, self._workshop, self._device = server, workshop, device
+        self._panel: RunPanel | None = None
+        self._sheet_of: Pointing | None = None
+        self._waiting = 0
+        self._lock = threading.RLock()
+        self._live = LiveView(server, self._render, PHOTO_ROWS)
+        gui = server.gui
+        self._state = gui.add_markdown("opens ...")
+        self._bar = gui.add_progress_bar(0.0, visible=False)
+        self._help = gui.add_markdown(HELP)
+        self._shown = gui.add_dropdown("show", (PHOTO,))
+        self._view = gui.add_slider("photo", 0, 1, 1, 0, visible=False)
+        self._name = gui.add_markdown("")
+        with gui.add_folder("Object", visible=False) as self._object:
+            self._tool = gui.add_dropdown("tool", (OBJECT, NOT_OBJECT, BOX))
+            self._scales = gui.add_dropdown("meant is", ("1",), visible=False)
+            self._sheet = gui.add_image(np.full((8, 8, 3), GROUND, np.uint8), label="in all photos", visible=False)
+            self._undo = gui.add_button("Undo", disabled=True)
+            self._anew = gui.add_button("Start over", disabled=True)
+        with gui.add_folder("Removal", visible=False) as self._removal:
+            self._effort = gui.add_slider("effort", 0.1, 3.0, 0.1, 1.0)
+            self._seed = gui.add_number("seed", 0, min=0, step=1)
+            self._remove = gui.add_button("Remove", disabled=True, color="green")
+            self._stop = gui.add_button("Stop", visible=False, color="red")
+            self._go_on = gui.add_button("Go on", visible=False)
+            self._earlier = gui.add_dropdown("removal", ("1",), visible=False)
+            self._command = gui.add_markdown("")
+        with gui.add_folder("Save", visible=False) as self._save:
+            self._where = gui.add_markdown("")
+            for label, made in (
+                ("Cleaned data set", lambda run: (f"{run.name}.zip", zipped(run / "dataset"))),
+                ("Video", lambda run: ("video.mp4", (run / "video.mp4").read_bytes())),
+                ("Points", lambda run: ("scene.ply", (run / "scene.ply").read_bytes())),
+                ("Report", lambda run: ("report.html", (run / "report.html").read_bytes())),
+            ):
+                self._add_download(label, made)
+        self._connect()
+        workshop.changed = self.refresh
+        self._live.start()
+        self._follow_pointer()
+        self.refresh()
+
+    # What happens
+
+    def _connect(self) -> None:
+        workshop = self._workshop
+        self._shown.on_update(lambda _: self._show_other())
+        self._view.on_update(lambda _: self._show_view())
+        self._tool.on_update(lambda _: self._follow_pointer())
+        self._undo.on_click(lambda _: workshop.undo())
+        self._anew.on_click(lambda _: workshop.start_over())
+        self._remove.on_click(lambda _: self._start_removal())
+        self._stop.on_click(lambda _: workshop.stop())
+        self._go_on.on_click(lambda _: workshop.go_on())
+
+        @self._scales.on_update
+        def _(event: Any) -> None:
+            if event.client is not None:  # a person, not this page
+                workshop.choose(int(self._scales.value) - 1)
+
+        @self._earlier.on_update
+        def _(event: Any) -> None:
+            if event.client is not None:
+                workshop.look_at(workshop.out / "removals" / self._earlier.value)
+
+        @self._server.on_client_connect
+        def _(client: Any) -> None:
+            if self._panel is not None and self._panel.run is not None:
+                look_from_middle(client, self._panel.run)
+
+    def _add_download(self, label: str, made: Callable[[Path], tuple[str, bytes]]) -> None:
+        button = self._server.gui.add_button(label)
+
+        @button.on_click
+        def _(event: Any) -> None:
+            if event.client is not None and (run := self._workshop.removal) is not None:
+                event.client.send_file_download(*made(run), save_immediately=True)
+
+    def _start_removal(self) -> None:
+        self._remove.disabled = True
+        self._workshop.remove("--effort", f"{self._effort.value:g}", "--seed", str(int(self._seed.value)))
+
+    def _show_other(self) -> None:
+        self._live.rows = ROWS if self._shown.value == AROUND else PHOTO_ROWS
+        self._follow_pointer()
+        self._live.changed()
+
+    def _show_view(self) -> None:
+        if self._workshop.scene is not None:
+            self._name.content = plain(self._workshop.scene.names[self._view.value])
+        self._live.changed()
+
+    def _follow_pointer(self) -> None:
+        """Take clicks or boxes as the tool wants them, none while the camera is to be moved."""
+        scene = self._server.scene
+        for registered in (scene.remove_click_callback, scene.remove_rect_select_callback):
+            registered("all")
+        if self._shown.value != PHOTO:
+            return
+        if self._tool.value == BOX:
+            scene.on_rect_select()(lambda event: self._boxed(event))
+        else:
+            scene.on_click()(lambda event: self._clicked(event))
+
+    def _clicked(self, event: Any) -> None:
+        place = self._place(event.client, *event.screen_pos)
+        if place is not None and all(0 <= share < 1 for share in place):
+            self._workshop.click(self._view.value, *place, wanted=self._tool.value == OBJECT)
+
+    def _boxed(self, event: Any) -> None:
+        first, last = self._place(event.client, *event.screen_min), self._place(event.client, *event.screen_max)
+        if first is None or last is None:
+            return
+        (left, top), (right, bottom) = np.clip([first, last], 0, 1).tolist()
+        if right - left > LEAST_BOX and bottom - top > LEAST_BOX:
+            self._workshop.box(self._view.value, left, top, right, bottom)
+
+    def _place(self, client: Any, x: float, y: float) -> tuple[float, float] | None:
+        if (scene := self._workshop.scene) is None:
+            return None
+        return in_photo(x, y, scene.cameras.width / scene.cameras.height, client.camera.aspect)
+
+    # What is shown
+
+    def _render(self, cameras: Cameras) -> torch.Tensor:
+        scene, view = self._workshop.scene, int(self._view.value)
+        if scene is None:
+            return torch.full((cameras.height, cameras.width, 3), GROUND, dtype=torch.uint8)
+        if self._shown.value == AROUND and self._panel is not None:
+            return self._panel.render(cameras)
+        if self._shown.value == CLEANED and self._panel is not None and self._panel.run is not None:
+            cleaned = cleaned_photo(self._panel.run, scene.names[view])
+            return torch.from_numpy(drawn(cleaned, None, [], cameras.width, cameras.height))
+        photo = scene.images[view].cpu().numpy()
+        marks = self._workshop.clicks(view)
+        return torch.from_numpy(drawn(photo, self._workshop.mask(view), marks, cameras.width, cameras.height))
+
+    def refresh(self) -> None:
+        """Show what the workshop has come to."""
+        with self._lock:
+            self._show_state()
+            self._show_scene()
+            self._show_object()
+            self._show_removal()
+
+    def _show_state(self) -> None:
+        workshop = self._workshop
+        doing, problem = workshop.doing, workshop.problem
+        self._bar.visible = doing is not None
+        if doing is not None:
+            left = "" if doing.left is None else f", {duration_text(doing.left)} left"
+            self._state.content = f"**{plain(doing.what)}**{left}"
+            self._bar.value = 100 * doing.share
+        elif problem is not None:
+            self._state.content = f"⚠ {plain(problem)}"
+        elif workshop.scene is not None:
+            self._state.content = f"**{plain(workshop.scene.name)}**, {len(workshop.scene)} photos"
+
+    def _show_scene(self) -> None:
+        if (scene := self._workshop.scene) is None or self._view.visible:
+            return
+        self._view.max = len(scene) - 1
+        self._view.value = len(scene) // 2
+        self._view.visible = self._object.visible = self._removal.visible = True
+        self._show_view()
+
+    def _show_object(self) -> None:
+        workshop = self._workshop
+        self._undo.disabled, self._anew.disabled = not workshop.can_undo, workshop.pointing is None
+        pointing = workshop.pointing
+        if workshop.waiting != self._waiting:
+            self._waiting = workshop.waiting
+            self._live.changed()
+        if pointing is self._sheet_of:
+            return
+        self._sheet_of = pointing
+        scales = 0 if pointing is None or pointing.selection is None else len(pointing.selection.scales)
+        self._scales.visible = scales > 1
+        if scales > 1 and pointing is not None and pointing.selection is not None:
+            self._scales.options = tuple(str(number + 1) for number in range(scales))
+            self._scales.value = str(pointing.selection.chosen + 1)
+        self._sheet.visible = pointing is not None and workshop.session is not None
+        if pointing is not None and workshop.session is not None:
+            images = workshop.session.surfaces.images
+            tinted = [
+                overlay(torch.from_numpy(image), {"": torch.from_numpy(mask)}).numpy()
+                for image, mask in zip(images, pointing.masks, strict=True)
+            ]
+            self._sheet.image = side_by_side(tinted, THUMBNAIL)
+        self._live.changed()
+
+    def _show_removal(self) -> None:
+        workshop = self._workshop
+        folder, removals = workshop.removal, workshop.removals
+        busy = workshop.is_removing or workshop.doing is not None
+        self._remove.disabled = workshop.pointing is None or workshop.session is None or busy
+        self._stop.visible = workshop.is_removing
+        self._command.content = f"`{workshop.command_text}`" if workshop.command_text else ""
+        if folder is None:
+            return
+        if (self._panel is None or self._panel.folder != folder) and (folder / "config.json").is_file():
+            if self._panel is not None:
+                self._panel.remove()
+            self._panel = RunPanel(self._server, folder, self._device, self._live.changed).follow()
+            self._shown.options = (PHOTO, CLEANED, AROUND)
+        finished = self._panel is not None and self._panel.is_finished
+        self._go_on.visible = self._panel is not None and not workshop.is_removing and not finished
+        self._save.visible = finished
+        self._where.content = f"All of it is in `{plain(str(folder))}`."
+        names = tuple(path.name for path in removals)
+        self._earlier.visible = len(names) > 1
+        if names and names != tuple(self._earlier.options):
+            self._earlier.options = names
+        if folder.name in names and self._earlier.value != folder.name:
+            self._earlier.value = folder.name
+
+
+def zipped(folder: Path) -> bytes:
+    """All files of a folder in a zip archive."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as content:  # photos do not get smaller
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            content.write(file, file.relative_to(folder))
+    return archive.getvalue()
