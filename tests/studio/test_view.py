@@ -50,11 +50,10 @@ def test_a_run_is_served_until_it_is_ended(run):
 
 
 def test_a_port_that_is_taken_gives_the_next(run):
-    first, address = view_run(run.folder, port=18020)
-    second, other = view_run(run.folder, port=18020)
-    assert address != other
-    first.stop()
-    second.stop()
+    first, second = view_run(run.folder, port=18020), view_run(run.folder, port=18020)
+    assert first.address != second.address
+    first.close()
+    second.close()
 
 
 def test_cleaned_photos_are_shown_in_their_colours(run, room):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,9 @@ from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 
 ROWS = (72, 180, 480)  # of the pictures that follow a movement, the last once it rests
+PACE = 0.1  # seconds between two pictures: a browser that gets the next one while it loads one complains
 REST = 0.15  # seconds without a movement before the finest is drawn
+LAST_PICTURE = 5.0  # seconds that a picture may take at the end
 JPEG_QUALITY = 85
 
 Render = Callable[[Cameras], Tensor]
@@ -32,6 +35,7 @@ class LiveView:
     rows: tuple[int, ...] = ROWS
     _moved: dict[int, threading.Event] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> LiveView:
         """Follow the clients that are there and that come."""
@@ -40,6 +44,13 @@ class LiveView:
         for client in self.server.get_clients().values():
             self._follow(client)
         return self
+
+    def stop(self) -> None:
+        """Draw no more, and wait for what is being drawn: an interpreter that ends meanwhile would crash."""
+        for client in list(self._moved):
+            self._leave(client)
+        for thread in self._threads:
+            thread.join(LAST_PICTURE)
 
     def changed(self) -> None:
         """Draw anew for all, since what is shown is another."""
@@ -50,7 +61,9 @@ class LiveView:
         moved = self._moved[client.client_id] = threading.Event()
         client.camera.on_update(lambda camera: moved.set())
         moved.set()
-        threading.Thread(target=self._draw, args=(client, moved), daemon=True).start()
+        thread = threading.Thread(target=self._draw, args=(client, moved), daemon=True)
+        self._threads = [*(thread for thread in self._threads if thread.is_alive()), thread]
+        thread.start()
 
     def _leave(self, client: int) -> None:
         if moved := self._moved.pop(client, None):
@@ -59,13 +72,14 @@ class LiveView:
     def _draw(self, client: Any, moved: threading.Event) -> None:
         while moved.wait() and client.client_id in self._moved:
             moved.clear()
-            for rows in self.rows:
-                if rows == self.rows[-1] and len(self.rows) > 1 and moved.wait(REST):
+            for place, rows in enumerate(self.rows, 1):
+                if 1 < place == len(self.rows) and moved.wait(REST):
                     break
                 with self._turn:
                     image = self.render(cameras_of(client.camera, rows))
                 pixels = np.ascontiguousarray(to_uint8(image).cpu().numpy())
                 client.scene.set_background_image(pixels, format="jpeg", jpeg_quality=JPEG_QUALITY)
+                time.sleep(PACE)
                 if moved.is_set():
                     break
 

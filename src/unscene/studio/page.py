@@ -17,6 +17,7 @@ from unscene.evaluation.report import duration_text
 from unscene.geometry.cameras import Cameras
 from unscene.studio.canvas import GROUND, drawn, in_photo
 from unscene.studio.live_view import ROWS, LiveView
+from unscene.studio.panel_picture import PanelPicture
 from unscene.studio.run_panel import RunPanel, cleaned_photo, look_from_middle
 from unscene.studio.server import plain
 from unscene.studio.workshop import Pointing, Workshop
@@ -53,7 +54,7 @@ class Page:
         with gui.add_folder("Object", visible=False) as self._object:
             self._tool = gui.add_dropdown("tool", (OBJECT, NOT_OBJECT, BOX))
             self._scales = gui.add_dropdown("meant is", ("1",), visible=False)
-            self._sheet = gui.add_image(np.full((8, 8, 3), GROUND, np.uint8), label="in all photos", visible=False)
+            self._sheet = PanelPicture(gui, "in all photos")
             self._undo = gui.add_button("Undo", disabled=True)
             self._anew = gui.add_button("Start over", disabled=True)
         with gui.add_folder("Removal", visible=False) as self._removal:
@@ -78,6 +79,13 @@ class Page:
         self._live.start()
         self._follow_pointer()
         self.refresh()
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        self._workshop.close()
+        if self._panel is not None:
+            self._panel.remove()
+        self._live.stop()
 
     # What happens
 
@@ -213,19 +221,21 @@ class Page:
         if pointing is self._sheet_of:
             return
         self._sheet_of = pointing
+        self._help.visible = pointing is None
         scales = 0 if pointing is None or pointing.selection is None else len(pointing.selection.scales)
         self._scales.visible = scales > 1
         if scales > 1 and pointing is not None and pointing.selection is not None:
             self._scales.options = tuple(str(number + 1) for number in range(scales))
             self._scales.value = str(pointing.selection.chosen + 1)
-        self._sheet.visible = pointing is not None and workshop.session is not None
+        if pointing is None:
+            self._sheet.hide()
         if pointing is not None and workshop.session is not None:
             images = workshop.session.surfaces.images
             tinted = [
                 overlay(torch.from_numpy(image), {"": torch.from_numpy(mask)}).numpy()
                 for image, mask in zip(images, pointing.masks, strict=True)
             ]
-            self._sheet.image = side_by_side(tinted, THUMBNAIL)
+            self._sheet.show(side_by_side(tinted, THUMBNAIL))
         self._live.changed()
 
     def _show_removal(self) -> None:
@@ -234,18 +244,18 @@ class Page:
         busy = workshop.is_removing or workshop.doing is not None
         self._remove.disabled = workshop.pointing is None or workshop.session is None or busy
         self._stop.visible = workshop.is_removing
-        self._command.content = f"`{workshop.command_text}`" if workshop.command_text else ""
+        self._command.content = plain(workshop.command_text or "")
         if folder is None:
             return
         if (self._panel is None or self._panel.folder != folder) and (folder / "config.json").is_file():
             if self._panel is not None:
                 self._panel.remove()
-            self._panel = RunPanel(self._server, folder, self._device, self._live.changed).follow()
+            self._panel = RunPanel(self._server, folder, self._device, self._live.changed, self._help.order).follow()
             self._shown.options = (PHOTO, CLEANED, AROUND)
         finished = self._panel is not None and self._panel.is_finished
         self._go_on.visible = self._panel is not None and not workshop.is_removing and not finished
         self._save.visible = finished
-        self._where.content = f"All of it is in `{plain(str(folder))}`."
+        self._where.content = f"All of it is in {plain(str(folder))}."
         names = tuple(path.name for path in removals)
         self._earlier.visible = len(names) > 1
         if names and names != tuple(self._earlier.options):

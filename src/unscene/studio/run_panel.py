@@ -18,6 +18,7 @@ from unscene.geometry.cameras import Cameras
 from unscene.results.run import Run, open_under_way
 from unscene.scenes.transforms import png_names
 from unscene.studio.live_view import look_from
+from unscene.studio.panel_picture import PanelPicture
 from unscene.studio.progress import RunProgress
 from unscene.studio.server import plain
 
@@ -29,19 +30,23 @@ EMPTY = 30  # grey of what is not there yet
 class RunPanel:
     """A run's part of the page. It reads the run's folder alone, so it does not matter whose run it is.
 
-    changed: is told when there is another field to render.
+    changed: is told when there is another field to render. order: where on the page its progress stands, by default
+    below what is there.
     """
 
-    def __init__(self, server: Any, folder: Path, device: str, changed: Callable[[], None] = lambda: None):
+    def __init__(
+        self, server: Any, folder: Path, device: str, changed: Callable[[], None] = lambda: None,
+        order: float | None = None,
+    ):  # fmt: skip
         self.folder, self.device = folder, device
         self.progress = RunProgress(folder)
         self.run: Run | None = None
         self._server, self._changed = server, changed
-        self._newest, self._pictures = 0.0, dict[str, Any]()
+        self._newest, self._pictures = 0.0, dict[str, PanelPicture]()
         self._ended = threading.Event()
         self._frustums: list[Any] = []
         gui = server.gui
-        with gui.add_folder("This run") as self._top:
+        with gui.add_folder("This run", order=order) as self._top:
             self._stage = gui.add_markdown("starts ...")
             self._bar = gui.add_progress_bar(0.0, visible=False)
             self._made = gui.add_markdown("")
@@ -110,10 +115,8 @@ class RunPanel:
                 if file.name not in self._pictures and (pixels := read_pixels(file)) is not None:
                     self._candidates.visible = True
                     with self._candidates:
-                        label = plain(file.stem.replace("-", " "))
-                        self._pictures[file.name] = self._server.gui.add_image(
-                            np.ascontiguousarray(pixels[..., ::-1]), label=label, format="jpeg"
-                        )
+                        caption = file.stem.replace("-", " ")
+                        self._pictures[file.name] = PanelPicture(self._server.gui, caption, pixels[..., ::-1])
 
     def _take_field(self) -> None:
         saved = [*(self.folder / "checkpoint").glob("*.safetensors"), self.folder / "field.safetensors"]
@@ -132,12 +135,12 @@ class RunPanel:
         with server.gui.add_folder("Photos") as self._photos:
             chosen = server.gui.add_dropdown("photo", names)
             there = server.gui.add_button("look from there")
-            shown = server.gui.add_image(cleaned_photo(run, names[0]), label="without the object", format="jpeg")
+            shown = PanelPicture(server.gui, "without the object", cleaned_photo(run, names[0]))
             marked = server.gui.add_checkbox("show where photos were taken", False)
 
         @chosen.on_update
         def _(_: Any) -> None:
-            shown.image = cleaned_photo(run, chosen.value)
+            shown.show(cleaned_photo(run, chosen.value))
 
         @there.on_click
         def _(event: Any) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from unscene.studio.door import LOOPBACK, Door, watching
@@ -33,20 +35,37 @@ def open_server(host: str = LOOPBACK, port: int = PORT, label: str = "Unscene") 
     return server, door.address(server.get_port())
 
 
+@dataclass(frozen=True)
+class OpenPage:
+    """A page that is served. closing: what has to end before the server does."""
+
+    server: Any
+    address: str
+    closing: Callable[[], None]
+
+    def close(self) -> None:
+        """Serve it no longer."""
+        self.closing()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.server.stop()
+
+
 def keep_open(
-    server: Any, address: str, *, browser: bool, announce: Callable[[str], None], ended: threading.Event | None = None
+    page: OpenPage, *, browser: bool, announce: Callable[[str], None], ended: threading.Event | None = None
 ) -> None:
     """Serve until it is ended, or interrupted from the keyboard. announce: is told the page's address."""
-    announce(f"{address}  (Ctrl-C ends it)")
+    ended = ended or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    announce(f"{page.address}  (Ctrl-C ends it)")
     if browser:
-        webbrowser.open(address)
+        webbrowser.open(page.address)
     try:
-        (ended or threading.Event()).wait()
+        ended.wait()
     except KeyboardInterrupt:
         pass
     finally:
-        with contextlib.redirect_stdout(io.StringIO()):
-            server.stop()
+        page.close()
 
 
 def plain(text: str) -> str:

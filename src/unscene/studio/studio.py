@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from unscene.files import atomic_write
 from unscene.jobs.mask_options import MaskOptions
@@ -13,7 +12,7 @@ from unscene.scenes.still_life import still_life
 from unscene.scenes.transforms import write_transforms
 from unscene.studio.door import LOOPBACK
 from unscene.studio.page import Page
-from unscene.studio.server import PORT, keep_open, open_server
+from unscene.studio.server import PORT, OpenPage, keep_open, open_server
 from unscene.studio.studio_error import StudioError
 from unscene.studio.workshop import Workshop
 
@@ -21,10 +20,10 @@ from unscene.studio.workshop import Workshop
 def open_studio(
     source: Path | None, out: Path, *, scale: float | None = None, masks: Path | None = None,
     options: MaskOptions = MaskOptions(), host: str = LOOPBACK, port: int = PORT,  # noqa: B008
-) -> tuple[Any, str, Workshop]:  # fmt: skip
+) -> tuple[OpenPage, Workshop]:  # fmt: skip
     """Open the page on photos, a video or a scene, None for the bundled still life; returns at once.
 
-    Returns the server, the page's address and the workshop behind it. Raises StudioError for what is not there.
+    Returns the page and the workshop behind it. Raises StudioError for what is not there.
     """
     if source is not None and not source.exists():
         raise StudioError(f"{source}: expected a folder of photos, a video or a scene, found nothing; check the path.")
@@ -33,9 +32,9 @@ def open_studio(
     label = "still life" if source is None else source.resolve().name
     server, address = open_server(host, port, label=f"{label} - Unscene")
     workshop = Workshop(source or _still_life(out), out, scale=scale, masks=masks, options=options)
-    Page(server, workshop, options.device)
+    page = Page(server, workshop, options.device)
     workshop.open()
-    return server, address, workshop
+    return OpenPage(server, address, page.close), workshop
 
 
 def serve_studio(
@@ -43,15 +42,10 @@ def serve_studio(
     port: int, browser: bool, announce: Callable[[str], None], ended: threading.Event | None = None,
 ) -> None:  # fmt: skip
     """Serve the studio until it is ended, or interrupted from the keyboard. announce: is told the page's address."""
-    server, address, workshop = open_studio(
-        source, out, scale=scale, masks=masks, options=options, host=host, port=port
-    )
-    try:
-        keep_open(server, address, browser=browser, announce=announce, ended=ended)
-    finally:
-        if workshop.is_removing and workshop.command_text:
-            announce(f"the removal was stopped; it goes on with: {workshop.command_text} --resume")
-        workshop.close()
+    page, workshop = open_studio(source, out, scale=scale, masks=masks, options=options, host=host, port=port)
+    keep_open(page, browser=browser, announce=announce, ended=ended)
+    if workshop.was_cut_off:
+        announce(f"the removal was stopped; it goes on with: {workshop.command_text} --resume")
 
 
 def _still_life(out: Path) -> Path:

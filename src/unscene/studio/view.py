@@ -10,12 +10,12 @@ from typing import Any
 from unscene.studio.door import LOOPBACK
 from unscene.studio.live_view import LiveView
 from unscene.studio.run_panel import RunPanel, look_from_middle
-from unscene.studio.server import PORT, keep_open, open_server
+from unscene.studio.server import PORT, OpenPage, keep_open, open_server
 from unscene.training.run import RunFolder
 
 
-def view_run(folder: Path, device: str = "auto", *, host: str = LOOPBACK, port: int = PORT) -> tuple[Any, str]:
-    """Show a run; returns the server, which goes on until it is stopped, and the page's address.
+def view_run(folder: Path, device: str = "auto", *, host: str = LOOPBACK, port: int = PORT) -> OpenPage:
+    """Show a run, until the page is closed.
 
     Raises RunError for a folder that is none.
     """
@@ -31,7 +31,12 @@ def view_run(folder: Path, device: str = "auto", *, host: str = LOOPBACK, port: 
             look_from_middle(client, panel.run)
 
     panel.follow()
-    return server, address
+
+    def closing() -> None:
+        panel.remove()
+        live.stop()
+
+    return OpenPage(server, address, closing)
 
 
 def serve_run(
@@ -39,5 +44,5 @@ def serve_run(
     ended: threading.Event | None = None,
 ) -> None:  # fmt: skip
     """Show a run until it is ended, or interrupted from the keyboard. announce: is told the page's address."""
-    server, address = view_run(folder, device, host=host, port=port)
-    keep_open(server, address, browser=browser, announce=announce, ended=ended)
+    page = view_run(folder, device, host=host, port=port)
+    keep_open(page, browser=browser, announce=announce, ended=ended)

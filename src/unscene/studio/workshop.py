@@ -49,8 +49,13 @@ IN_WORDS = {
     "depths": "measures its surfaces",
     "masks": "draws the masks",
 }
+CLOSING = 10.0  # seconds that a step has to end
 LONGEST = 640  # pixels of the longer side of the photos, at most, if no scale is given
 USER_ERRORS = (CaptureError, DeviceError, PriorError, PromptError, RunError, SceneError, StudioError)
+
+
+class _ClosedError(Exception):
+    """The workshop is closed: what is under way ends."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,9 @@ class Workshop:
         self._steps: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._began = 0.0
         self._waiting: list[tuple[int, float, float, bool]] = []
-        threading.Thread(target=self._work, daemon=True).start()
+        self._closing = self.was_cut_off = False
+        self._worker = threading.Thread(target=self._work, daemon=True)
+        self._worker.start()
 
     # What is
 
@@ -203,9 +210,11 @@ class Workshop:
         self.changed()
 
     def close(self) -> None:
-        """End what is under way."""
+        """End what is under way, and wait for that."""
+        self._closing, self.was_cut_off = True, self.is_removing
         self._steps.put(None)
         self.stop()
+        self._worker.join(CLOSING)
 
     def do(self, step: Callable[[], None]) -> None:
         """Queue a step; they are taken one after the other."""
@@ -222,6 +231,8 @@ class Workshop:
             self.problem = None
             try:
                 step()
+            except _ClosedError:
+                return
             except USER_ERRORS as error:
                 self.problem = str(error)
             except Exception as error:  # the page must say so: nobody reads the terminal
@@ -232,6 +243,8 @@ class Workshop:
                 self.changed()
 
     def _say(self, what: str, share: float = 0.0, left: float | None = None) -> None:
+        if self._closing:
+            raise _ClosedError
         self.doing = Doing(what, share, left)
         self.changed()
 
@@ -275,11 +288,17 @@ class Workshop:
     def _follow(self, command: Command, folder: Path, what: str) -> None:
         """Show how far a command is until it ends. Raises StudioError if it fails."""
         progress = RunProgress(folder)
-        while command.status is None:
-            progress.look()
-            stage = progress.stage
-            self._say(what if stage is None else f"{what}: {stage.name}", *((stage.share, stage.left) if stage else ()))
-            time.sleep(0.5)
+        try:
+            while command.status is None:
+                progress.look()
+                if stage := progress.stage:
+                    self._say(f"{what}: {stage.name}", stage.share, stage.left)
+                else:
+                    self._say(what)
+                time.sleep(0.5)
+        except _ClosedError:
+            command.stop()
+            raise
         if command.status:
             raise StudioError(command.complaint)
 
