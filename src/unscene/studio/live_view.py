@@ -72,8 +72,9 @@ class LiveView:
     def _draw(self, client: Any, moved: threading.Event) -> None:
         while moved.wait() and client.client_id in self._moved:
             moved.clear()
-            for place, rows in enumerate(self.rows, 1):
-                if 1 < place == len(self.rows) and moved.wait(REST):
+            finer = self.rows
+            for place, rows in enumerate(finer, 1):
+                if 1 < place == len(finer) and moved.wait(REST):
                     break
                 with self._turn:
                     image = self.render(cameras_of(client.camera, rows))
