@@ -149,7 +149,7 @@ def test_options_that_came_later_must_have_their_defaults(tmp_path: Path) -> Non
         NewerSettings(part=NewerPart(fast=True)), NewerSettings(other=NewerPart(rate=0.3)),
         NewerSettings(part=NewerPart(rate=0.2)), NewerSettings(seed=1),
     ):  # fmt: skip
-        with pytest.raises(RunError, match="other values for .*options;"):
+        with pytest.raises(RunError, match=r"other values for .*options;"):
             begin_and_go_on(tmp_path, earlier, other)
 
 
