@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from unscene.files import write_json
@@ -133,5 +132,5 @@ def _digest(tensors: Iterable[Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(np.ascontiguousarray(tensor.cpu().numpy()))
+        digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
