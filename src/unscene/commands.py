@@ -143,6 +143,7 @@ def _remove(
     out: Path,
     holdout: int = 0,
     resume: bool = False,
+    start_from: Path | None = None,
     options: Annotated[RemoveOptions, tyro.conf.arg(name="")] = RemoveOptions(),  # noqa: B008
 ) -> None:
     """Take the masked object out of a captured scene: field, data set, video, points and report.
@@ -152,11 +153,14 @@ def _remove(
         out: run folder to write.
         holdout: keep every so manieth view for testing, 0 none; a split in the files wins.
         resume: go on with an interrupted run.
+        start_from: another run of the scene, whose reconstruction is taken over; what comes after is made anew.
         options: everything else.
     """
     scene = source.load(holdout)
     with Screen() as screen:
-        run = remove(scene, out, options, resume=resume, watch=screen, source=source.record(holdout))
+        run = remove(
+            scene, out, options, resume=resume, start_from=start_from, watch=screen, source=source.record(holdout)
+        )
     print(json.dumps(run.metrics, indent=2))
 
 

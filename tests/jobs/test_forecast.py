@@ -64,6 +64,13 @@ def test_a_single_candidate_is_inpainted_once(room: BoxScene) -> None:
     assert work == [Work(18), Work(0, aligned=True)]
 
 
+def test_a_base_view_by_hand_is_inpainted_once_or_never(room: BoxScene) -> None:
+    scene, chosen = with_masks_in(room, [0, 2, 3]), InNOutConfig(base_view="2")
+    assert removal_work(prior(), scene, chosen, taught=False)[0] == Work(18)
+    drawn = replace(chosen, base_picture=Path("mine.png"))
+    assert removal_work(prior(), scene, drawn, taught=False)[0] == Work(0)
+
+
 def test_mald_nerf_inpaints_again_and_again(room: BoxScene) -> None:
     """Of 100 steps the 40th, 60th and 80th replace three views, three and two: two rounds over four."""
     update = UpdateConfig(every=20, first=0.4, rounds=2, strongest=0.9, weakest=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,17 +17,22 @@ from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from tests.methods.resuming import check_that_a_killed_run_goes_on, finish
 from unscene.fields.nerf import Nerf
+from unscene.files import write_png
 from unscene.geometry.masks import VisibilityConfig
-from unscene.methods.in_n_out import InNOutConfig, in_n_out
+from unscene.methods.in_n_out import InNOutConfig, check_in_n_out, in_n_out
 from unscene.priors.classical import ExemplarInpainter, TeleaInpainter
+from unscene.priors.depth.completion import Estimate
+from unscene.priors.files import FilesInpainter
 from unscene.priors.inpainter import Inpainter, LatentInpainter
-from unscene.scenes.scene import Scene
-from unscene.stages.patches import PatchConfig
+from unscene.scenes.scene import Scene, SceneError
+from unscene.stages.method_error import MethodError
+from unscene.stages.patches import PatchConfig, PatchGame
 from unscene.stages.removal import Removal
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, StepDone
+from unscene.training.events import Event, ItemDone, Note, Picture, Provenance, StageDone, StageStarted, StepDone
 from unscene.training.fit import FitConfig
 
+module = importlib.import_module("unscene.methods.in_n_out")  # the package gives its name to the function
 pytestmark = pytest.mark.usefixtures("one_thread", "report_every_step")
 
 NOTHING_SEEN = VisibilityConfig(depth_tolerance=0.0)
@@ -39,6 +45,7 @@ CONFIG = InNOutConfig(
     rays=64, prior_rays=32, visibility=NOTHING_SEEN, candidates=2, views_at_once=3,
     patch=PatchConfig(size=16),
 )  # fmt: skip
+SHORT = replace(CONFIG, reconstruction=FitConfig(steps=1), prior=FitConfig(steps=1), joint=FitConfig(steps=1))
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,10 @@ def run(scene: Scene, prior: Inpainter, config: InNOutConfig = CONFIG, **more: A
 
 def losses_of(log: list[Event], stage: str) -> set[str]:
     return {name for event in log if isinstance(event, StepDone) and event.stage == stage for name in event.losses}
+
+
+def notes_of(log: list[Event]) -> list[str]:
+    return [event.text for event in log if isinstance(event, Note)]
 
 
 def stages_of(log: list[Event]) -> list[str]:
@@ -337,6 +348,114 @@ def test_a_hole_in_a_single_view_is_enough(room: BoxScene, prior: Inpainter) -> 
 def test_a_scene_without_masks_is_refused(room: BoxScene) -> None:
     with pytest.raises(ValueError, match="masks"):
         run(room.scene.with_masks(None), RecordingInpainter())
+
+
+@pytest.mark.parametrize("name", ["001.png", "001", "1"])
+def test_a_base_view_chosen_by_hand_is_the_only_one_that_is_inpainted_alone(room: BoxScene, name: str) -> None:
+    prior = RecordingInpainter()
+    removal, log = run(room.scene, prior, replace(SHORT, base_view=name))
+    (alone,) = [call for call in prior.calls if len(call.images) == 1]
+    assert torch.equal(alone.masks[0], removal.filled[1])
+    for call in prior.aligned:
+        assert torch.equal(call.noise[0], alone.noise[0]) and torch.equal(call.start[0], alone.start[0])
+    assert "base view: 001.png, chosen by hand" in notes_of(log)
+    assert [event.name for event in log if isinstance(event, Picture) and event.view == "001.png"][:1] == ["base-view"]
+    assert not any(isinstance(event, Picture) and event.name == "candidate" for event in log)
+
+
+def own_picture(folder: Path, width: int = 96, height: int = 72) -> Path:
+    pixels = torch.tensor([200, 40, 120], dtype=torch.uint8).expand(height, width, 3)
+    return write_png(folder / "my cat.png", pixels.numpy())
+
+
+def test_a_picture_of_the_users_own_takes_the_inpaintings_place(room: BoxScene, tmp_path: Path) -> None:
+    """In the hole alone; other views are aligned with it, a depth network looks at it."""
+    prior, asked = RecordingInpainter(), list[Tensor]()
+
+    def estimate(image: Tensor) -> Estimate:
+        asked.append(image)
+        return Estimate(image.mean(-1), True, "a network")
+
+    config = replace(SHORT, base_view="002", base_picture=own_picture(tmp_path))
+    removal, log = run(room.scene, prior, config, estimate_depth=estimate)
+    assert not [call for call in prior.calls if len(call.images) == 1] and prior.aligned
+    hole, colour = removal.filled[2], torch.tensor([200.0, 40.0, 120.0]) / 255
+    for call in prior.aligned:
+        assert torch.equal(call.masks[0], hole) and call.noise[0].std() > 0.9
+        torch.testing.assert_close(call.start[0][hole], colour.expand(int(hole.sum()), 3), atol=1e-3, rtol=0)
+        assert torch.equal(call.start[0][~hole], room.scene.image(2)[~hole])
+    assert [torch.equal(image, prior.aligned[0].start[0]) for image in asked] == [True]
+    said = [event.text for event in log if isinstance(event, Provenance)]
+    assert said == ["the base view's picture: the user's own, my cat.png"]
+    assert "depth behind the object: a network, aligned" in notes_of(log)
+
+
+def test_an_own_picture_goes_before_an_inpainting_of_the_same_view(
+    room: BoxScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[tuple[Scene, Tensor]] = []
+
+    def playing(nerf: Nerf, filled: Scene, subset: Tensor, *rest: Any) -> PatchGame:
+        learnt.append((filled, subset))
+        return PatchGame(nerf, filled, subset, *rest)
+
+    monkeypatch.setattr(module, "PatchGame", playing)
+    (tmp_path / "made").mkdir()
+    for name in ("002.png", "003.png"):
+        write_png(tmp_path / "made" / name, torch.full((36, 48, 3), 77, dtype=torch.uint8).numpy())
+    config = replace(SHORT, base_view="002.png", base_picture=own_picture(tmp_path, 48, 36))
+    removal, _ = run(room.scene, FilesInpainter(tmp_path / "made"), config)
+    ((filled, subset),) = learnt
+    assert subset.tolist() == [2, 3]
+    assert (filled.images[2][removal.filled[2]] == torch.tensor([200, 40, 120])).all()
+    assert (filled.images[3][removal.filled[3]] == 77).all()
+
+
+def test_base_views_that_cannot_be_are_refused_in_words(room_with_tests: BoxScene, tmp_path: Path) -> None:
+    scene, picture = room_with_tests.scene, own_picture(tmp_path)
+    assert scene.masks is not None
+    masks = scene.masks.clone()
+    masks[1] = False
+    (tmp_path / "none.png").write_bytes(b"no image")
+    wrong = [
+        ({"base_view": "nobody"}, r"--in-n-out\.base-view: expected .* 000\.png, .* 'nobody', none of that name"),
+        ({"base_view": scene.names[7]}, r"--in-n-out\.base-view: expected .* one training photo"),
+        ({"base_view": "1"}, r"something to inpaint, but '1' hides nothing .* such as 000\.png, 002\.png"),
+        ({"base_picture": picture}, r"--in-n-out\.base-picture: expected the view .*--in-n-out\.base-view"),
+        ({"base_view": "2", "base_picture": tmp_path}, r"--in-n-out\.base-picture: expected an image file"),
+        ({"base_view": "2", "base_picture": tmp_path / "none.png"}, r"base-picture .*none\.png: expected a readable"),
+        (
+            {"base_view": "2", "base_picture": own_picture(tmp_path, 72, 96)},
+            r"shape of 002\.png, 48x36 or a multiple, got 72x96",
+        ),
+    ]
+    for change, told in wrong:
+        with pytest.raises((MethodError, SceneError), match=told):
+            check_in_n_out(scene.with_masks(masks), replace(SHORT, **change))
+
+
+def test_a_base_view_of_which_there_is_no_inpainting_is_refused(room: BoxScene, tmp_path: Path) -> None:
+    write_png(tmp_path / "003.png", room.truth[3].numpy())
+    with pytest.raises(MethodError, match=r"'002' hides nothing .* or the prior has none of it; .* such as 003\.png"):
+        run(room.scene, FilesInpainter(tmp_path), replace(SHORT, base_view="002"))
+
+
+def test_another_base_seed_changes_the_base_views_numbers_alone(room: BoxScene) -> None:
+    """And 0 is what runs had before there was a choice."""
+
+    class Listening(Checkpoints):
+        def generator(self, stage: str, device: torch.device | str = "cpu") -> torch.Generator:
+            asked[-1].append(stage)
+            return super().generator(stage, device)
+
+    asked, noises = list[list[str]](), list[Tensor]()
+    for seed in (0, 3):
+        asked.append([])
+        prior = RecordingInpainter()
+        run(room.scene, prior, replace(SHORT, base_seed=seed), checkpoints=Listening(None, 0))
+        noises.append(prior.calls[0].noise)
+    assert [(a, b) for a, b in zip(*asked, strict=True) if a != b] == [("base view", "base view, seed 3")]
+    assert not torch.equal(*noises)
 
 
 KILLS: dict[str, Callable[[Event], bool]] = {

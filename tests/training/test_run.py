@@ -114,3 +114,45 @@ def test_a_run_that_goes_on_elsewhere_records_where(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cuda:0"}, resume=False)
     run = RunFolder.create(tmp_path / "run", {"seed": 1, "device": "cpu"}, resume=True)
     assert run.config["device"] == "cpu" and run.config["seed"] == 1 and run.config["versions"]
+
+
+@dataclass(frozen=True)
+class NewerPart:
+    """A part of newer settings; fast and its own device came later."""
+
+    rate: float = 0.1
+    checkpoint_seconds: float = 30.0
+    fast: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class NewerSettings(Settings):
+    """Settings of a later version."""
+
+    part: NewerPart = NewerPart()
+    other: NewerPart = NewerPart(rate=0.2)
+
+
+def begin_and_go_on(folder: Path, begun: dict, later: NewerSettings) -> None:
+    """A run that an earlier version recorded, with settings in a plain dictionary too, as some jobs have them."""
+    (folder / "config.json").write_text(json.dumps({"options": begun, "more": {"part": begun.get("part", {})}}))
+    RunFolder.create(folder, {"options": later, "more": {"part": later.part}}, resume=True)
+
+
+def test_options_that_came_later_must_have_their_defaults(tmp_path: Path) -> None:
+    earlier = {"seed": 0, "groups": [2, 2, 3], "part": {"rate": 0.1, "checkpoint_seconds": 10}}
+    begin_and_go_on(tmp_path, earlier, NewerSettings())
+    elsewhere = NewerSettings(part=NewerPart(device="cuda", checkpoint_seconds=5), other=NewerPart(0.2, device="cuda"))
+    begin_and_go_on(tmp_path, earlier, elsewhere)
+    for other in (
+        NewerSettings(part=NewerPart(fast=True)), NewerSettings(other=NewerPart(rate=0.3)),
+        NewerSettings(part=NewerPart(rate=0.2)), NewerSettings(seed=1),
+    ):  # fmt: skip
+        with pytest.raises(RunError, match=r"other values for .*options;"):
+            begin_and_go_on(tmp_path, earlier, other)
+
+
+def test_options_that_are_gone_are_a_difference(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="other values for options;"):
+        begin_and_go_on(tmp_path, {"seed": 0, "groups": [2, 2, 3], "speed": 3}, NewerSettings())

@@ -102,7 +102,8 @@ def removal_work(prior: Any, scene: Scene, settings: Settings, *, taught: bool) 
         return [Work(views * steps + _update_steps(prior, settings.update, settings.training, views), guided)]
     if isinstance(settings, NerfillerConfig):
         return [_joint_work(prior, settings, count)]
-    voters = min(settings.candidates, count)
+    alone = 0 if settings.base_picture is not None else 1 if settings.base_view is not None else settings.candidates
+    voters = min(alone, count)
     views = _most(max(0, count - 1), settings.most_views)
     with_base = views + math.ceil(views / batch_views(scene, settings.views_at_once))  # the base view is in every batch
     aligned = settings.ila and settings.own_weight != 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Annotated
 
 import tyro
 
 from unscene.file_names import portable
+from unscene.scenes.view_names import views_called
 from unscene.segmentation.prompts import Box, Click, PromptError
 from unscene.training.fit import FitConfig
 
@@ -91,11 +91,8 @@ def _split(text: str, names: Sequence[str], count: int, expected: str) -> tuple[
         values = []
     if len(values) != count or not all(abs(value) < 1e9 for value in values):  # which is true of no NaN
         raise PromptError(f"{expected}.")
-    found = [index for index, name in enumerate(names) if view in (name, PurePosixPath(name).name)]
-    found = found or [index for index, name in enumerate(names) if view == PurePosixPath(name).stem]
+    found = views_called(view, names)
     if len(found) == 1:
         return found[0], values
-    if not found and view.isdecimal() and int(view) < len(names):
-        return int(view), values
     problem = "several photos are called so" if found else f"the photos are {names[0]} to {names[-1]}"
     raise PromptError(f"{expected}: {problem}, numbered from 0 to {len(names) - 1}.")

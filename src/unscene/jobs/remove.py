@@ -30,10 +30,18 @@ from unscene.jobs.running import (
     start,
     with_grown_masks,
 )
+from unscene.jobs.start_from import begin_reconstruction, borrow, reconstruction_inputs
 from unscene.losses.oriented_energies import OrientedEnergies
 from unscene.losses.perceptual import WeightedFeatures
 from unscene.memory import peak_memory_gb
-from unscene.methods import METHODS, check_infusion, check_inpaint3d, check_mald_nerf, check_nerfiller
+from unscene.methods import (
+    METHODS,
+    check_in_n_out,
+    check_infusion,
+    check_inpaint3d,
+    check_mald_nerf,
+    check_nerfiller,
+)
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -56,10 +64,12 @@ from unscene.training.run import RunFolder
 
 def remove(
     scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *,  # noqa: B008
-    resume: bool = False, watch: Watch = ignore, source: dict[str, Any] | None = None, truth: Truth | None = None,
+    resume: bool = False, start_from: Path | str | None = None, watch: Watch = ignore,
+    source: dict[str, Any] | None = None, truth: Truth | None = None,
 ) -> Run:  # fmt: skip
     """Take the masked object out of a scene. Leaves field, data set, video, points, renders and report in ``out``.
 
+    start_from: another run of the scene, whose reconstruction is taken over; RunError if it is not the same (`borrow`).
     truth: what the test views really look like without the object, if known. Raises SceneError without masks.
     """
     if scene.masks is None:
@@ -75,6 +85,8 @@ def remove(
         check_mald_nerf(prior, options.mald_nerf)
     elif options.method == "inpaint3d":
         check_inpaint3d(prior, options.inpaint3d, offload=options.diffusion.offload)
+    elif options.method == "in-n-out":
+        check_in_n_out(scene, options.in_n_out)
     elif options.method == "infusion":
         check_infusion(scene, options.infusion)
     elif options.method == "nerfiller":
@@ -83,14 +95,19 @@ def remove(
         check_customizable(prior, options.diffusion)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
+    scene = scene.to(field_device(device))
+    masked = with_grown_masks(scene, options.mask_margin)
+    config, taught = (_with_effort(part, options.effort) for part in (options.settings, options.customization))
+    inputs, lender = reconstruction_inputs(masked, config, options.seed), None
+    if start_from is not None:
+        lender = borrow(Path(start_from), Path(out), inputs)
+        record["start_from"] = Path(start_from).expanduser().resolve()
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
     departures = removal_deviations(options)
     watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     watch(Note(f"patches are compared by: {features.name}"))
-    scene = scene.to(field_device(device))
-    masked = with_grown_masks(scene, options.mask_margin)
     checkpoints = folder.checkpoints(options.seed)
-    config, taught = (_with_effort(part, options.effort) for part in (options.settings, options.customization))
+    begin_reconstruction(folder, checkpoints, inputs, lender, watch)
     if warning := _forecast(prior, masked, options, diffusion, config, taught):
         watch(Note(warning))
     ways = ways_to_fit(prior, options, source or {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -25,6 +26,7 @@ from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import inpaint_aligned
 from unscene.stages.base_view import choose_base_view
+from unscene.stages.base_view_by_hand import ByHand, read_by_hand
 from unscene.stages.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.patches import PatchConfig, PatchGame
@@ -72,6 +74,12 @@ class InNOutConfig:
     """Every so manieth of the views nearest the centre is a candidate (release: 3)."""
     base_strength: float | None = None
     """Share of the noise schedule run on the candidates; None: what is run on all views (release: 1, from noise)."""
+    base_view: str | None = None
+    """Name or number (from 0) of the photo to be the base view; None: the candidates vote."""
+    base_picture: Path | None = None
+    """The user's own picture of that view, of the photo's shape: what it shows there takes the inpainting's place."""
+    base_seed: int = 0
+    """Of the base view's random numbers alone: another one, another inpainting; 0: the run's own."""
     prior_weight: float = 0.75
     """Weight of L_prior (ours; paper: 1)."""
     depth_error: DepthError = "relative"
@@ -147,6 +155,12 @@ class InNOutConfig:
         )  # fmt: skip
 
 
+def check_in_n_out(scene: Scene, config: InNOutConfig) -> ByHand | None:
+    """The base view that the user chose, if they did. Raises MethodError or SceneError for what cannot be, before
+    anything is run or written."""
+    return read_by_hand(scene, config.base_view, config.base_picture)
+
+
 def in_n_out(
     scene: Scene,
     prior: Inpainter,
@@ -161,10 +175,11 @@ def in_n_out(
 
     features: the network that compares patches. fill: inpaint only what no view has seen, or the whole object mask as
     in the paper. estimate_depth: a depth network for the base view (paper: Depth Anything). Raises ValueError
-    if the scene has no masks.
+    if the scene has no masks, MethodError or SceneError for a base view that cannot be.
     """
     if scene.masks is None:
         raise ValueError("in_n_out needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
+    by_hand = check_in_n_out(scene, config)
     train, masks = scene.train, scene.masks
     nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
@@ -177,6 +192,7 @@ def in_n_out(
     base = yield from choose_base_view(
         nerf, behind, region, depths, prior, checkpoints, estimate_depth,
         candidates=config.candidates, spacing=config.candidate_spacing, strength=config.base_strength,
+        by_hand=by_hand, seed=config.base_seed,
     )  # fmt: skip
     pretraining, joint_pretraining = (
         SingleViewPrior(
@@ -204,10 +220,11 @@ def in_n_out(
         yield Note(f"stage 3 learns from {len(subset)} of {len(views) + 1} inpainted views")
     elif isinstance(prior, FilesInpainter):
         views = spread(inpaintable_views(prior, scene, views_with_holes(region, train)), config.most_views)
+        views = views[views != base.view]
         generator = checkpoints.generator("files")
         made = (inpaint_view(prior, behind, view, region[view], generator) for view in views.tolist())
         filled = filled.with_images(views, made)
-        subset = torch.cat([subset, views[views != base.view]])
+        subset = torch.cat([subset, views])
         yield Note(f"stage 3 learns from {len(subset)} inpaintings as they are in '{prior.name}'")
     else:
         yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base view alone")

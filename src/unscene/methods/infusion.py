@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -31,6 +30,7 @@ from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
+from unscene.stages.named_view import named_view, view_to_inpaint
 from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
 from unscene.stages.single_view_prior import SingleViewPrior
@@ -42,6 +42,7 @@ from unscene.training.fit import FitConfig, fit
 from unscene.training.pixels import RegularizerConfig
 
 STAGE = "reference view"
+REFERENCE = "infusion.reference"  # the option
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class InfusionConfig:
     visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
     """When a masked pixel counts as seen by other views."""
     reference: str | None = None
-    """Name of the photo to inpaint; None: the one nearest to the centre of all."""
+    """Name or number of the photo to inpaint; None: the one nearest to the centre of all."""
     depth_completion: str | None = None
     """Diffusion model that completes the reference's depth: infusion (the release's), a hub id or a folder. None:
     --depth's network, aligned, else the surface around the hole goes on."""
@@ -121,7 +122,7 @@ def check_infusion(scene: Scene, config: InfusionConfig) -> None:
     }  # fmt: skip
     check_ranges({f"infusion.{name}": given for name, given in ranges.items()}, MethodError)
     if config.reference is not None:
-        named_view(scene, config.reference)
+        named_view(scene, config.reference, REFERENCE)
     if config.depth_completion is not None:
         from unscene.priors.depth.depth_diffusion import locate_depth_diffusion  # loads diffusers: seconds
 
@@ -176,33 +177,13 @@ def infusion(
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
 
 
-def named_view(scene: Scene, name: str) -> int:
-    """The training view of a photo, by its name with or without ending. Raises MethodError."""
-    found = [v for v in scene.train.tolist() if name in (scene.names[v], Path(scene.names[v]).stem)]
-    if len(found) != 1:
-        some = ", ".join(scene.names[view] for view in scene.train[:3].tolist())
-        came = f"{len(found)} of that name" if found else "none of that name"
-        raise MethodError(
-            f"infusion: expected the name of one training photo as reference, such as {some}, got '{name}', {came}; "
-            "see --infusion.reference."
-        )
-    return found[0]
-
-
 def reference_view(scene: Scene, region: Tensor, prior: Inpainter, name: str | None) -> int:
     """The view to inpaint (region: N H W bool): the named one, else that nearest to the centre of those that the prior
     can inpaint. Raises MethodError if the named one cannot be."""
     possible = inpaintable_views(prior, scene, views_with_holes(region, scene.train))
     if name is None:
         return int(views_nearest_center(scene.cameras, possible, 1))
-    view = named_view(scene, name)
-    if view not in possible.tolist():
-        others = ", ".join(scene.names[other] for other in possible[:3].tolist())
-        raise MethodError(
-            f"infusion: expected a reference with something to inpaint, but '{name}' hides nothing that no other view "
-            f"shows, or '{prior.name}' has none of it; choose another --infusion.reference, such as {others}."
-        )
-    return view
+    return view_to_inpaint(scene, name, possible, REFERENCE)
 
 
 def inpaint_reference(

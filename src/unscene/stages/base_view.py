@@ -1,4 +1,4 @@
-"""The base view: a few views are inpainted, votes choose one (In-N-Out, section 3.1)."""
+"""The base view: a few views are inpainted, votes choose one (In-N-Out, section 3.1); or the user does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
+from unscene.stages.base_view_by_hand import ByHand, inpaint_by_hand
 from unscene.stages.independent_inpainting import (
     InpaintedView,
     estimated_depth,
@@ -24,10 +25,12 @@ from unscene.stages.independent_inpainting import (
     inpaintable_views,
     who_filled,
 )
-from unscene.stages.surface_fill import sample_image
+from unscene.stages.surface_fill import Surface, sample_image
 from unscene.stages.view_choice import most_central, views_nearest_center, views_with_holes
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, Provenance, StageDone, StageStarted, ViewInpainted
+
+STAGE = "base view"
 
 
 def choose_base_view(
@@ -42,21 +45,54 @@ def choose_base_view(
     candidates: int,
     spacing: int = 1,
     strength: float | None = None,
+    by_hand: ByHand | None = None,
+    seed: int = 0,
 ) -> Generator[Event, None, InpaintedView]:
-    """Inpaint the most central views independently; the one most like the others becomes the base view.
-
-    Copies of surfaces are made once more for the elected view, nearer to the mean of all candidates (ours); an image
-    that a model made stays the one that was voted for.
+    """The base view, inpainted: the winner of the candidates' votes, or the one that the user chose.
 
     region: N H W bool, what to inpaint; depths: T h w, depth maps of the training views. Views whose region is empty
     cannot be candidates. estimate_depth: a depth network that looks at the base view's inpainting. candidates, spacing:
-    see `views_nearest_center`. strength: share of a latent prior's noise schedule, if not its own.
+    see `views_nearest_center`. strength: share of a latent prior's noise schedule, if not its own. seed: other than 0,
+    other random numbers. Raises MethodError for a view by hand with nothing to inpaint.
     """
-    stage = "base view"
-    if product := checkpoints.product(stage, scene.device):
+    if product := checkpoints.product(STAGE, scene.device):
         return InpaintedView(int(product.pop("view")), **product)
-    yield StageStarted(stage)
-    started, generator = time.monotonic(), checkpoints.generator(stage)
+    yield StageStarted(STAGE)
+    started, generator = time.monotonic(), checkpoints.generator(STAGE if seed == 0 else f"{STAGE}, seed {seed}")
+    if by_hand is None:
+        winner, surface, picture, how = yield from _elect(
+            nerf, scene, region, depths, prior, generator, candidates, spacing, strength
+        )
+    else:
+        winner, surface, picture = inpaint_by_hand(
+            nerf, scene, region, depths, by_hand, prior, generator, strength
+        )  # fmt: skip
+        how = "chosen by hand"
+        yield Picture("base-view", winner.image, scene.names[winner.view])
+    remark = surface.describe()
+    if estimate_depth is not None:
+        completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
+        winner = replace(winner, depth=completed)
+    tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
+    checkpoints.save(STAGE, {"view": torch.tensor(winner.view)} | tensors, finished=True)
+    yield ViewInpainted(scene.names[winner.view], winner.image)
+    yield Note(remark)
+    yield Provenance(f"the base view's picture: {picture}")
+    yield Note(f"base view: {scene.names[winner.view]}, {how}")
+    yield StageDone(STAGE, time.monotonic() - started)
+    return winner
+
+
+def _elect(
+    nerf: Nerf, scene: Scene, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
+    candidates: int, spacing: int, strength: float | None,
+) -> Generator[Event, None, tuple[InpaintedView, Surface, str, str]]:  # fmt: skip
+    """Inpaint the most central views independently; the one most like the others becomes the base view.
+
+    Copies of surfaces are made once more for the elected view, nearer to the mean of all candidates (ours); an image
+    that a model made stays the one that was voted for. Returns the view, what is behind it, who made its picture and
+    how it was chosen.
+    """
     with_hole = inpaintable_views(prior, scene, views_with_holes(region, scene.train))
     inpainted, surfaces = [], []
     for view in views_nearest_center(scene.cameras, with_hole, candidates, spacing).tolist():
@@ -66,29 +102,19 @@ def choose_base_view(
         inpainted.append(candidate)
         surfaces.append(surface)
         release_freed_memory()
-        yield ItemDone(stage, len(inpainted), min(candidates, len(with_hole)))
+        yield ItemDone(STAGE, len(inpainted), min(candidates, len(with_hole)))
         yield Picture("candidate", candidate.image, scene.names[view])
     masks = region if scene.masks is None else scene.masks  # steadier than what is left to inpaint of them
     elected = most_central([c.image for c in inpainted], [masks[c.view] for c in inpainted])
-    winner, remark = inpainted[elected], surfaces[elected].describe()
-    picture = who_filled(prior, surfaces[elected], region[winner.view], strength)
+    winner, surface = inpainted[elected], surfaces[elected]
+    picture = who_filled(prior, surface, region[winner.view], strength)
     copies = isinstance(prior, ExemplarInpainter)  # so its fill can heed what is expected
-    if copies and surfaces[elected].is_filled_squarely and len(inpainted) > 1:
+    if copies and surface.is_filled_squarely and len(inpainted) > 1:
         agreed = mean_fill(scene.cameras, winner, inpainted, region)
         winner, _ = inpaint_alone(nerf, scene, winner.view, region, depths, prior, generator, expected=agreed)
         picture = f"{picture}, filled again towards the mean of {len(inpainted)} candidates (ours)"
         yield Picture("base-view", winner.image, scene.names[winner.view])
-    if estimate_depth is not None:
-        completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
-        winner = replace(winner, depth=completed)
-    tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
-    checkpoints.save(stage, {"view": torch.tensor(winner.view)} | tensors, finished=True)
-    yield ViewInpainted(scene.names[winner.view], winner.image)
-    yield Note(remark)
-    yield Provenance(f"the base view's picture: {picture}")
-    yield Note(f"base view: {scene.names[winner.view]}, chosen among {len(inpainted)} by perceptual-hash votes")
-    yield StageDone(stage, time.monotonic() - started)
-    return winner
+    return winner, surface, picture, f"chosen among {len(inpainted)} by perceptual-hash votes"
 
 
 def mean_fill(cameras: Cameras, view: InpaintedView, candidates: list[InpaintedView], region: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
+from unscene.geometry.cameras import Cameras
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import DepthEstimator, complete_with_estimate
 from unscene.priors.files import FilesInpainter
@@ -53,13 +54,18 @@ def inpaint_alone(
     if strength < 1:
         exemplar = ExemplarInpainter(prior.guide)
         start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
-    size = prior.latent_size(cameras.height, cameras.width)
-    noise = torch.randn(1, prior.latent_channels, *size, generator=generator).to(image)
+    noise = initial_noise(prior, cameras, generator)
     filled = prior.inpaint_latent(
-        image[None], hole[None], noise=noise, start=None if start is None else start[None], strength=strength,
+        image[None], hole[None], noise=noise[None], start=None if start is None else start[None], strength=strength,
         steps=prior.steps,
     )[0]  # fmt: skip
-    return InpaintedView(view, filled, filled if start is None else start, noise[0], surface.depth), surface
+    return InpaintedView(view, filled, filled if start is None else start, noise, surface.depth), surface
+
+
+def initial_noise(prior: LatentInpainter, cameras: Cameras, generator: torch.Generator) -> Tensor:
+    """z^T, the initial latent of a view, C h w."""
+    size = prior.latent_size(cameras.height, cameras.width)
+    return torch.randn(prior.latent_channels, *size, generator=generator).to(cameras.focal)
 
 
 def who_filled(prior: Inpainter, surface: Surface, hole: Tensor, strength: float | None = None) -> str:

@@ -26,6 +26,8 @@ from unscene.training.pixels import (
     unmasked_training_pixels,
 )
 
+STAGE = "reconstruction"
+
 
 class UnmaskedReconstruction(CapturableObjective):
     """L_rec: the colours of unmasked rays."""
@@ -64,5 +66,5 @@ def reconstruct(
     """Fit the field to what is not masked."""
     nerf = known.nerf
     yield from fit(
-        "reconstruction", nerf, known, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
+        STAGE, nerf, known, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
     )  # fmt: skip

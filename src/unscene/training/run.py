@@ -20,7 +20,8 @@ from unscene.training.events import Event, ItemDone, Picture, ViewInpainted, Vie
 RECORDED_PACKAGES = ("unscene", "torch", "warp-lang", "diffusers", "transformers", "opencv-contrib-python-headless")
 
 
-HOW_NOT_WHAT = ("device", "offload", "attention_slicing", "checkpoint_seconds")  # may change when a run goes on
+# settings that may change when a run goes on: they say where and how safely, not what
+WHERE_NOT_WHAT = ("device", "offload", "attention_slicing", "checkpoint_seconds")
 ITEM_SECONDS = 0.5  # between items that the log keeps
 
 
@@ -40,7 +41,6 @@ class RunFolder:
     def create(path: Path, config: dict[str, Any], *, resume: bool) -> RunFolder:
         """Start a run, or go on with one. Raises RunError if the folder is in use or belongs to other settings."""
         run, recorded = RunFolder(path), path / "config.json"
-        config = json.loads(json.dumps(config, default=_plain))
         if resume and recorded.is_file():
             differing = run._differences(config)
             if differing:
@@ -49,11 +49,11 @@ class RunFolder:
                     f"{', '.join(differing)}; repeat the first command with --resume added, or choose another --out."
                 )
             if "device" in config:
-                write_json(recorded, run.config | {"device": config["device"]})  # where it goes on
+                write_json(recorded, run.config | {"device": str(config["device"])})  # where it goes on
             return run
         RunFolder.check_free(path, resume=False)
         path.mkdir(parents=True, exist_ok=True)
-        write_json(recorded, config | {"versions": _versions()})
+        write_json(recorded, as_recorded(config) | {"versions": _versions()})
         return run
 
     @staticmethod
@@ -119,15 +119,43 @@ class RunFolder:
         return self.view_files.get(view) or view_files([view])[view]
 
     def _differences(self, config: dict[str, Any]) -> list[str]:
-        recorded = _comparable(self.config)
-        return sorted(key for key, value in _comparable(config).items() if recorded.get(key) != value)
+        recorded = self.config
+        named = (key for key in config if key not in WHERE_NOT_WHAT)
+        return sorted(key for key in named if not is_as_recorded(config[key], recorded.get(key)))
 
 
-def _comparable(settings: Any) -> Any:
-    """Settings without those that say where or how things are computed, not what: a run may go on elsewhere."""
-    if not isinstance(settings, dict):
-        return settings
-    return {key: _comparable(value) for key, value in settings.items() if key not in HOW_NOT_WHAT}
+def is_as_recorded(value: Any, recorded: Any) -> bool:
+    """Whether settings are the recorded ones, but for those that say where things are computed, not what: a run may go
+    on elsewhere. An option that came after the record has to have its default."""
+    if not isinstance(value, dict) and not _is_settings(value):
+        return as_recorded(value) == recorded
+    if not isinstance(recorded, dict):
+        return False
+    settings, defaults = value, {}
+    if not isinstance(value, dict):
+        settings = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        defaults = {field.name: as_recorded(_default(field)) for field in dataclasses.fields(value)}
+    settings, recorded = (
+        {name: part for name, part in parts.items() if name not in WHERE_NOT_WHAT}
+        for parts in (settings, defaults | recorded)
+    )
+    return settings.keys() == recorded.keys() and all(
+        is_as_recorded(settings[name], recorded[name]) for name in settings
+    )
+
+
+def as_recorded(value: Any) -> Any:
+    """A value as it stands in config.json."""
+    return json.loads(json.dumps(value, default=_plain))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """A setting's default, or `dataclasses.MISSING`, which is no setting's value."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _is_settings(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
 def _versions() -> dict[str, str]:
@@ -141,6 +169,4 @@ def _versions() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return str(value)
+    return dataclasses.asdict(value) if _is_settings(value) else str(value)
