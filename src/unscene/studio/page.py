@@ -14,6 +14,7 @@ import torch
 
 from unscene.evaluation.mask_report import overlay, side_by_side
 from unscene.evaluation.report import duration_text
+from unscene.file_names import view_files
 from unscene.geometry.cameras import Cameras
 from unscene.studio.canvas import GROUND, drawn, in_photo
 from unscene.studio.live_view import ROWS, LiveView
@@ -65,6 +66,11 @@ class Page:
             self._go_on = gui.add_button("Go on", visible=False)
             self._earlier = gui.add_dropdown("removal", ("1",), visible=False)
             self._command = gui.add_markdown("")
+        with gui.add_folder("Another base view", visible=False) as self._another:
+            self._base = gui.add_dropdown("photo", ("1",))
+            self._take = gui.add_button("Take this candidate")
+            self._anew_inside = gui.add_button("Inpaint it anew")
+            self._own = gui.add_upload_button("Take an own picture of it", mime_type="image/*")
         with gui.add_folder("Save", visible=False) as self._save:
             self._where = gui.add_markdown("")
             for label, made in (
@@ -99,6 +105,13 @@ class Page:
         self._remove.on_click(lambda _: self._start_removal())
         self._stop.on_click(lambda _: workshop.stop())
         self._go_on.on_click(lambda _: workshop.go_on())
+        self._take.on_click(lambda _: self._remove_again(self._candidate()))
+        self._anew_inside.on_click(lambda _: self._remove_again(None))
+
+        @self._own.on_upload
+        def _(_: Any) -> None:
+            brought = self._own.value
+            workshop.do(lambda: self._remove_again(workshop.keep_picture(brought.name, brought.content)))
 
         @self._scales.on_update
         def _(event: Any) -> None:
@@ -123,9 +136,23 @@ class Page:
             if event.client is not None and (run := self._workshop.removal) is not None:
                 event.client.send_file_download(*made(run), save_immediately=True)
 
-    def _start_removal(self) -> None:
+    def _start_removal(self, *arguments: str, again: bool = False) -> None:
         self._remove.disabled = True
-        self._workshop.remove("--effort", f"{self._effort.value:g}", "--seed", str(int(self._seed.value)))
+        start = self._workshop.remove_again if again else self._workshop.remove
+        start("--effort", f"{self._effort.value:g}", "--seed", str(int(self._seed.value)), *arguments)
+
+    def _candidate(self) -> Path | None:
+        assert self._panel is not None
+        return self._panel.candidates.get(self._base.value)
+
+    def _remove_again(self, picture: Path | None) -> None:
+        """Once more with a base view by hand. picture: what it is to look like, None: to be inpainted anew."""
+        workshop = self._workshop
+        assert workshop.scene is not None
+        names = {file: name for name, file in view_files(workshop.scene.names).items()}
+        how = ("picture", str(picture)) if picture is not None else ("seed", str(len(workshop.removals)))
+        self._start_removal("--in-n-out.base-view", names[self._base.value], f"--in-n-out.base-{how[0]}", how[1],
+                            again=True)  # fmt: skip
 
     def _show_other(self) -> None:
         self._live.rows = ROWS if self._shown.value == AROUND else PHOTO_ROWS
@@ -250,11 +277,14 @@ class Page:
         if (self._panel is None or self._panel.folder != folder) and (folder / "config.json").is_file():
             if self._panel is not None:
                 self._panel.remove()
-            self._panel = RunPanel(self._server, folder, self._device, self._live.changed, self._help.order).follow()
+            self._panel = RunPanel(
+                self._server, folder, self._device, self._live.changed, news=self.refresh, order=self._help.order
+            ).follow()
             self._shown.options = (PHOTO, CLEANED, AROUND)
         finished = self._panel is not None and self._panel.is_finished
         self._go_on.visible = self._panel is not None and not workshop.is_removing and not finished
         self._save.visible = finished
+        self._show_candidates(busy)
         self._where.content = f"All of it is in {plain(str(folder))}."
         names = tuple(path.name for path in removals)
         self._earlier.visible = len(names) > 1
@@ -262,6 +292,14 @@ class Page:
             self._earlier.options = names
         if folder.name in names and self._earlier.value != folder.name:
             self._earlier.value = folder.name
+
+    def _show_candidates(self, busy: bool) -> None:
+        candidates = tuple(self._panel.candidates) if self._panel is not None else ()
+        self._another.visible = bool(candidates)
+        for button in (self._take, self._anew_inside, self._own):
+            button.disabled = busy
+        if candidates and candidates != tuple(self._base.options):
+            self._base.options = candidates
 
 
 def zipped(folder: Path) -> bytes:

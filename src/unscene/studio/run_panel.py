@@ -24,24 +24,26 @@ from unscene.studio.server import plain
 
 FRUSTUM = 0.04  # of a photo's camera, as a share of the field's radius
 SECONDS = 1.0  # between two looks at a run under way
+CANDIDATE = "candidate-"  # before the names of their pictures
 EMPTY = 30  # grey of what is not there yet
 
 
 class RunPanel:
     """A run's part of the page. It reads the run's folder alone, so it does not matter whose run it is.
 
-    changed: is told when there is another field to render. order: where on the page its progress stands, by default
-    below what is there.
+    changed: is told when there is another field to render; news: when the run has said anything. order: where on the
+    page its progress stands, by default below what is there.
     """
 
     def __init__(
-        self, server: Any, folder: Path, device: str, changed: Callable[[], None] = lambda: None,
-        order: float | None = None,
+        self, server: Any, folder: Path, device: str, changed: Callable[[], None], *,
+        news: Callable[[], None] = lambda: None, order: float | None = None,
     ):  # fmt: skip
         self.folder, self.device = folder, device
         self.progress = RunProgress(folder)
         self.run: Run | None = None
         self._server, self._changed = server, changed
+        self._news: Callable[[], None] = lambda: None
         self._newest, self._pictures = 0.0, dict[str, PanelPicture]()
         self._ended = threading.Event()
         self._frustums: list[Any] = []
@@ -56,6 +58,13 @@ class RunPanel:
         with self._notes:
             self._noted = gui.add_markdown("")
         self.look()
+        self._news = news
+
+    @property
+    def candidates(self) -> dict[str, Path]:
+        """The pictures of candidates for the base view that have come, by what files about their photos are called."""
+        files = sorted((self.folder / "previews").glob(f"{CANDIDATE}*.png"))
+        return {file.stem.removeprefix(CANDIDATE): file for file in files}
 
     @property
     def is_finished(self) -> bool:
@@ -81,10 +90,12 @@ class RunPanel:
 
     def look(self) -> None:
         """Show what is new."""
-        self.progress.look()
+        is_news = self.progress.look()
         self._show_progress()
         self._show_candidates()
         self._take_field()
+        if is_news:
+            self._news()
 
     def _follow(self) -> None:
         while not self._ended.wait(SECONDS):
@@ -110,8 +121,8 @@ class RunPanel:
         self._noted.content = "\n\n".join(plain(text) for text in progress.notes)
 
     def _show_candidates(self) -> None:
-        for kind in ("candidate", "base-view"):
-            for file in sorted((self.folder / "previews").glob(f"{kind}-*.png")):
+        for kind in (CANDIDATE, "base-view-"):
+            for file in sorted((self.folder / "previews").glob(f"{kind}*.png")):
                 if file.name not in self._pictures and (pixels := read_pixels(file)) is not None:
                     self._candidates.visible = True
                     with self._candidates:

@@ -20,7 +20,7 @@ import numpy as np
 
 from unscene.capture.capture_error import CaptureError
 from unscene.device import DeviceError, choose_device, field_device
-from unscene.files import write_json
+from unscene.files import write_bytes, write_json
 from unscene.jobs.mask import (
     choose_segmenter,
     draw_masks,
@@ -33,6 +33,7 @@ from unscene.jobs.mask import (
 from unscene.jobs.mask_options import MaskOptions
 from unscene.jobs.running import drain
 from unscene.priors.prior_error import PriorError
+from unscene.scenes.image_formats import IMAGE_SUFFIXES
 from unscene.scenes.load import NoCamerasError, load_partly_masked
 from unscene.scenes.scene import Scene, SceneError
 from unscene.segmentation.full_size import enlarged, shrunk
@@ -193,6 +194,21 @@ class Workshop:
     def remove(self, *arguments: str) -> None:
         """Keep the masks and start `unscene remove` with further arguments, in a process of its own."""
         self.do(lambda: self._remove(arguments))
+
+    def remove_again(self, *arguments: str) -> None:
+        """As `remove`, with another base view: what does not depend on that is taken over from the removal shown."""
+        if self.removal is not None:
+            self.remove(*arguments, "--start-from", str(self.removal))
+
+    def keep_picture(self, name: str, content: bytes) -> Path:
+        """Keep a picture that the user brings; returns its file. Raises StudioError for what is none."""
+        suffix = Path(name).suffix.lower()
+        if suffix not in IMAGE_SUFFIXES:
+            raise StudioError(f"expected a picture, got '{name}'; save it as PNG.")
+        number = 1 + sum(1 for _ in (self.out / "pictures").glob("*"))
+        file = self.out / "pictures" / f"{number}{suffix}"
+        write_bytes(file, content)
+        return file
 
     def stop(self) -> None:
         """End the removal under way; `go_on` takes it up again."""

@@ -1,0 +1,180 @@
+"""The studio without a page: what is pointed at, undone, kept, and handed to the commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.box_scene import write_capture
+from tests.segmentation.seen_box import depths_of, overlap, seen_box, truth
+from unscene.jobs.mask_options import MaskOptions
+from unscene.scenes.load import load_scene
+from unscene.studio.process import Command
+from unscene.studio.studio_error import StudioError
+from unscene.studio.workshop import Workshop
+from unscene.training.fit import FitConfig
+
+QUICK = MaskOptions(fit=FitConfig(steps=2), rays=64)
+
+
+@pytest.fixture
+def exact_depths(monkeypatch: pytest.MonkeyPatch) -> None:
+    def depths(field: object, cameras: object) -> Generator[None, None, torch.Tensor]:
+        yield from ()
+        return torch.from_numpy(depths_of(seen_box()[0]))
+
+    monkeypatch.setattr("unscene.jobs.mask.median_depths", depths)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The commands that are started, none of which does anything."""
+    commands: list[tuple[str, ...]] = []
+
+    def start(words: tuple[str, ...], output: Path) -> Command:
+        commands.append(words)
+        return Command(words, output, FinishedProcess())  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Command, "start", start)
+    return commands
+
+
+class FinishedProcess:
+    def poll(self) -> int:
+        return 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        return 0
+
+    def terminate(self) -> None: ...
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, exact_depths: None) -> Iterator[Workshop]:
+    scene, _ = seen_box()
+    capture = write_capture(tmp_path / "capture", scene.with_masks(None))
+    opened = Workshop(capture, tmp_path / "out", scale=1, options=QUICK)
+    opened.open()
+    opened.wait_idle()
+    yield opened
+    opened.close()
+
+
+def place(view: int) -> tuple[float, float]:
+    """The middle of the box in a photo, in shares of its size."""
+    rows, columns = np.nonzero(truth()[view])
+    height, width = truth().shape[1:]
+    return float(np.median(columns)) / width, float(np.median(rows)) / height
+
+
+def pointed(workshop: Workshop) -> np.ndarray:
+    assert workshop.pointing is not None
+    return workshop.pointing.masks
+
+
+def test_a_click_finds_the_box_and_undo_forgets_it(workshop: Workshop) -> None:
+    assert workshop.problem is None and workshop.pointing is None and not workshop.can_undo
+    workshop.click(3, *place(3))
+    workshop.wait_idle()
+    assert overlap(pointed(workshop), truth()) > 0.8 and workshop.problem is None
+    assert workshop.clicks(3) == [pytest.approx((*place(3), True))] and workshop.clicks(2) == []
+    mask = workshop.mask(3)
+    assert mask is not None and workshop.scene is not None and mask.shape == tuple(workshop.scene.images.shape[1:3])
+    found = pointed(workshop)
+    workshop.start_over()
+    assert workshop.pointing is None
+    workshop.undo()
+    assert (pointed(workshop) == found).all()
+    workshop.undo()
+    assert workshop.pointing is None and not workshop.can_undo
+
+
+def test_a_click_is_seen_before_it_is_answered(workshop: Workshop) -> None:
+    """Whatever is under way: it waits its turn, and the page shows where it was."""
+    seen = []
+    workshop.do(lambda: (workshop.click(3, *place(3)), seen.append((workshop.clicks(3), workshop.waiting))))  # pyright: ignore
+    workshop.wait_idle()
+    assert seen == [([(*place(3), True)], 1)] and workshop.waiting == 0
+
+
+def test_a_slip_changes_nothing_and_says_why(workshop: Workshop) -> None:
+    workshop.click(3, *place(3))
+    workshop.click(3, 1.5, 0.5)
+    workshop.wait_idle()
+    assert workshop.problem is not None and "expected a click within the photo" in workshop.problem
+    assert overlap(pointed(workshop), truth()) > 0.8
+    workshop.start_over()
+    workshop.click(3, *place(3), wanted=False)
+    workshop.wait_idle()
+    assert workshop.problem is not None and "first click on the object" in workshop.problem
+    assert workshop.pointing is None
+
+
+def test_a_removal_is_a_command_that_finds_the_masks(workshop: Workshop, started: list[tuple[str, ...]]) -> None:
+    workshop.remove()
+    workshop.wait_idle()
+    assert not started and workshop.problem is not None and "expected an object" in workshop.problem
+    workshop.click(3, *place(3))
+    workshop.remove("--effort", "0.1")
+    workshop.wait_idle()
+    (words,) = started
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    out = workshop.out / "removals" / "1"
+    assert words[:2] == ("remove", str(workshop.source)) and options["--effort"] == "0.1"
+    assert options["--out"] == str(out) and workshop.removal == out and options["--scale"] == "1"
+    masks = load_scene(workshop.source, masks=options["--masks"]).masks
+    assert masks is not None and overlap(masks.numpy(), truth()) > 0.8
+    assert tuple(json.loads((workshop.out / "removals" / "1.json").read_text())) == words
+
+    out.mkdir()
+    workshop.go_on()
+    workshop.remove_again("--in-n-out.base-view", "3")
+    workshop.wait_idle()
+    assert started[1] == (*words, "--resume")
+    assert started[2][-4:] == ("--in-n-out.base-view", "3", "--start-from", str(out))
+    assert workshop.removal == workshop.out / "removals" / "2"
+
+
+def test_opened_again_it_goes_on_where_it_was(workshop: Workshop, started: list[tuple[str, ...]]) -> None:
+    (workshop.out / "removals" / "1").mkdir(parents=True)
+    (workshop.out / "removals" / "1.json").write_text('["remove"]')
+    again = Workshop(workshop.source, workshop.out, scale=1, options=QUICK)
+    again.open()
+    again.go_on()
+    again.wait_idle()
+    assert again.problem is None and started == [("remove", "--resume")]
+    again.close()
+
+
+def test_what_cannot_be_opened_is_told(tmp_path: Path, exact_depths: None) -> None:
+    (tmp_path / "transforms.json").write_text("{")
+    workshop = Workshop(tmp_path, tmp_path / "out", options=QUICK)
+    workshop.open()
+    workshop.click(0, 0.5, 0.5)
+    workshop.wait_idle()
+    assert workshop.problem is not None and workshop.session is None
+    workshop.close()
+
+
+def test_photos_are_captured_first(tmp_path: Path, started: list[tuple[str, ...]]) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"")
+    workshop = Workshop(photos, tmp_path / "out", options=QUICK)
+    workshop.open()
+    workshop.wait_idle()
+    assert started == [("capture", str(photos), "--out", str(tmp_path / "out" / "scene"))]
+    assert workshop.problem is not None  # as nothing was captured here
+    workshop.close()
+
+
+def test_only_pictures_are_taken_as_pictures(workshop: Workshop) -> None:
+    with pytest.raises(StudioError, match="expected a picture"):
+        workshop.keep_picture("x.sh", b"")
+    kept = workshop.keep_picture("../../mine.PNG", b"pixels")
+    assert kept == workshop.out / "pictures" / "1.png" and kept.read_bytes() == b"pixels"
