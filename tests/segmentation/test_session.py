@@ -58,6 +58,16 @@ def test_masks_made_by_hand_are_kept_and_teach_the_rest(session: Session) -> Non
     assert overlap(masks[others], truth()[others]) > 0.9
 
 
+@pytest.mark.filterwarnings("error")  # of nothing clicked nothing is near, which is not a number
+def test_a_click_takes_away_from_what_a_box_found(session: Session) -> None:
+    rows, columns = np.nonzero(truth()[4])
+    box = Box(4, columns.min() - 2.0, rows.min() - 2.0, columns.max() + 3.0, rows.max() + 3.0)
+    found = session.select(box)
+    top = Click(4, float(np.median(columns)), rows.min() + 3.0, wanted=False)
+    left = session.edit(found, top)
+    assert 0.3 * found.labels.sum() < left.labels.sum() < found.labels.sum()
+
+
 def test_a_click_takes_away_and_another_adds_again(session: Session, clicked: Selection) -> None:
     corner = Click(3, float(np.flatnonzero(truth()[3].any(0))[3]) + 0.5, 40.5)
     place = (3, 40, int(corner.x))

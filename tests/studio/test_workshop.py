@@ -14,6 +14,7 @@ from tests.box_scene import write_capture
 from tests.segmentation.seen_box import depths_of, overlap, seen_box, truth
 from unscene.jobs.mask_options import MaskOptions
 from unscene.scenes.load import load_scene
+from unscene.segmentation.prompts import PromptError
 from unscene.studio.process import Command
 from unscene.studio.studio_error import StudioError
 from unscene.studio.workshop import Workshop
@@ -113,6 +114,24 @@ def test_a_slip_changes_nothing_and_says_why(workshop: Workshop) -> None:
     workshop.wait_idle()
     assert workshop.problem is not None and "first click on the object" in workshop.problem
     assert workshop.pointing is None
+
+
+def test_a_first_look_that_leads_to_nothing_is_taken_back(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object, **__: object) -> None:
+        assert workshop.pointing is not None  # what was seen at once
+        raise PromptError("nothing there")
+
+    assert workshop.session is not None
+    monkeypatch.setattr(workshop.session, "select", nothing)
+    monkeypatch.setattr(workshop.session, "glimpse", lambda prompt: pointed_at_nothing(workshop))
+    workshop.click(3, *place(3))
+    workshop.wait_idle()
+    assert workshop.problem == "nothing there" and workshop.pointing is None and not workshop.can_undo
+
+
+def pointed_at_nothing(workshop: Workshop) -> np.ndarray:
+    assert workshop.session is not None
+    return np.zeros(workshop.session.surfaces.depth.shape[1:], bool)
 
 
 def test_a_removal_is_a_command_that_finds_the_masks(workshop: Workshop, started: list[tuple[str, ...]]) -> None:

@@ -125,9 +125,12 @@ class Session:
             )
         selection = dataclasses.replace(selection, prompts=(*selection.prompts, click))
         known = self._known(selection)
+        if not known.inside.any():
+            known = dataclasses.replace(known, inside=self._boxed(selection) & before & ~known.outside)
         part = self._part(selection, click, known)
         start = before | part if click.wanted else before & ~part | known.inside
-        evidence = self._nearness(selection, known) if known.apart.any() else 0.0
+        both = known.inside.any() and known.apart.any()
+        evidence = self._nearness(selection, known) if both else 0.0
         evidence = evidence + _evidence(region, selection.taught)
         labels = cut_surface(region, start, known, growth=EDIT_GROWTH, evidence=evidence)
         return dataclasses.replace(selection, labels=labels)
@@ -219,6 +222,12 @@ class Session:
             inside = inside | seeds if prompt.wanted else inside & ~seeds  # the last word counts
             apart = apart & ~seeds if prompt.wanted else apart | seeds
         return Constraints(inside, (outside | apart) & ~inside, apart)
+
+    def _boxed(self, selection: Selection) -> np.ndarray:
+        """What lies in the middle of a box that was drawn around the object, M bool: a box clicks on nothing itself."""
+        boxes = [prompt for prompt in selection.prompts if isinstance(prompt, Box)]
+        seeds = [self._seeds(selection.region, box.middle) for box in boxes]
+        return np.any([np.zeros(len(selection.region), bool), *seeds], axis=0)
 
     def _candidates(self, region: Region, prompt: Click | Box | None, known: Constraints) -> list[np.ndarray]:
         """Sets of voxels that a first prompt may mean, M bool each, likeliest first."""
