@@ -19,11 +19,12 @@ LEVELS = [
     {"evaluation", "results"},
     {"jobs"},
     {"studio"},
-    {"__main__", "cli", "commands", "doctor", "screen", "training_commands"},
+    {"__main__", "cli", "commands", "doctor", "screen", "studio_commands", "training_commands"},
 ]
 SIDEWAYS = {  # imports within one level that are allowed
     ("__main__", "cli"),
     ("cli", "commands"),
+    ("cli", "studio_commands"),
     ("commands", "doctor"),
     ("commands", "screen"),
     ("commands", "training_commands"),
@@ -49,6 +50,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
         "jobs.mask_options",
         "jobs.orbit_options",
         "pretraining.prior_evaluation",
+        "studio_commands",
         "training_commands",
     },
     "warp": {

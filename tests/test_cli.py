@@ -362,8 +362,8 @@ def test_a_prior_that_is_not_there_leaves_no_run(capture: Path, tmp_path: Path, 
 
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture) -> None:
     assert failure(["paint"], capsys) == (
-        "unscene: expected a command, one of demo, capture, fit, mask, remove, render, view, export, evaluate, "
-        "customize, orbit, priors, doctor, shards, train; got 'paint'."
+        "unscene: expected a command, one of demo, capture, fit, mask, remove, render, view, studio, export, "
+        "evaluate, customize, orbit, priors, doctor, shards, train; got 'paint'."
     )
 
 

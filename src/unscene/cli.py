@@ -86,7 +86,8 @@ def _answer(command: str, arguments: list[str]) -> int:
         return 0
     if command not in COMMANDS:
         return _fail(f"unscene: expected a command, one of {', '.join(COMMANDS)}; got '{command}'.")
-    return importlib.import_module("unscene.commands").run(command, arguments)
+    module = "unscene.studio_commands" if command in ("view", "studio") else "unscene.commands"
+    return importlib.import_module(module).run(command, arguments)
 
 
 def _lost_readers() -> bool:

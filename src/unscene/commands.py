@@ -229,56 +229,6 @@ def _export(run: Positional[Path], format: Format, out: Out = None, device: str 
         print(export(open_run(run, device), format, out, watch=screen))
 
 
-def _view(
-    run: Positional[Path], host: str = "127.0.0.1", port: int = 8010, browser: bool = True, device: str = "auto"
-) -> None:
-    """Look at a run in the browser, finished or under way: its field from any angle, its photos, what it said.
-
-    Args:
-        run: run folder.
-        host: address to listen on. Any but this machine's own lets others in who bring the token that is printed.
-        port: of the page; if it is taken, the next free one.
-        browser: open the page; off: only print its address.
-        device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
-    """
-    from unscene.studio.view import serve_run
-
-    serve_run(run, device, host=host, port=port, browser=browser, announce=print)
-
-
-def _studio(
-    source: Positional[Path | None] = None,
-    out: Out = None,
-    scale: float | None = None,
-    masks: Path | None = None,
-    host: str = "127.0.0.1",
-    port: int = 8010,
-    browser: bool = True,
-    options: Annotated[MaskOptions, tyro.conf.arg(name="")] = MaskOptions(),  # noqa: B008
-) -> None:
-    """Take an object out of photos, a video or a scene in the browser: click it, press Remove, watch, save.
-
-    Everything is kept in OUT as the commands capture, mask and remove leave it; opened again it goes on from there.
-
-    Args:
-        source: folder of photos, a video, or a scene in a layout of docs/captures.md; none: the bundled still life.
-        out: folder to work in; by default runs/studio/NAME.
-        scale: how many times smaller than the photos to work; by default so that they are at most 640 pixels wide.
-        masks: folder of masks made by hand for some of the photos: they are kept as they are and teach the rest.
-        host: address to listen on. Any but this machine's own lets others in who bring the token that is printed.
-        port: of the page; if it is taken, the next free one.
-        browser: open the page; off: only print its address.
-        options: how objects are masked.
-    """
-    from unscene.studio.studio import serve_studio
-
-    name = "still-life" if source is None else source.resolve().stem
-    serve_studio(
-        source, out or Path("runs/studio") / name, scale=scale, masks=masks, options=options, host=host, port=port,
-        browser=browser, announce=print,
-    )  # fmt: skip
-
-
 def _evaluate(
     run: Positional[Path],
     truth: Path | None = None,
@@ -379,9 +329,9 @@ def run(command: str, arguments: list[str]) -> int:
         (train if command == "train" else shards)(arguments)
         return 0
     functions = {
-        "demo": _demo, "capture": _capture, "mask": _mask, "fit": _fit, "remove": _remove, "view": _view,
-        "studio": _studio, "render": _render, "export": _export, "evaluate": _evaluate, "customize": _customize,
-        "orbit": _orbit, "priors": _priors, "doctor": _doctor,
+        "demo": _demo, "capture": _capture, "mask": _mask, "fit": _fit, "remove": _remove, "render": _render,
+        "export": _export, "evaluate": _evaluate, "customize": _customize, "orbit": _orbit, "priors": _priors,
+        "doctor": _doctor,
     }  # fmt: skip
     function = functions[command]
     if command in ("remove", "demo", "orbit") and (options := _paper(command, arguments)):

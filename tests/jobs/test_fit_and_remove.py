@@ -187,7 +187,9 @@ def test_remove_leaves_everything_it_promises(removed: Run) -> None:
     assert config["job"] == "remove" and config["prior"] == "exemplar"
     assert config["options"]["in_n_out"]["own_weight"] == 0.2
     for line in (removed.folder / "events.jsonl").read_text().splitlines():
-        assert json.loads(line)["event"] in {"StageStarted", "StepDone", "StageDone", "Note", "Provenance"}
+        assert json.loads(line)["event"] in {
+                "StageStarted", "StepDone", "ItemDone", "StageDone", "Note", "Provenance",
+            }  # fmt: skip
 
 
 def test_the_cleaned_data_set_loads_again(removed: Run, scene: Scene) -> None:

@@ -60,7 +60,7 @@ def workshop(tmp_path: Path, exact_depths: None) -> Iterator[Workshop]:
     scene, _ = seen_box()
     capture = write_capture(tmp_path / "capture", scene.with_masks(None))
     opened = Workshop(capture, tmp_path / "out", scale=1, options=QUICK)
-    opened.open()
+    opened.open_scene()
     opened.wait_idle()
     yield opened
     opened.close()
@@ -163,7 +163,7 @@ def test_opened_again_it_goes_on_where_it_was(workshop: Workshop, started: list[
     (workshop.out / "removals" / "1").mkdir(parents=True)
     (workshop.out / "removals" / "1.json").write_text('["remove"]')
     again = Workshop(workshop.source, workshop.out, scale=1, options=QUICK)
-    again.open()
+    again.open_scene()
     again.go_on()
     again.wait_idle()
     assert again.problem is None and started == [("remove", "--resume")]
@@ -173,7 +173,7 @@ def test_opened_again_it_goes_on_where_it_was(workshop: Workshop, started: list[
 def test_what_cannot_be_opened_is_told(tmp_path: Path, exact_depths: None) -> None:
     (tmp_path / "transforms.json").write_text("{")
     workshop = Workshop(tmp_path, tmp_path / "out", options=QUICK)
-    workshop.open()
+    workshop.open_scene()
     workshop.click(0, 0.5, 0.5)
     workshop.wait_idle()
     assert workshop.problem is not None and workshop.session is None
@@ -185,7 +185,7 @@ def test_photos_are_captured_first(tmp_path: Path, started: list[tuple[str, ...]
     photos.mkdir()
     (photos / "a.jpg").write_bytes(b"")
     workshop = Workshop(photos, tmp_path / "out", options=QUICK)
-    workshop.open()
+    workshop.open_scene()
     workshop.wait_idle()
     assert started == [("capture", str(photos), "--out", str(tmp_path / "out" / "scene"))]
     assert workshop.problem is not None  # as nothing was captured here

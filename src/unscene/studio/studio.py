@@ -33,7 +33,7 @@ def open_studio(
     server, address = open_server(host, port, label=f"{label} - Unscene")
     workshop = Workshop(source or _still_life(out), out, scale=scale, masks=masks, options=options)
     page = Page(server, workshop, options.device)
-    workshop.open()
+    workshop.open_scene()
     return OpenPage(server, address, page.close), workshop
 
 

@@ -154,7 +154,7 @@ class Workshop:
 
     # What can be done; each returns at once
 
-    def open(self) -> None:
+    def open_scene(self) -> None:
         """Find the cameras of photos or a video, read the scene, fit the field whose depths are pointed at."""
         self.do(self._open)
 
