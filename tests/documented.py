@@ -16,7 +16,7 @@ from unittest import mock
 
 import tyro
 
-from unscene import commands
+from unscene import cli
 from unscene.cli import COMMANDS
 from unscene.training_commands import TRAININGS
 
@@ -128,7 +128,7 @@ def _refusal(arguments: list[str]) -> str | None:
     said = io.StringIO()
     with mock.patch.object(tyro, "cli", only_parse), contextlib.redirect_stderr(said):
         try:
-            commands.run(arguments[0], arguments[1:])
+            cli.run(arguments[0], arguments[1:])
         except _Read:
             return None
         except SystemExit as stopped:
@@ -143,7 +143,7 @@ def options(command: str) -> set[str]:
     wide = mock.patch.dict(os.environ, COLUMNS="400")
     with wide, contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
         name, *model = command.split()
-        commands.run(name, [*model, "--help"])
+        cli.run(name, [*model, "--help"])
     return set(re.findall(r"(?<!\S)--[\w.-]+", told.getvalue().replace(",", " ")))
 
 

@@ -86,6 +86,11 @@ def _answer(command: str, arguments: list[str]) -> int:
         return 0
     if command not in COMMANDS:
         return _fail(f"unscene: expected a command, one of {', '.join(COMMANDS)}; got '{command}'.")
+    return run(command, arguments)
+
+
+def run(command: str, arguments: list[str]) -> int:
+    """Run a command of `COMMANDS`; returns the exit status."""
     module = "unscene.studio_commands" if command in ("view", "studio") else "unscene.commands"
     return importlib.import_module(module).run(command, arguments)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import argrelmin
 from scipy.sparse import csr_array, diags_array
 
 from unscene.segmentation.surface_graph import SurfaceGraph
@@ -30,6 +29,8 @@ class Sweep:
     def minima(self, *, window: int, smallest: int, largest: float) -> list[int]:
         """Sizes of the sets between ``smallest`` and ``largest`` whose conductance is the least among sizes that differ
         by less than ``window``, best first."""
+        from scipy.signal import argrelmin  # loads statistics: most of a second
+
         sizes = [int(place) + 1 for place in argrelmin(self.conductance, order=window)[0]]
         sizes = [size for size in sizes if smallest < size < largest]
         return sorted(sizes, key=lambda size: self.conductance[size - 1])
