@@ -255,8 +255,8 @@ class Workshop:
                 self.problem = f"something went wrong: {type(error).__name__}: {error}"
             finally:
                 self.doing = None
-                self._steps.task_done()
                 self.changed()
+                self._steps.task_done()
 
     def _say(self, what: str, share: float = 0.0, left: float | None = None) -> None:
         if self._closing:
