@@ -69,6 +69,12 @@ def test_a_box_that_leaves_the_photo_ends_at_its_rim(page: Page, workshop: Works
     assert workshop.pointing is None  # the slip of the hand was no second step
 
 
+def test_what_there_is_to_know_of_the_scene_is_shown(page: Page, workshop: Workshop) -> None:
+    workshop.notes.append("a <b>note</b>")
+    page.refresh()
+    assert page._notes.visible and r"a \<b\>note" in page._noted.content and "computing on" in page._noted.content
+
+
 def test_another_base_view_starts_from_the_removal_shown(
     page: Page, workshop: Workshop, started: list[tuple[str, ...]]
 ) -> None:

@@ -80,6 +80,8 @@ class Page:
                 ("Report", lambda run: ("report.html", (run / "report.html").read_bytes())),
             ):
                 self._add_download(label, made)
+        with gui.add_folder("Notes on the scene", expand_by_default=False, visible=False) as self._notes:
+            self._noted = gui.add_markdown("")
         self._connect()
         workshop.changed = self.refresh
         self._live.start()
@@ -102,7 +104,7 @@ class Page:
         self._tool.on_update(lambda _: self._follow_pointer())
         self._undo.on_click(lambda _: workshop.undo())
         self._anew.on_click(lambda _: workshop.start_over())
-        self._remove.on_click(lambda _: self._start_removal())
+        self._remove.on_click(lambda _: self._remove_first())
         self._stop.on_click(lambda _: workshop.stop())
         self._go_on.on_click(lambda _: workshop.go_on())
         self._take.on_click(lambda _: self._remove_again(self._candidate()))
@@ -136,10 +138,13 @@ class Page:
             if event.client is not None and (run := self._workshop.removal) is not None:
                 event.client.send_file_download(*made(run), save_immediately=True)
 
-    def _start_removal(self, *arguments: str, again: bool = False) -> None:
+    def _asked(self) -> tuple[str, ...]:
+        """The settings of a removal as they stand on the page."""
+        return "--effort", f"{self._effort.value:g}", "--seed", str(int(self._seed.value))
+
+    def _remove_first(self) -> None:
         self._remove.disabled = True
-        start = self._workshop.remove_again if again else self._workshop.remove
-        start("--effort", f"{self._effort.value:g}", "--seed", str(int(self._seed.value)), *arguments)
+        self._workshop.remove(*self._asked())
 
     def _candidate(self) -> Path | None:
         assert self._panel is not None
@@ -150,9 +155,10 @@ class Page:
         workshop = self._workshop
         assert workshop.scene is not None
         names = {file: name for name, file in view_files(workshop.scene.names).items()}
-        how = ("picture", str(picture)) if picture is not None else ("seed", str(len(workshop.removals)))
-        self._start_removal("--in-n-out.base-view", names[self._base.value], f"--in-n-out.base-{how[0]}", how[1],
-                            again=True)  # fmt: skip
+        filled = ("--in-n-out.base-seed", str(len(workshop.removals)))
+        if picture is not None:
+            filled = ("--in-n-out.base-picture", str(picture))
+        workshop.remove_again(*self._asked(), "--in-n-out.base-view", names[self._base.value], *filled)
 
     def _show_other(self) -> None:
         self._live.rows = ROWS if self._shown.value == AROUND else PHOTO_ROWS
@@ -229,6 +235,8 @@ class Page:
             self._state.content = f"⚠ {plain(problem)}"
         elif workshop.scene is not None:
             self._state.content = f"**{plain(workshop.scene.name)}**, {len(workshop.scene)} photos"
+        self._notes.visible = bool(workshop.notes)
+        self._noted.content = "\n\n".join(plain(note) for note in workshop.notes)
 
     def _show_scene(self) -> None:
         if (scene := self._workshop.scene) is None or self._view.visible:

@@ -268,7 +268,6 @@ class Workshop:
         self._say("reads the scene")
         scene, by_hand = self._loaded()
         self.scene, self._by_hand = scene, by_hand
-        self.notes = list(scene.notes)
         self.removal = self.removals[-1] if self.removals else None
         source = {"scene": self.scene_path.resolve(), "scale": self.scale}
         self._folder, watch = open_masks(scene, self.out / "masks", self.options, source, self._told)
