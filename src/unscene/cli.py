@@ -68,6 +68,8 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         how = "; repeat the command with --resume to go on." if command in RESUMABLE else "."
         return _fail(f"interrupted{how}", status=130)
+    except BrokenPipeError:
+        raise  # `main` tells whose; to explain it would load torch first
     except Exception as error:
         explanation = _explain(error, command)
         if explanation is None:
@@ -123,6 +125,8 @@ def _is_broken(stream: TextIO) -> bool:
 
 def _explain(error: Exception, command: str) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
+    if isinstance(error, OSError):
+        return _explain_machine(error)  # at once: our own errors are not of this kind, and importing them loads torch
     from unscene.capture.capture_error import CaptureError
     from unscene.device import DeviceError, explain_failure
     from unscene.evaluation.metric_error import MetricError
@@ -147,6 +151,10 @@ def _explain(error: Exception, command: str) -> str | None:
         explained = explain_failure(error, f"'{command}'", resumable=command in RESUMABLE)
         if explained is not None:
             return str(explained)
+    return _explain_machine(error)
+
+
+def _explain_machine(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or ("memory" in str(error).lower() and "alloc" in str(error).lower()):
         return "out of memory: expected the scene to fit; use a larger --scale (4 takes a sixteenth of the pixels)."
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
