@@ -13,7 +13,7 @@ def test_a_click_means_what_is_seen_there(width, height):
     """Each pixel of the photo tells its own place; what a canvas shows under a click must be what the click means."""
     rows, columns = np.mgrid[:60, :80]
     photo = np.stack([columns, rows, np.full_like(rows, 200)], -1).astype(np.uint8)
-    canvas = drawn(photo, None, [], width, height)
+    canvas = drawn(photo, {}, [], width, height)
     left, top, shown_width, shown_height = placement(80 / 60, width, height)
     assert shown_width in (width, round(height * 80 / 60)) and shown_height in (height, round(width * 60 / 80))
     for across, down in ((0.1, 0.2), (0.5, 0.5), (0.93, 0.77)):
@@ -34,7 +34,7 @@ def test_beside_the_photo_is_nowhere():
 def test_the_object_is_tinted_and_clicks_are_marked():
     photo, mask = np.full((60, 80, 3), 128, np.uint8), np.zeros((60, 80), bool)
     mask[20:40, 20:40] = True
-    canvas = drawn(photo, mask, [(0.75, 0.5, True), (0.9, 0.5, False)], 160, 120)
+    canvas = drawn(photo, {"": mask}, [(0.75, 0.5, True), (0.9, 0.5, False)], 160, 120)
     assert canvas[60, 60, 0] > 150 > canvas[60, 60, 1]
     assert (canvas[10, 10] == 128).all() and (photo == 128).all()
     assert canvas[60, 120].tolist() == [40, 220, 90] and canvas[60, 144].tolist() == [250, 60, 60]

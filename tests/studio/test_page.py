@@ -81,7 +81,7 @@ def test_another_base_view_starts_from_the_removal_shown(
     workshop.click(3, *place(3))
     workshop.remove()
     workshop.wait_idle()
-    first = workshop.removal
+    first = workshop.removals.shown
     assert first is not None and workshop.scene is not None and not page._another.visible
     file = view_files(workshop.scene.names)[workshop.scene.names[2]]
     (first / "previews").mkdir(parents=True)
@@ -97,3 +97,14 @@ def test_another_base_view_starts_from_the_removal_shown(
     assert picture is not None and taken["--in-n-out.base-picture"] == str(picture)
     assert taken["--in-n-out.base-view"] == anew["--in-n-out.base-view"] == workshop.scene.names[2]
     assert taken["--start-from"] == str(first) and int(anew["--in-n-out.base-seed"]) > 0
+
+
+def test_objects_are_chosen_among_once_there_are_two(page: Page, workshop: Workshop) -> None:
+    assert page._beside.disabled and not page._which.visible
+    workshop.click(3, *place(3))
+    workshop.wait_idle()
+    assert not page._beside.disabled and not page._which.visible
+    workshop.another_object()
+    workshop.wait_idle()
+    assert page._which.visible and page._which.options == ("object", "object-2") and page._which.value == "object-2"
+    assert not page._remove.disabled and page._anew.disabled  # the first can go already

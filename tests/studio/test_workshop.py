@@ -34,8 +34,8 @@ def test_a_click_finds_the_box_and_undo_forgets_it(workshop: Workshop) -> None:
     workshop.wait_idle()
     assert overlap(pointed(workshop), truth()) > 0.8 and workshop.problem is None
     assert workshop.clicks(3) == [pytest.approx((*place(3), True))] and workshop.clicks(2) == []
-    mask = workshop.mask(3)
-    assert mask is not None and workshop.scene is not None and mask.shape == tuple(workshop.scene.images.shape[1:3])
+    (mask,) = workshop.masks(3).values()
+    assert workshop.scene is not None and mask.shape == tuple(workshop.scene.images.shape[1:3])
     found = pointed(workshop)
     workshop.start_over()
     assert workshop.pointing is None
@@ -95,7 +95,7 @@ def test_a_removal_is_a_command_that_finds_the_masks(workshop: Workshop, started
     options = dict(zip(words[2::2], words[3::2], strict=True))
     out = workshop.out / "removals" / "1"
     assert words[:2] == ("remove", str(workshop.source)) and options["--effort"] == "0.1"
-    assert options["--out"] == str(out) and workshop.removal == out and options["--scale"] == "1"
+    assert options["--out"] == str(out) and workshop.removals.shown == out and options["--scale"] == "1"
     masks = load_scene(workshop.source, masks=options["--masks"]).masks
     assert masks is not None and overlap(masks.numpy(), truth()) > 0.8
     assert tuple(json.loads((workshop.out / "removals" / "1.json").read_text())) == words
@@ -106,7 +106,7 @@ def test_a_removal_is_a_command_that_finds_the_masks(workshop: Workshop, started
     workshop.wait_idle()
     assert started[1] == (*words, "--resume")
     assert started[2][-4:] == ("--in-n-out.base-view", "3", "--start-from", str(out))
-    assert workshop.removal == workshop.out / "removals" / "2"
+    assert workshop.removals.shown == workshop.out / "removals" / "2"
 
 
 def test_opened_again_it_goes_on_where_it_was(workshop: Workshop, started: list[tuple[str, ...]]) -> None:
@@ -147,3 +147,80 @@ def test_only_pictures_are_taken_as_pictures(workshop: Workshop) -> None:
         workshop.keep_picture("x.sh", b"")
     kept = workshop.keep_picture("../../mine.PNG", b"pixels")
     assert kept == workshop.out / "pictures" / "1.png" and kept.read_bytes() == b"pixels"
+
+
+# Several objects
+
+
+def beside(workshop: Workshop) -> tuple[float, float]:
+    """A place in photo 3 beside the box."""
+    x, y = place(3)
+    return x, min(y + 0.4, 0.95)
+
+
+def masks_in(workshop: Workshop) -> np.ndarray:
+    masks = load_scene(workshop.source, masks=workshop.out / "masks").masks
+    assert masks is not None
+    return masks.numpy()
+
+
+def test_several_objects_are_told_apart_and_removed_together(workshop: Workshop, started: list) -> None:
+    workshop.click(3, *place(3))
+    workshop.another_object()
+    workshop.another_object()  # there is an empty one already
+    workshop.wait_idle()
+    assert list(workshop.pointed.objects) == ["object", "object-2"] and workshop.pointing is None
+    assert workshop.clicks(3) == []
+    workshop.click(3, *beside(workshop))
+    workshop.wait_idle()
+    assert workshop.problem is None and list(workshop.masks(3)) == ["object", "object-2"]
+    second = workshop.masks(3)["object-2"]
+    assert second.any() and not (second & truth()[3]).any()
+    assert workshop.clicks(3) == [pytest.approx((*beside(workshop), True))]
+    workshop.remove()
+    workshop.wait_idle()
+    both = masks_in(workshop)
+    assert overlap(both & ~second_of(workshop), truth()) > 0.8 and (both & second_of(workshop)).any()
+
+    workshop.turn_to("object")
+    workshop.wait_idle()
+    assert workshop.clicks(3) == [pytest.approx((*place(3), True))]
+    workshop.turn_to("object-2")
+    workshop.wait_idle()
+    workshop.start_over()
+    workshop.remove()
+    workshop.wait_idle()
+    assert len(started) == 2 and overlap(masks_in(workshop), truth()) > 0.8  # the second went with its masks
+    assert not (workshop.out / "masks" / "objects" / "object-2").exists()
+
+
+def second_of(workshop: Workshop) -> np.ndarray:
+    folder = workshop.out / "masks" / "objects" / "object-2"
+    masks = load_scene(workshop.source, masks=folder).masks
+    assert masks is not None
+    return masks.numpy()
+
+
+def test_undo_takes_back_another_object(workshop: Workshop) -> None:
+    workshop.click(3, *place(3))
+    workshop.another_object()
+    workshop.wait_idle()
+    workshop.undo()
+    assert list(workshop.pointed.objects) == ["object"] and workshop.pointing is not None
+
+
+def test_opened_again_it_shows_the_objects_of_before(workshop: Workshop, started: list) -> None:
+    workshop.click(3, *place(3))
+    workshop.remove()
+    workshop.wait_idle()
+    kept = masks_in(workshop)
+    again = Workshop(workshop.source, workshop.out, scale=1, options=QUICK)
+    again.open_scene()
+    again.wait_idle()
+    assert again.problem is None and not again.can_undo and (again.masks(3)["object"] == kept[3]).mean() > 0.99
+    again.another_object()
+    again.click(3, *beside(workshop))
+    again.remove()
+    again.wait_idle()
+    assert again.problem is None and (kept & ~masks_in(again)).sum() == 0 and masks_in(again).sum() > kept.sum()
+    again.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,21 @@ def keep_masks(folder: RunFolder, scene: Scene, name: str, masks: np.ndarray) ->
     with atomic_write(folder.path / OBJECTS / name) as temporary:
         for view, mask in enumerate(masks):
             write_png(temporary / f"{files[scene.names[view]]}.png", mask.astype(np.uint8) * 255)
-    together = torch.stack(list(read_objects(folder, scene).values())).any(0)
+    _write_together(folder, scene)
+
+
+def forget_objects(folder: RunFolder, scene: Scene, names: Iterable[str]) -> None:
+    """Take objects out of what all objects cover together; others are left."""
+    gone = [folder.path / OBJECTS / name for name in names]
+    for place in gone:
+        shutil.rmtree(place, ignore_errors=True)
+    if gone:
+        _write_together(folder, scene)
+
+
+def _write_together(folder: RunFolder, scene: Scene) -> None:
+    files, objects = view_files(scene.names), read_objects(folder, scene)
+    together = torch.stack(list(objects.values())).any(0)
     for view, mask in enumerate(together):
         folder.write_image(f"{files[scene.names[view]]}.png", mask)
 
@@ -205,7 +220,7 @@ def read_objects(folder: RunFolder, scene: Scene) -> dict[str, Tensor]:
     """The masks of all objects in a folder, by name, N H W bool each. An object that lacks a mask is left out."""
     files = [f"{file}.png" for file in view_files(scene.names).values()]
     objects = {}
-    for place in sorted(path for path in (folder.path / OBJECTS).iterdir() if path.is_dir()):
+    for place in sorted(path for path in (folder.path / OBJECTS).glob("*") if path.is_dir()):
         if all((place / file).is_file() for file in files):
             pixels = [read_pixels(place / file, cv2.IMREAD_GRAYSCALE) for file in files]
             objects[place.name] = torch.from_numpy(np.stack([image > 127 for image in pixels if image is not None]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -18,11 +18,12 @@ Mark = tuple[float, float, bool]
 
 
 def drawn(
-    photo: np.ndarray, mask: np.ndarray | None, marks: Sequence[Mark], width: int, height: int
+    photo: np.ndarray, masks: Mapping[str, np.ndarray], marks: Sequence[Mark], width: int, height: int
 ) -> np.ndarray:  # fmt: skip
-    """A photo (H W 3 uint8) in the middle of a canvas of width x height pixels, uint8. mask: H W bool, to be tinted."""
-    if mask is not None and mask.any():
-        photo = overlay(torch.from_numpy(photo), {"": torch.from_numpy(mask)}).numpy()
+    """A photo (H W 3 uint8) in the middle of a canvas of width x height pixels, uint8. masks: of objects by their
+    names, H W bool each, to be tinted."""
+    if masks:
+        photo = overlay(torch.from_numpy(photo), {name: torch.from_numpy(mask) for name, mask in masks.items()}).numpy()
     left, top, shown_width, shown_height = placement(photo.shape[1] / photo.shape[0], width, height)
     smaller = shown_width < photo.shape[1]
     size = (shown_width, shown_height)

@@ -19,9 +19,10 @@ from unscene.geometry.cameras import Cameras
 from unscene.studio.canvas import GROUND, drawn, in_photo
 from unscene.studio.live_view import ROWS, LiveView
 from unscene.studio.panel_picture import PanelPicture
+from unscene.studio.pointed import Pointed
 from unscene.studio.run_panel import RunPanel, cleaned_photo, look_from_middle
 from unscene.studio.server import plain
-from unscene.studio.workshop import Pointing, Workshop
+from unscene.studio.workshop import Workshop
 
 PHOTO, CLEANED, AROUND = "photo", "without the object", "from any angle"
 OBJECT, NOT_OBJECT, BOX = "click the object", "click what must stay", "draw a box around it"
@@ -41,7 +42,7 @@ class Page:
     def __init__(self, server: Any, workshop: Workshop, device: str = "auto"):
         self._server, self._workshop, self._device = server, workshop, device
         self._panel: RunPanel | None = None
-        self._sheet_of: Pointing | None = None
+        self._sheet_of: Pointed | None = None
         self._waiting = 0
         self._lock = threading.RLock()
         self._live = LiveView(server, self._render, PHOTO_ROWS)
@@ -53,11 +54,13 @@ class Page:
         self._view = gui.add_slider("photo", 0, 1, 1, 0, visible=False)
         self._name = gui.add_markdown("")
         with gui.add_folder("Object", visible=False) as self._object:
+            self._which = gui.add_dropdown("object", ("object",), visible=False)
             self._tool = gui.add_dropdown("tool", (OBJECT, NOT_OBJECT, BOX))
             self._scales = gui.add_dropdown("meant is", ("1",), visible=False)
             self._sheet = PanelPicture(gui, "in all photos")
             self._undo = gui.add_button("Undo", disabled=True)
             self._anew = gui.add_button("Start over", disabled=True)
+            self._beside = gui.add_button("Another object", disabled=True)
         with gui.add_folder("Removal", visible=False) as self._removal:
             self._effort = gui.add_slider("effort", 0.1, 3.0, 0.1, 1.0)
             self._seed = gui.add_number("seed", 0, min=0, step=1)
@@ -104,8 +107,9 @@ class Page:
         self._tool.on_update(lambda _: self._follow_pointer())
         self._undo.on_click(lambda _: workshop.undo())
         self._anew.on_click(lambda _: workshop.start_over())
+        self._beside.on_click(lambda _: workshop.another_object())
         self._remove.on_click(lambda _: self._remove_first())
-        self._stop.on_click(lambda _: workshop.stop())
+        self._stop.on_click(lambda _: workshop.removals.stop())
         self._go_on.on_click(lambda _: workshop.go_on())
         self._take.on_click(lambda _: self._remove_again(self._candidate()))
         self._anew_inside.on_click(lambda _: self._remove_again(None))
@@ -115,6 +119,11 @@ class Page:
             brought = self._own.value
             workshop.do(lambda: self._remove_again(workshop.keep_picture(brought.name, brought.content)))
 
+        @self._which.on_update
+        def _(event: Any) -> None:
+            if event.client is not None:
+                workshop.turn_to(self._which.value)
+
         @self._scales.on_update
         def _(event: Any) -> None:
             if event.client is not None:  # a person, not this page
@@ -123,7 +132,7 @@ class Page:
         @self._earlier.on_update
         def _(event: Any) -> None:
             if event.client is not None:
-                workshop.look_at(workshop.out / "removals" / self._earlier.value)
+                workshop.look_at(workshop.removals.folder / self._earlier.value)
 
         @self._server.on_client_connect
         def _(client: Any) -> None:
@@ -135,7 +144,7 @@ class Page:
 
         @button.on_click
         def _(event: Any) -> None:
-            if event.client is not None and (run := self._workshop.removal) is not None:
+            if event.client is not None and (run := self._workshop.removals.shown) is not None:
                 event.client.send_file_download(*made(run), save_immediately=True)
 
     def _asked(self) -> tuple[str, ...]:
@@ -155,7 +164,7 @@ class Page:
         workshop = self._workshop
         assert workshop.scene is not None
         names = {file: name for name, file in view_files(workshop.scene.names).items()}
-        filled = ("--in-n-out.base-seed", str(len(workshop.removals)))
+        filled = ("--in-n-out.base-seed", str(len(workshop.removals.all)))
         if picture is not None:
             filled = ("--in-n-out.base-picture", str(picture))
         workshop.remove_again(*self._asked(), "--in-n-out.base-view", names[self._base.value], *filled)
@@ -210,10 +219,10 @@ class Page:
             return self._panel.render(cameras)
         if self._shown.value == CLEANED and self._panel is not None and self._panel.run is not None:
             cleaned = cleaned_photo(self._panel.run, scene.names[view])
-            return torch.from_numpy(drawn(cleaned, None, [], cameras.width, cameras.height))
+            return torch.from_numpy(drawn(cleaned, {}, [], cameras.width, cameras.height))
         photo = scene.images[view].cpu().numpy()
         marks = self._workshop.clicks(view)
-        return torch.from_numpy(drawn(photo, self._workshop.mask(view), marks, cameras.width, cameras.height))
+        return torch.from_numpy(drawn(photo, self._workshop.masks(view), marks, cameras.width, cameras.height))
 
     def refresh(self) -> None:
         """Show what the workshop has come to."""
@@ -249,37 +258,48 @@ class Page:
     def _show_object(self) -> None:
         workshop = self._workshop
         self._undo.disabled, self._anew.disabled = not workshop.can_undo, workshop.pointing is None
-        pointing = workshop.pointing
         if workshop.waiting != self._waiting:
             self._waiting = workshop.waiting
             self._live.changed()
-        if pointing is self._sheet_of:
+        if workshop.pointed is self._sheet_of:
             return
-        self._sheet_of = pointing
-        self._help.visible = pointing is None
+        self._sheet_of = workshop.pointed
+        self._show_objects(workshop.pointed)
+        pointing = workshop.pointing
         scales = 0 if pointing is None or pointing.selection is None else len(pointing.selection.scales)
         self._scales.visible = scales > 1
         if scales > 1 and pointing is not None and pointing.selection is not None:
             self._scales.options = tuple(str(number + 1) for number in range(scales))
             self._scales.value = str(pointing.selection.chosen + 1)
-        if pointing is None:
-            self._sheet.hide()
-        if pointing is not None and workshop.session is not None:
-            images = workshop.session.surfaces.images
-            tinted = [
-                overlay(torch.from_numpy(image), {"": torch.from_numpy(mask)}).numpy()
-                for image, mask in zip(images, pointing.masks, strict=True)
-            ]
-            self._sheet.show(side_by_side(tinted, THUMBNAIL))
         self._live.changed()
+
+    def _show_objects(self, pointed: Pointed) -> None:
+        """Which objects there are, and all of them on the sheet."""
+        names, told = tuple(pointed.objects), pointed.told
+        self._help.visible = not told
+        self._beside.disabled = not told
+        self._which.visible = len(names) > 1
+        if names != tuple(self._which.options):
+            self._which.options = names
+        if self._which.value != pointed.at:
+            self._which.value = pointed.at
+        session = self._workshop.session
+        if not told or session is None:
+            self._sheet.hide()
+            return
+        tinted = [
+            overlay(torch.from_numpy(image), {name: torch.from_numpy(one.masks[view]) for name, one in told.items()})
+            for view, image in enumerate(session.surfaces.images)
+        ]
+        self._sheet.show(side_by_side([picture.numpy() for picture in tinted], THUMBNAIL))
 
     def _show_removal(self) -> None:
         workshop = self._workshop
-        folder, removals = workshop.removal, workshop.removals
-        busy = workshop.is_removing or workshop.doing is not None
-        self._remove.disabled = workshop.pointing is None or workshop.session is None or busy
-        self._stop.visible = workshop.is_removing
-        self._command.content = plain(workshop.command_text or "")
+        folder, removals = workshop.removals.shown, workshop.removals
+        busy = removals.is_running or workshop.doing is not None
+        self._remove.disabled = not workshop.pointed.told or workshop.session is None or busy
+        self._stop.visible = removals.is_running
+        self._command.content = plain(removals.command_text or "")
         if folder is None:
             return
         if (self._panel is None or self._panel.folder != folder) and (folder / "config.json").is_file():
@@ -290,11 +310,11 @@ class Page:
             ).follow()
             self._shown.options = (PHOTO, CLEANED, AROUND)
         finished = self._panel is not None and self._panel.is_finished
-        self._go_on.visible = self._panel is not None and not workshop.is_removing and not finished
+        self._go_on.visible = self._panel is not None and not removals.is_running and not finished
         self._save.visible = finished
         self._show_candidates(busy)
         self._where.content = f"All of it is in {plain(str(folder))}."
-        names = tuple(path.name for path in removals)
+        names = tuple(path.name for path in removals.all)
         self._earlier.visible = len(names) > 1
         if names and names != tuple(self._earlier.options):
             self._earlier.options = names

@@ -45,7 +45,7 @@ def serve_studio(
     page, workshop = open_studio(source, out, scale=scale, masks=masks, options=options, host=host, port=port)
     keep_open(page, browser=browser, announce=announce, ended=ended)
     if workshop.was_cut_off:
-        announce(f"the removal was stopped; it goes on with: {workshop.command_text} --resume")
+        announce(f"the removal was stopped; it goes on with: {workshop.removals.command_text} --resume")
 
 
 def _still_life(out: Path) -> Path:

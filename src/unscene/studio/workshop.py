@@ -8,7 +8,6 @@ folder it goes on where it was.
 from __future__ import annotations
 
 import dataclasses
-import json
 import queue
 import threading
 import time
@@ -20,14 +19,16 @@ import numpy as np
 
 from unscene.capture.capture_error import CaptureError
 from unscene.device import DeviceError, choose_device, field_device
-from unscene.files import write_bytes, write_json
+from unscene.files import write_bytes
 from unscene.jobs.mask import (
     choose_segmenter,
     draw_masks,
+    forget_objects,
     hand_made,
     keep_object,
     open_masks,
     open_surfaces,
+    read_objects,
     training_views,
 )
 from unscene.jobs.mask_options import MaskOptions
@@ -39,8 +40,10 @@ from unscene.scenes.scene import Scene, SceneError
 from unscene.segmentation.full_size import enlarged, shrunk
 from unscene.segmentation.prompts import Box, Click, PromptError
 from unscene.segmentation.session import Selection, Session
+from unscene.studio.pointed import Pointed, Pointing
 from unscene.studio.process import Command
 from unscene.studio.progress import RunProgress
+from unscene.studio.removals import Removals
 from unscene.studio.studio_error import StudioError
 from unscene.training.events import Event, ItemDone, Note, StageStarted, StepDone
 from unscene.training.run import RunError, RunFolder
@@ -68,14 +71,6 @@ class Doing:
     left: float | None = None
 
 
-@dataclass(frozen=True)
-class Pointing:
-    """The object as it was told so far. masks: N h w bool at the session's size, as far as they are known by now."""
-
-    selection: Selection | None
-    masks: np.ndarray
-
-
 class Workshop:
     """A scene, what is to go, and its removals. `do` queues a step; `changed` is told whenever there is news."""
 
@@ -92,11 +87,10 @@ class Workshop:
         self.doing: Doing | None = Doing("opens")
         self.problem: str | None = None
         self.notes: list[str] = []
-        self.removal: Path | None = None
-        self._history: list[Pointing | None] = [None]
+        self.removals = Removals(out / "removals", lambda: self.changed(), self._failed)
+        self._history = [Pointed(options.name, {options.name: None})]
         self._by_hand: tuple[int, ...] = ()
         self._folder: RunFolder | None = None
-        self._command: Command | None = None
         self._steps: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._began = 0.0
         self._waiting: list[tuple[int, float, float, bool]] = []
@@ -108,7 +102,12 @@ class Workshop:
 
     @property
     def pointing(self) -> Pointing | None:
-        """What has been pointed at, None before that."""
+        """The object that clicks change, as far as it is told; None before that."""
+        return self.pointed.current
+
+    @property
+    def pointed(self) -> Pointed:
+        """All objects that were pointed at."""
         return self._history[-1]
 
     @property
@@ -118,23 +117,14 @@ class Workshop:
 
     @property
     def can_undo(self) -> bool:
-        return len(self._history) > 1 and not self.is_removing
+        return len(self._history) > 1 and not self.removals.is_running
 
-    @property
-    def is_removing(self) -> bool:
-        return self._command is not None and self._command.status is None
-
-    @property
-    def removals(self) -> list[Path]:
-        """Folders of all removals, the first one first."""
-        found = (self.out / "removals").glob("[0-9]*")
-        return sorted((path for path in found if path.name.isdecimal()), key=lambda path: int(path.name))
-
-    def mask(self, view: int) -> np.ndarray | None:
-        """The object in a photo as far as it is told, H W bool at the scene's size."""
-        if (pointing := self.pointing) is None or self.scene is None:
-            return None
-        return enlarged(pointing.masks[view], tuple(self.scene.images.shape[1:3]))
+    def masks(self, view: int) -> dict[str, np.ndarray]:
+        """The objects in a photo as far as they are told, by their names, H W bool each at the scene's size."""
+        if self.scene is None:
+            return {}
+        size = tuple(self.scene.images.shape[1:3])
+        return {name: enlarged(one.masks[view], size) for name, one in self.pointed.told.items()}
 
     def clicks(self, view: int) -> list[tuple[float, float, bool]]:
         """Where the photo of a view was clicked: x and y as shares of its size, and whether the object is there.
@@ -146,11 +136,6 @@ class Workshop:
         points = [prompt for prompt in pointing.selection.prompts if prompt.view == view]
         taken = [(p.x / cameras.width, p.y / cameras.height, p.wanted) for p in points if isinstance(p, Click)]
         return [*taken, *waiting]
-
-    @property
-    def command_text(self) -> str | None:
-        """The command of the removal under way."""
-        return None if self._command is None else self._command.text
 
     # What can be done; each returns at once
 
@@ -180,6 +165,14 @@ class Workshop:
         """Take another of the things that the first click may have meant."""
         self.do(lambda: self._choose(scale))
 
+    def another_object(self) -> None:
+        """What is pointed at from now on is another object, to be removed beside those of before."""
+        self.do(lambda: self._history.append(self.pointed.beside()))
+
+    def turn_to(self, name: str) -> None:
+        """Clicks change the object of that name again."""
+        self.do(lambda: self._turn_to(name))
+
     def undo(self) -> None:
         """Back to before the last step."""
         if self.can_undo:
@@ -187,9 +180,8 @@ class Workshop:
             self.changed()
 
     def start_over(self) -> None:
-        """Forget what was pointed at; undo brings it back."""
-        self._history.append(None)
-        self.changed()
+        """Forget what was told of the object; undo brings it back."""
+        self._step(None)
 
     def remove(self, *arguments: str) -> None:
         """Keep the masks and start `unscene remove` with further arguments, in a process of its own."""
@@ -197,8 +189,8 @@ class Workshop:
 
     def remove_again(self, *arguments: str) -> None:
         """As `remove`, with another base view: what does not depend on that is taken over from the removal shown."""
-        if self.removal is not None:
-            self.remove(*arguments, "--start-from", str(self.removal))
+        if self.removals.shown is not None:
+            self.remove(*arguments, "--start-from", str(self.removals.shown))
 
     def keep_picture(self, name: str, content: bytes) -> Path:
         """Keep a picture that the user brings; returns its file. Raises StudioError for what is none."""
@@ -210,26 +202,20 @@ class Workshop:
         write_bytes(file, content)
         return file
 
-    def stop(self) -> None:
-        """End the removal under way; `go_on` takes it up again."""
-        if (command := self._command) is not None and command.status is None:
-            command.stop()
-            self.changed()
-
     def go_on(self) -> None:
         """Take up the removal that was interrupted."""
-        self.do(self._go_on)
+        self.do(self.removals.go_on)
 
     def look_at(self, removal: Path | None) -> None:
         """Show a removal of before, or none."""
-        self.removal = removal
+        self.removals.shown = removal
         self.changed()
 
     def close(self) -> None:
         """End what is under way, and wait for that."""
-        self._closing, self.was_cut_off = True, self.is_removing
+        self._closing, self.was_cut_off = True, self.removals.is_running
         self._steps.put(None)
-        self.stop()
+        self.removals.stop()
         self._worker.join(CLOSING)
 
     def do(self, step: Callable[[], None]) -> None:
@@ -268,16 +254,28 @@ class Workshop:
         self._say("reads the scene")
         scene, by_hand = self._loaded()
         self.scene, self._by_hand = scene, by_hand
-        self.removal = self.removals[-1] if self.removals else None
+        self.removals.shown = next(reversed(self.removals.all), None)
         source = {"scene": self.scene_path.resolve(), "scale": self.scale}
         self._folder, watch = open_masks(scene, self.out / "masks", self.options, source, self._told)
         segmenter, device = choose_segmenter(self.options), field_device(choose_device(self.options.device))
         opening = open_surfaces(scene.to(device), self.options, self._folder.checkpoints(self.options.seed))
         self.session = Session(drain(opening, watch), segmenter)
-        if len(by_hand) == len(scene) and len(self._history) == 1:
-            shape = self.session.surfaces.depth.shape[1:]
-            made = hand_made(scene, by_hand)
-            self._history.append(Pointing(None, np.stack([shrunk(made[view], shape) for view in range(len(scene))])))
+        if len(self._history) == 1:
+            self._history[0] = self._kept_before(scene, self._folder)
+
+    def _kept_before(self, scene: Scene, folder: RunFolder) -> Pointed:
+        """The objects whose masks are in the folder already, and one whose masks were all made by hand."""
+        kept = {name: masks.numpy() for name, masks in read_objects(folder, scene).items()}
+        if len(self._by_hand) == len(scene):
+            made = hand_made(scene, self._by_hand)
+            kept.setdefault(self.options.name, np.stack([made[view] for view in range(len(scene))]))
+        session, _ = self._opened()
+        shape = session.surfaces.depth.shape[1:]
+        objects = {
+            name: Pointing(None, np.stack([shrunk(mask, shape) for mask in drawn]), drawn)
+            for name, drawn in kept.items()
+        }
+        return Pointed(next(iter(objects), self.options.name), objects or {self.options.name: None})
 
     def _loaded(self) -> tuple[Scene, tuple[int, ...]]:
         """The scene at its scale, and the views that were masked by hand; photos or a video are captured first."""
@@ -345,33 +343,46 @@ class Workshop:
             self._say("looks at what is there")
             first = np.zeros((len(scene), height, width), bool)
             first[prompt.view] = session.glimpse(prompt)
-            place = len(self._history)
-            self._history.append(Pointing(None, first))
+            place, pointed = len(self._history), self.pointed
+            self._step(Pointing(None, first))
             self._say("finds it in all photos", 0.3)
             try:
                 selection = session.select(prompt, self._taught(session, scene))
             except PromptError:
                 del self._history[place:]
                 raise
-            self._history[place:] = [self._rough(selection)]
+            self._history[place:] = [pointed.telling(self._rough(selection))]
         else:
             self._say("changes the object")
             assert isinstance(prompt, Click)
-            self._history.append(self._rough(session.edit(before.selection, prompt)))
+            self._step(self._rough(session.edit(before.selection, prompt)))
+
+    def _turn_to(self, name: str) -> None:
+        if name in self.pointed.objects:
+            self._history[-1] = self.pointed.at_name(name)  # changes nothing that undo could undo
 
     def _choose(self, scale: int) -> None:
         session, _ = self._opened()
         if (pointing := self.pointing) is None or pointing.selection is None:
             return
-        self._history.append(self._rough(session.choose(pointing.selection, scale)))
+        self._step(self._rough(session.choose(pointing.selection, scale)))
+
+    def _step(self, told: Pointing | None) -> None:
+        """The object that clicks change becomes another; `undo` goes back to before."""
+        self._history.append(self.pointed.telling(told))
+        self.changed()
 
     def _rough(self, selection: Selection) -> Pointing:
         session, scene = self._opened()
         return Pointing(selection, session.rough_masks(selection, range(len(scene))))
 
+    def _made(self, scene: Scene, name: str) -> dict[int, np.ndarray]:
+        """Masks of an object that were made by hand, H W bool each: they are the first's."""
+        return hand_made(scene, self._by_hand) if name == self.options.name else {}
+
     def _taught(self, session: Session, scene: Scene) -> dict[int, np.ndarray]:
-        shape = session.surfaces.depth.shape[1:]
-        return {view: shrunk(mask, shape) for view, mask in hand_made(scene, self._by_hand).items()}
+        shape, made = session.surfaces.depth.shape[1:], self._made(scene, self.pointed.at)
+        return {view: shrunk(mask, shape) for view, mask in made.items()}
 
     def _opened(self) -> tuple[Session, Scene]:
         if self.session is None or self.scene is None:
@@ -379,46 +390,29 @@ class Workshop:
         return self.session, self.scene
 
     def _keep_masks(self) -> None:
-        """Masks of what was pointed at, at full size, as `unscene mask` writes them."""
+        """Masks of all that was pointed at, at full size, as `unscene mask` writes them."""
         session, scene = self._opened()
-        if (pointing := self.pointing) is None:
+        if not (told := self.pointed.told):
             raise StudioError("expected an object to remove; click it in a photo.")
         assert self._folder is not None
-        made = hand_made(scene, self._by_hand)
-        if pointing.selection is None:
-            masks = np.stack([made[view] for view in range(len(scene))])
-        else:
-            masks = drain(draw_masks(session, scene, pointing.selection, made,
-                                     with_shadow=self.options.with_shadow), self._told)  # fmt: skip
-        prompts = [] if pointing.selection is None else list(pointing.selection.prompts)
-        content = {"prompts": [dataclasses.asdict(prompt) for prompt in prompts],
-                   "by_hand": [scene.names[view] for view in self._by_hand]}  # fmt: skip
-        keep_object(self._folder, scene, self.options.name, masks, content, session.segmenter.name)
+        for name, pointing in told.items():
+            selection, made = pointing.selection, self._made(scene, name)
+            if selection is None:
+                masks = pointing.drawn
+            else:
+                drawing = draw_masks(session, scene, selection, made, with_shadow=self.options.with_shadow)
+                masks = drain(drawing, self._told)
+            assert masks is not None
+            prompts = [] if selection is None else [dataclasses.asdict(prompt) for prompt in selection.prompts]
+            content = {"prompts": prompts, "by_hand": [scene.names[view] for view in made]}
+            keep_object(self._folder, scene, name, masks, content, session.segmenter.name)
+        forget_objects(self._folder, scene, set(read_objects(self._folder, scene)) - set(told))
 
     def _remove(self, arguments: tuple[str, ...]) -> None:
-        if self.is_removing:
-            raise StudioError("expected one removal at a time; stop the one under way, or wait for it.")
+        self.removals.check_idle()
         self._say("draws the masks")
         self._keep_masks()
-        number = max((int(path.name) for path in self.removals), default=0) + 1
-        out = self.out / "removals" / str(number)
-        words = ("remove", str(self.scene_path), "--scale", f"{self.scale:g}", "--masks", str(self.out / "masks"),
-                 "--out", str(out), *arguments)  # fmt: skip
-        self._start(words, out)
+        self.removals.start(self.scene_path, self.scale or 1, self.out / "masks", arguments)
 
-    def _go_on(self) -> None:
-        if self.removal is None or self.is_removing:
-            return
-        words = json.loads((self.removal.parent / f"{self.removal.name}.json").read_text(encoding="utf-8"))
-        self._start((*words, "--resume"), self.removal)
-
-    def _start(self, words: tuple[str, ...], out: Path) -> None:
-        write_json(out.parent / f"{out.name}.json", [word for word in words if word != "--resume"])
-        self._command = Command.start(words, out.parent / f"{out.name}.txt")
-        self.removal = out
-        threading.Thread(target=self._await, args=(self._command,), daemon=True).start()
-
-    def _await(self, command: Command) -> None:
-        if command.wait() > 0:
-            self.problem = command.complaint
-        self.changed()
+    def _failed(self, complaint: str) -> None:
+        self.problem = complaint
