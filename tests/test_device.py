@@ -234,12 +234,23 @@ def test_precision_follows_the_device(device: str, precision: str) -> None:
 
 
 def test_the_guide_of_copies_is_placed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(
-        "unscene.priors.diffusion.latent_diffusion.LatentDiffusionInpainter.load",
-        lambda config: seen.append((config.device, config.precision)),
-    )
-    load_prior("guided-exemplar", DiffusionConfig(prompt="unheard of").on("cuda:2"))
+    seen, grey = [], torch.full((1, 32, 32, 3), 0.5)
+
+    class Grey:
+        def expected_fill(self, images, masks, *, generator):
+            return grey
+
+    def load(config: DiffusionConfig) -> Grey:
+        seen.append((config.device, config.precision))
+        return Grey()
+
+    monkeypatch.setattr("unscene.priors.diffusion.latent_diffusion.LatentDiffusionInpainter.load", load)
+    prior = load_prior("guided-exemplar", DiffusionConfig(prompt="unheard of").on("cuda:2"))
+    assert prior.name == "exemplar guided by bundled-diffusion" and not seen  # it is loaded when it is asked
+    masks = torch.zeros(1, 32, 32, dtype=torch.bool)
+    masks[:, 14:18, 14:18] = True
+    for _ in range(2):
+        prior.inpaint(grey, masks, generator=torch.Generator())
     assert seen == [("cuda:2", "float16")]
 
 

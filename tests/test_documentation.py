@@ -22,7 +22,7 @@ from unscene.training.fit import FitConfig
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"^<!-- run in tests -->\n```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_OURS = ("make", "git", "pip", "python", "cd", "#")
-STEPS = 3
+STEPS = 2
 MOST_LINES = 200  # of the README
 
 

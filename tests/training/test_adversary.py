@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 import unscene.training.adversary as module
+from unscene.fields.threads import torch_on_one_thread
+from unscene.losses.adversarial import PatchDiscriminator
 from unscene.training.adversary import Adversary, AdversaryConfig
 
 
@@ -87,3 +89,21 @@ def test_which_step_has_the_penalty_is_in_the_state() -> None:
     assert restored.turn == 4
     for seed in range(4, 8):
         assert played.train_on(*patches(seed)) == restored.train_on(*patches(seed))
+
+
+def test_it_learns_on_all_threads_while_a_step_keeps_torch_to_one(monkeypatch):
+    seen, threads = [], torch.get_num_threads()
+    judged = PatchDiscriminator.forward
+    monkeypatch.setattr(
+        PatchDiscriminator, "forward", lambda *given: seen.append(torch.get_num_threads()) or judged(*given)
+    )
+    torch.set_num_threads(2)
+    game, patches = adversary(), torch.rand(1, 3, 16, 16)
+    try:
+        with torch_on_one_thread():
+            game.train_on(patches, patches)
+            game.judge(patches)
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+    assert set(seen) == {2} and len(seen) >= 3

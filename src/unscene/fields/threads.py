@@ -31,3 +31,14 @@ def torch_on_one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         _reserved = before
+
+
+@contextmanager
+def torch_on_all_threads() -> Iterator[None]:
+    """Within `torch_on_one_thread`, for work of torch's that is large: it computes on as many threads as it had."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(native_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from unscene.priors.bundled_guide import BundledGuide
 from unscene.priors.classical import (
     BiharmonicInpainter,
     ExemplarInpainter,
@@ -38,10 +39,8 @@ def _load_without_diffusion(kind: str, where: str, diffusion: DiffusionConfig) -
         case "exemplar":
             return ExemplarInpainter()
         case "guided-exemplar":
-            from unscene.priors.diffusion.latent_diffusion import LatentDiffusionInpainter  # loads diffusers: seconds
-
             placed = DiffusionConfig(device=diffusion.device, precision=diffusion.precision)
-            return ExemplarInpainter(guide=LatentDiffusionInpainter.load(config=placed))
+            return ExemplarInpainter(guide=BundledGuide(placed))
         case "shift-map":
             return ShiftMapInpainter()
         case "telea":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from unscene.fields.threads import torch_on_all_threads
 from unscene.losses.adversarial import (
     PatchDiscriminator,
     discriminator_loss,
@@ -80,6 +81,10 @@ class Adversary(nn.Module):
 
     def train_on(self, real: Tensor, fake: Tensor) -> Health:
         """One step of the discriminator: L_adv + lambda_GP L_GP, the latter now and then."""
+        with torch_on_all_threads():
+            return self._train_on(real, fake)
+
+    def _train_on(self, real: Tensor, fake: Tensor) -> Health:
         real, fake = self._seen(real), self._seen(fake.detach())
         real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
         loss, every = discriminator_loss(real_logits, fake_logits), self.config.penalty_every
@@ -101,7 +106,8 @@ class Adversary(nn.Module):
     def judge(self, fake: Tensor) -> Tensor:
         """How badly rendered patches pass for real, scalar; its gradient reaches the patches only."""
         self.discriminator.requires_grad_(False)
-        loss = generator_loss(self.discriminator(self._seen(fake)))
+        with torch_on_all_threads():
+            loss = generator_loss(self.discriminator(self._seen(fake)))
         self.discriminator.requires_grad_(True)
         return loss
 

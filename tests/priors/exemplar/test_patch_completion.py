@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unscene.priors.exemplar.patch_completion import CompletionConfig, complete
-from unscene.priors.exemplar.patch_matching import NothingToCopyError, PatchMatcher, patches_at
+from unscene.priors.exemplar.patch_matching import NothingToCopyError, PatchMatcher, least, patches_at
 
 
 def tiles(height: int, width: int, period: int = 10) -> Tensor:
@@ -127,3 +127,14 @@ def test_sources_are_bounded():
     assert len(matcher.centers) == 100
     hole = box(60, 60, slice(20, 40), slice(20, 40))
     assert complete(image, hole, ~hole, CompletionConfig(most_sources=100)).isfinite().all()
+
+
+@pytest.mark.parametrize("columns", [1, 255, 256, 512, 700])
+def test_the_least_of_rows_is_what_a_search_of_whole_rows_finds(columns):
+    generator = torch.Generator().manual_seed(columns)
+    cost = torch.randint(0, 40, (50, columns), generator=generator).float()  # with ties, of which the first counts
+    cost[7] = torch.inf
+    cost[8, columns - 1] = -1
+    lowest, place = least(cost)
+    assert torch.equal(lowest, cost.min(1).values)
+    assert place.tolist() == [row.index(min(row)) for row in cost.tolist()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+BUNDLED_NAME = "bundled-diffusion"
 Precision = Literal["float32", "float16", "bfloat16"]
 
 FAMILIES: dict[str, tuple[str, ...]] = {  # hub ids in the order in which they are tried: some have been withdrawn

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 COMPONENTS = 32  # of patches of 9 x 9 x 3 numbers; they hold all but a hundredth of natural patches' variance
-ROWS = 256  # patches compared at once: their distances to 30,000 others are 30 MB, which caches nearly hold
+ROWS = 64  # patches compared at once: their distances to 30,000 others are 8 MB, which caches hold
+BLOCK = 256  # distances whose least is found first: that vectorises, where an index beside it does not
 
 
 class NothingToCopyError(ValueError):
@@ -42,7 +43,7 @@ class PatchMatcher:
         the mean squared difference, what is beside included."""
         centers, distances = [], []
         for rows in torch.cat([patches @ self.basis, self.beside[at]], 1).split(ROWS):
-            half, best = torch.addmm(self.half_norms, rows, self.reduced.T, alpha=-1).min(1)
+            half, best = least(torch.addmm(self.half_norms, rows, self.reduced.T, alpha=-1))
             centers.append(self.centers[best])
             distances.append((2 * half + rows.square().sum(1)).clamp_min(0) / patches.shape[1])
         return torch.cat(centers), torch.cat(distances)
@@ -68,9 +69,23 @@ class PatchMatcher:
             cost = torch.addmm(self.half_norms, self.reduced[part], self.reduced.T, alpha=-1)
             near = (row[part, None] - row).abs() <= apart
             near &= (column[part, None] - column).abs() <= apart
-            least, index = cost.masked_fill_(near, torch.inf).min(1)
-            best.append(torch.where(least.isfinite(), self.centers[index], -1))
+            lowest, index = least(cost.masked_fill_(near, torch.inf))
+            best.append(torch.where(lowest.isfinite(), self.centers[index], -1))
         return self.centers[asked], torch.cat(best)
+
+
+def least(cost: Tensor) -> tuple[Tensor, Tensor]:
+    """The least of each row (P S), and the first place of it; as ``cost.min(1)``, in under half of its time."""
+    whole = cost.shape[1] // BLOCK * BLOCK
+    if whole == 0:
+        return cost.min(1)  # pyright: ignore[reportReturnType]
+    blocks = cost[:, :whole].view(len(cost), -1, BLOCK)
+    lowest, block = blocks.amin(2).min(1)
+    index = block * BLOCK + blocks[torch.arange(len(cost)), block].argmin(1)
+    if whole < cost.shape[1]:
+        rest, at = cost[:, whole:].min(1)
+        index, lowest = torch.where(rest < lowest, whole + at, index), torch.minimum(rest, lowest)
+    return lowest, index
 
 
 def patches_at(image: Tensor, size: int, at: Tensor) -> Tensor:
