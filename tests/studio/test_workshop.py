@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from tests.segmentation.seen_box import overlap, truth
-from tests.studio.conftest import QUICK
+from tests.studio.conftest import QUICK, FinishedProcess
+from unscene.file_names import view_files
+from unscene.files import write_png
 from unscene.scenes.load import load_scene
 from unscene.segmentation.prompts import PromptError
 from unscene.studio.studio_error import StudioError
@@ -224,3 +226,32 @@ def test_opened_again_it_shows_the_objects_of_before(workshop: Workshop, started
     again.wait_idle()
     assert again.problem is None and (kept & ~masks_in(again)).sum() == 0 and masks_in(again).sum() > kept.sum()
     again.close()
+
+
+def test_masks_by_hand_are_the_first_object_s(workshop: Workshop, tmp_path: Path) -> None:
+    assert workshop.scene is not None
+    file = view_files(workshop.scene.names)[workshop.scene.names[2]]
+    write_png(tmp_path / "by-hand" / f"{file}.png", truth()[2].astype(np.uint8) * 255)
+    taught = Workshop(workshop.source, tmp_path / "taught", scale=1, masks=tmp_path / "by-hand", options=QUICK)
+    taught.open_scene()
+    taught.click(3, *place(3))
+    taught.another_object()
+    taught.click(3, *beside(workshop))
+    taught.wait_idle()
+    assert taught.problem is None
+    assert taught._by_hand == (2,)
+    drawn = taught.masks(2)
+    assert overlap(drawn["object"][None], truth()[2][None]) > 0.8
+    assert drawn["object-2"].sum() > truth()[2].sum() and not (drawn["object-2"] & truth()[2]).any()
+    taught.close()
+
+
+def test_one_removal_at_a_time(workshop: Workshop, started: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop.click(3, *place(3))
+    workshop.remove()
+    workshop.wait_idle()
+    monkeypatch.setattr(FinishedProcess, "poll", lambda _: None)
+    assert workshop.removals.is_running
+    workshop.remove()
+    workshop.wait_idle()
+    assert len(started) == 1 and workshop.problem is not None and "one removal at a time" in workshop.problem

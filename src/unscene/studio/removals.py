@@ -42,8 +42,7 @@ class Removals:
         return None if self._command is None else self._command.text
 
     def start(self, scene: Path, scale: float, masks: Path, arguments: tuple[str, ...]) -> None:
-        """Start the next one with further arguments. Raises StudioError while another runs."""
-        self.check_idle()
+        """Start the next one with further arguments; see `check_idle`."""
         number = max((int(path.name) for path in self.all), default=0) + 1
         out = self.folder / str(number)
         words = ("remove", str(scene), "--scale", f"{scale:g}", "--masks", str(masks), "--out", str(out), *arguments)
