@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.signal import argrelmin
 
 from unscene.segmentation.surface_graph import SurfaceGraph
-from unscene.segmentation.sweep_cut import random_walk, sweep
+from unscene.segmentation.sweep_cut import random_walk, relative_minima, sweep
 
 
 def two_cliques(size: int = 12, bridge: float = 0.01) -> SurfaceGraph:
@@ -64,3 +65,11 @@ def test_the_clique_of_the_seed_has_the_least_conductance() -> None:
     (best, *_) = swept.minima(window=3, smallest=2, largest=len(graph) - 2)
     members = swept.members(best, len(graph))
     assert (np.flatnonzero(members) == np.arange(12)).all()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_relative_minima_are_scipy_s(seed):
+    generator = np.random.default_rng(seed)
+    count, window = int(generator.integers(1, 200)), int(generator.integers(1, 60))
+    values = generator.integers(0, 9, count).astype(float) if seed % 2 else generator.random(count)  # ties, or none
+    assert relative_minima(values, window).tolist() == argrelmin(values, order=window)[0].tolist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import minimum_filter1d
 from scipy.sparse import csr_array, diags_array
 
 from unscene.segmentation.surface_graph import SurfaceGraph
@@ -29,9 +30,7 @@ class Sweep:
     def minima(self, *, window: int, smallest: int, largest: float) -> list[int]:
         """Sizes of the sets between ``smallest`` and ``largest`` whose conductance is the least among sizes that differ
         by less than ``window``, best first."""
-        from scipy.signal import argrelmin  # loads statistics: most of a second
-
-        sizes = [int(place) + 1 for place in argrelmin(self.conductance, order=window)[0]]
+        sizes = [place + 1 for place in relative_minima(self.conductance, window).tolist()]
         sizes = [size for size in sizes if smallest < size < largest]
         return sorted(sizes, key=lambda size: self.conductance[size - 1])
 
@@ -40,6 +39,17 @@ class Sweep:
         labels = np.zeros(count, bool)
         labels[self.order[:size]] = True
         return labels
+
+
+def relative_minima(values: np.ndarray, window: int) -> np.ndarray:
+    """Places (of K) whose value is below all others up to ``window`` places away; the first and last are none.
+
+    What `scipy.signal.argrelmin` finds, which compares one distance after the other and takes most of a second to load.
+    """
+    padded = np.pad(values, window, mode="edge")
+    lowest, middle = minimum_filter1d(padded, window), window // 2  # at p: of [p - middle, p - middle + window)
+    before, after = lowest[middle : middle + len(values)], lowest[middle + window + 1 :][: len(values)]
+    return np.flatnonzero((values < before) & (values < after))
 
 
 def random_walk(graph: SurfaceGraph, seeds: np.ndarray, *, allowed: np.ndarray | None = None,
