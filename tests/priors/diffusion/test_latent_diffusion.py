@@ -89,22 +89,8 @@ def test_the_expected_fill_averages_one_step_predictions_of_what_lies_around(mod
         one, another = (one_of.expected_fill(images, masks, generator=generators[2]) for _ in range(2))
         return (one - another).abs()[masks].mean().item()
 
-    assert 0 < spread(64) < 0.7 * spread(1)  # the mean of more draws depends less on them
+    assert 0 < spread(32) < 0.7 * spread(1)  # the mean of more draws depends less on them
     assert (first - other).abs().max() > 0
-
-
-def test_predictions_are_averaged_in_pairs_of_opposite_noise(model, views, monkeypatch):
-    images, masks, _ = views
-    seen, predict = [], LatentDiffusionInpainter._predict
-
-    def recorded(self, noise, *others):
-        seen.append(noise)
-        return predict(self, noise, *others)
-
-    monkeypatch.setattr(LatentDiffusionInpainter, "_predict", recorded)
-    four = dataclasses.replace(model, expectation_draws=4)
-    four.expected_fill(images, masks, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(seen[1], -seen[0]) and torch.equal(seen[3], -seen[2]) and not torch.equal(seen[2], seen[0])
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])

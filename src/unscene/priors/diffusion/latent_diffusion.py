@@ -49,9 +49,8 @@ class LatentDiffusionInpainter:
     """Squared latent distance (tau) at which the start image's own detail has faded to 1/e in the result."""
     feather: int = 3
     """Width, pixels, of the strip behind the mask's rim where the fill is drawn towards the image outside."""
-    expectation_draws: int = 4
-    """One-step predictions that `expected_fill` averages: two of opposite noise are nearer to the mean of many than
-    eight of any noise."""
+    expectation_draws: int = 8
+    """One-step predictions that `expected_fill` averages."""
 
     @classmethod
     def load(cls, source: str | Path = BUNDLED, config: DiffusionConfig | None = None) -> LatentDiffusionInpainter:
@@ -153,16 +152,16 @@ class LatentDiffusionInpainter:
         """What the model expects in the hole, colours and edges without texture: N H W 3, as `Inpainter.inpaint`.
 
         From pure noise the best prediction of a clean latent is its mean given what surrounds the hole, whatever the
-        noise; averaging a few predictions takes away what this one or that still made of its noise, and of two from
-        opposite noise whatever is linear in it. For models that predict velocities, whatever sampler they run.
+        noise; averaging a few predictions takes away what this one or that still made of its noise. For models that
+        predict velocities, whatever sampler they run.
         """
         check_images(images, masks)
         height, width = images.shape[1:3]
         alphas = training_scheduler(self.pipeline).alphas_cumprod
         condition = self._condition(self.padded(images), self.padded(masks[..., None].float()))
-        predictions, noise = [], torch.empty(0)
-        for draw in range(self.expectation_draws):
-            noise = -noise if draw % 2 else self._noise(images, generator).to(condition.context)
+        predictions = []
+        for _ in range(self.expectation_draws):
+            noise = self._noise(images, generator).to(condition.context)
             velocity = self._predict(noise, torch.tensor(len(alphas) - 1, device=noise.device), condition)
             predictions.append(clean_latents(noise, velocity, alphas[-1].to(noise)))
         filled = self.decode(torch.stack(predictions).mean(0))
