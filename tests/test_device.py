@@ -14,7 +14,15 @@ import unscene
 from tests.box_scene import BoxScene, write_capture
 from tests.conftest import TINY_NERF
 from unscene.cli import main
-from unscene.device import DeviceError, choose_device, device_name, explain_failure, field_device, has_room
+from unscene.device import (
+    DeviceError,
+    choose_device,
+    device_name,
+    explain_failure,
+    field_device,
+    has_room,
+    is_quick_in_bfloat16,
+)
 from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.remove import ways_to_fit
 from unscene.methods import InNOutConfig
@@ -252,6 +260,20 @@ def test_the_guide_of_copies_is_placed_too(monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(2):
         prior.inpaint(grey, masks, generator=torch.Generator())
     assert seen == [("cuda:2", "float16")]
+
+
+@pytest.mark.parametrize(("capabilities", "quick"), [
+    ({}, False), ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, False), ({"avx512_bf16": True}, True),
+    ({"amx_bf16": True}, True),
+])  # fmt: skip
+def test_bfloat16_saves_time_where_there_are_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], quick: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert is_quick_in_bfloat16(torch.device("cpu")) == quick
+    assert is_quick_in_bfloat16(torch.device("cuda", 0))
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not is_quick_in_bfloat16(torch.device("cpu"))  # what cannot be asked is not relied upon
 
 
 # Words for devices that fail

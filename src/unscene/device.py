@@ -44,6 +44,14 @@ def device_name(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
+def is_quick_in_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 saves time there: a processor without instructions for it takes ten times as long as else."""
+    if device.type != "cpu":
+        return True
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # none before torch 2.9
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def has_room(device: torch.device, size: int) -> bool:
     """Whether ``size`` bytes fit on the device beside what computes there; main memory is taken for large enough."""
     if device.type != "cuda":

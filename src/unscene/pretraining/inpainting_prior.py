@@ -94,7 +94,8 @@ class PriorTraining:
     minutes: float | None = None
     """Stop after this many minutes, leaving a checkpoint to resume from."""
     mixed_precision: str = "bf16"
-    """`bf16` (twice as fast, on recent processors too) or `no`."""
+    """`bf16` (twice as fast, on recent processors too: those with AVX-512 BF16 or AMX; others take ten times as long)
+    or `no`."""
     workers: int = 0
     """Processes that draw batches ahead; beside an accelerator, one per core."""
 

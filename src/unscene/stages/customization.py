@@ -61,7 +61,10 @@ def customize_prior(
     schedule = config.fit if prior.is_bundled else config.hub_fit
     yield from fit(STAGE, customization.learnt, objective, schedule, checkpoints, rays_per_step=batch * side**2)
     count = sum(parameter.numel() for parameter in customization.learnt)
-    yield Note(f"prior '{prior.name}' customised to the scene: {count / 1e6:.2f} M weights, {len(views)} views")
+    kind = "bfloat16" if customization.in_bfloat16 else "float32"
+    yield Note(
+        f"prior '{prior.name}' customised to the scene: {count / 1e6:.2f} M weights, {len(views)} views, in {kind}"
+    )
     return customization
 
 

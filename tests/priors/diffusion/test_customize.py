@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
@@ -80,6 +82,16 @@ def test_before_learning_it_changes_nothing(folder):
     torch.testing.assert_close(
         customised.inpaint_latent(photos, holes, noise=noise, steps=2), expected, rtol=0, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_networks_compute_in_bfloat16_where_that_saves_time(folder, monkeypatch, quick):
+    monkeypatch.setattr("unscene.priors.diffusion.customize.is_quick_in_bfloat16", lambda device: quick)
+    config = dataclasses.replace(CONFIG, mixed_precision=True)
+    customization, seen = SceneCustomization(LatentDiffusionInpainter.load(folder), config, generator()), []
+    customization.model.pipeline.unet.conv_in.register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    customization.loss(*batch(), generator(5))
+    assert seen == [torch.bfloat16 if quick else torch.float32] and customization.in_bfloat16 == quick
 
 
 def test_nothing_is_learnt_from_inside_the_object(folder):

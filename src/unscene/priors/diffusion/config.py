@@ -99,4 +99,4 @@ class CustomizeConfig:
     """Strongest noise that is taught, as a share of the schedule; levels are drawn evenly below it. None: the strongest
     that the method's sampler starts from."""
     mixed_precision: bool = True
-    """Networks in bfloat16 where they may be; the weights that learn stay in float32."""
+    """Networks in bfloat16 where they may be and the device is quick at it; the weights that learn stay in float32."""

@@ -22,6 +22,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from unscene.device import is_quick_in_bfloat16
 from unscene.files import atomic_write
 from unscene.geometry.randomness import sent
 from unscene.priors.diffusion.checkpoints import training_scheduler
@@ -84,11 +85,16 @@ class SceneCustomization:
         be multiples of the model's.
         """
         with self._running() as pipeline, torch.autocast(
-            pipeline.unet.device.type, torch.bfloat16, enabled=self.config.mixed_precision
+            pipeline.unet.device.type, torch.bfloat16, enabled=self.in_bfloat16
         ):  # fmt: skip
             error, hole, excluded = self._errors(pipeline, photos, objects, holes, generator)
             weight = (self.config.known_weight + (1 - self.config.known_weight) * hole) * (1 - excluded)
             return (weight * error).sum() / weight.sum().clamp_min(1)
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether the networks compute in bfloat16 while they learn."""
+        return self.config.mixed_precision and is_quick_in_bfloat16(self.model.pipeline.unet.device)
 
     @torch.no_grad()
     def validation_loss(self, photos: Tensor, objects: Tensor, holes: Tensor, generator: torch.Generator) -> float:
