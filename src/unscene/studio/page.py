@@ -164,7 +164,7 @@ class Page:
         workshop = self._workshop
         assert workshop.scene is not None
         names = {file: name for name, file in view_files(workshop.scene.names).items()}
-        filled = ("--in-n-out.base-seed", str(len(workshop.removals.all)))
+        filled = ("--in-n-out.base-seed", str(len(workshop.removals.folders)))
         if picture is not None:
             filled = ("--in-n-out.base-picture", str(picture))
         workshop.remove_again(*self._asked(), "--in-n-out.base-view", names[self._base.value], *filled)
@@ -314,7 +314,7 @@ class Page:
         self._save.visible = finished
         self._show_candidates(busy)
         self._where.content = f"All of it is in {plain(str(folder))}."
-        names = tuple(path.name for path in removals.all)
+        names = tuple(path.name for path in removals.folders)
         self._earlier.visible = len(names) > 1
         if names and names != tuple(self._earlier.options):
             self._earlier.options = names

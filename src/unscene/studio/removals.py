@@ -27,7 +27,7 @@ class Removals:
     """The one that is looked at."""
 
     @property
-    def all(self) -> list[Path]:
+    def folders(self) -> list[Path]:
         """Folders of all removals, the first one first."""
         found = self.folder.glob("[0-9]*")
         return sorted((path for path in found if path.name.isdecimal()), key=lambda path: int(path.name))
@@ -43,7 +43,7 @@ class Removals:
 
     def start(self, scene: Path, scale: float, masks: Path, arguments: tuple[str, ...]) -> None:
         """Start the next one with further arguments; see `check_idle`."""
-        number = max((int(path.name) for path in self.all), default=0) + 1
+        number = max((int(path.name) for path in self.folders), default=0) + 1
         out = self.folder / str(number)
         words = ("remove", str(scene), "--scale", f"{scale:g}", "--masks", str(masks), "--out", str(out), *arguments)
         self._run(words, out)

@@ -254,7 +254,7 @@ class Workshop:
         self._say("reads the scene")
         scene, by_hand = self._loaded()
         self.scene, self._by_hand = scene, by_hand
-        self.removals.shown = next(reversed(self.removals.all), None)
+        self.removals.shown = next(reversed(self.removals.folders), None)
         source = {"scene": self.scene_path.resolve(), "scale": self.scale}
         self._folder, watch = open_masks(scene, self.out / "masks", self.options, source, self._told)
         segmenter, device = choose_segmenter(self.options), field_device(choose_device(self.options.device))
