@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "unscene"
 
 LEVELS = [
-    {"device", "file_names", "files", "geometry", "memory", "ranges", "warp_runtime"},
+    {"device", "file_names", "files", "geometry", "memory", "ranges", "threads", "warp_runtime"},
     {"scenes", "fields", "objects", "priors", "losses", "evaluation.metrics", "evaluation.statistics"},
     {"training"},
     {"capture", "pretraining", "segmentation", "stages"},

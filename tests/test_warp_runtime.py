@@ -12,7 +12,7 @@ import time
 import {first}
 import {second}
 import torch
-from unscene.fields.threads import torch_on_one_thread
+from unscene.threads import torch_on_one_thread
 
 torch.set_num_threads(2)
 numbers = torch.ones(1 << 18)

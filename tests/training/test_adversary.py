@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 import unscene.training.adversary as module
-from unscene.fields.threads import torch_on_one_thread
 from unscene.losses.adversarial import PatchDiscriminator
+from unscene.threads import torch_on_one_thread
 from unscene.training.adversary import Adversary, AdversaryConfig
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from unscene.fields.threads import torch_on_one_thread
 from unscene.geometry.cameras import Cameras, Rays, pixel_centers
+from unscene.threads import torch_on_one_thread
 
 RAYS_AT_ONCE = {"cpu": 8192}
 

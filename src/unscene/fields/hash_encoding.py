@@ -19,7 +19,7 @@ import warp as wp
 from torch import Tensor
 
 from unscene.fields.hash_kernels import HASHING_CODES, grid_kernels, level_kernels, row_type
-from unscene.fields.threads import native_threads
+from unscene.threads import native_threads
 from unscene.warp_runtime import torch_stream
 
 HASHINGS = {code: hashing for hashing, code in HASHING_CODES.items()}

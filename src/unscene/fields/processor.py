@@ -22,7 +22,7 @@ import warp as wp
 from torch import Tensor
 
 from unscene.fields.hash_grid import HashGridConfig, grid_levels
-from unscene.fields.threads import native_threads
+from unscene.threads import native_threads
 from unscene.warp_runtime import start_warp
 
 HEADERS = Path(__file__).parent / "native"

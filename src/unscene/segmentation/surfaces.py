@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from unscene.fields.nerf import Nerf
-from unscene.fields.threads import torch_on_one_thread
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
 from unscene.scenes.scene import Scene
 from unscene.segmentation.prompts import Click
+from unscene.threads import torch_on_one_thread
 from unscene.training.events import Event, ItemDone, StageDone, StageStarted
 
 RAYS_AT_ONCE = {"cpu": 8192}

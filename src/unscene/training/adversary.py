@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.threads import torch_on_all_threads
 from unscene.losses.adversarial import (
     PatchDiscriminator,
     discriminator_loss,
@@ -15,6 +14,7 @@ from unscene.losses.adversarial import (
     generator_loss,
     gradient_penalty,
 )
+from unscene.threads import torch_on_all_threads
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.threads import torch_on_one_thread
+from unscene.threads import torch_on_one_thread
 from unscene.training.captured_steps import CapturableObjective, CapturedSteps, CudaGraphs, StepByStep, can_capture
 from unscene.training.checkpoints import Checkpoints, StageRandomness
 from unscene.training.events import Event, Note, StageDone, StageStarted

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unscene.threads import shared_out
+
 COMPONENTS = 32  # of patches of 9 x 9 x 3 numbers; they hold all but a hundredth of natural patches' variance
 ROWS = 64  # patches compared at once: their distances to 30,000 others are 8 MB, which caches hold
 BLOCK = 256  # distances whose least is found first: that vectorises, where an index beside it does not
@@ -41,11 +43,13 @@ class PatchMatcher:
     def nearest(self, patches: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         """For whole patches (P D) around ``at`` (P): the centre of the best fitting visible one, and how ill it fits:
         the mean squared difference, what is beside included."""
-        centers, distances = [], []
-        for rows in torch.cat([patches @ self.basis, self.beside[at]], 1).split(ROWS):
+
+        def matched(rows: Tensor) -> tuple[Tensor, Tensor]:
             half, best = least(torch.addmm(self.half_norms, rows, self.reduced.T, alpha=-1))
-            centers.append(self.centers[best])
-            distances.append((2 * half + rows.square().sum(1)).clamp_min(0) / patches.shape[1])
+            return self.centers[best], (2 * half + rows.square().sum(1)).clamp_min(0) / patches.shape[1]
+
+        reduced = torch.cat([patches @ self.basis, self.beside[at]], 1)
+        centers, distances = zip(*shared_out(matched, reduced.split(ROWS)), strict=True)
         return torch.cat(centers), torch.cat(distances)
 
     def nearest_by_known(self, patches: Tensor, known: Tensor, at: Tensor) -> Tensor:
@@ -55,8 +59,8 @@ class PatchMatcher:
         patches = torch.cat([patches * known, beside * share], 1)
         known = torch.cat([known, share.expand_as(beside)], 1)
         table = torch.cat([sources, sources.square()], 1).T
-        pairs = zip(patches.split(ROWS), known.split(ROWS), strict=True)
-        return torch.cat([self.centers[(torch.cat([-2 * p, k], 1) @ table).argmin(1)] for p, k in pairs])
+        rows = torch.cat([-2 * patches, known], 1).split(ROWS)
+        return torch.cat(shared_out(lambda part: self.centers[least(part @ table)[1]], rows))
 
     def nearest_apart(self, apart: int, *, most: int) -> tuple[Tensor, Tensor]:
         """For at most so many visible patches their centres (P), and those of the best fitting ones more than ``apart``
@@ -64,14 +68,16 @@ class PatchMatcher:
         asked = torch.arange(len(self.centers))
         if len(asked) > most:
             asked = torch.linspace(0, len(asked) - 1, most).round().long()
-        best, row, column = [], (self.centers // self.width).int(), (self.centers % self.width).int()
-        for part in asked.split(ROWS):
+        row, column = (self.centers // self.width).int(), (self.centers % self.width).int()
+
+        def matched(part: Tensor) -> Tensor:
             cost = torch.addmm(self.half_norms, self.reduced[part], self.reduced.T, alpha=-1)
             near = (row[part, None] - row).abs() <= apart
             near &= (column[part, None] - column).abs() <= apart
             lowest, index = least(cost.masked_fill_(near, torch.inf))
-            best.append(torch.where(lowest.isfinite(), self.centers[index], -1))
-        return self.centers[asked], torch.cat(best)
+            return torch.where(lowest.isfinite(), self.centers[index], -1)
+
+        return self.centers[asked], torch.cat(shared_out(matched, asked.split(ROWS)))
 
 
 def least(cost: Tensor) -> tuple[Tensor, Tensor]:
