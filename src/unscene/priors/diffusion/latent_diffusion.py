@@ -25,6 +25,7 @@ from unscene.priors.diffusion.noise_levels import clean_latents, predicted_noise
 from unscene.priors.diffusion.sampling import denoise, last_steps, starting_latents
 from unscene.priors.diffusion.text_condition import TextCondition, text_condition
 from unscene.priors.inpainter import StructureGuide, check_images
+from unscene.threads import shared_out
 
 HUB_PROMPT = "photorealistic 8k"  # as In-N-Out's release, which has a description of each of its scenes before it
 
@@ -159,11 +160,15 @@ class LatentDiffusionInpainter:
         height, width = images.shape[1:3]
         alphas = training_scheduler(self.pipeline).alphas_cumprod
         condition = self._condition(self.padded(images), self.padded(masks[..., None].float()))
-        predictions = []
-        for _ in range(self.expectation_draws):
-            noise = self._noise(images, generator).to(condition.context)
+        noises = [self._noise(images, generator).to(condition.context) for _ in range(self.expectation_draws)]
+
+        @torch.no_grad()
+        def predicted(noise: Tensor) -> Tensor:
             velocity = self._predict(noise, torch.tensor(len(alphas) - 1, device=noise.device), condition)
-            predictions.append(clean_latents(noise, velocity, alphas[-1].to(noise)))
+            return clean_latents(noise, velocity, alphas[-1].to(noise))
+
+        on_processor = condition.context.device.type == "cpu"
+        predictions = shared_out(predicted, noises) if on_processor else [predicted(noise) for noise in noises]
         filled = self.decode(torch.stack(predictions).mean(0))
         filled = filled[..., :height, :width].permute(0, 2, 3, 1).clamp(0, 1).to(images)
         return composite(images, filled, masks, feather=self.feather)
