@@ -54,16 +54,18 @@ def still_life_silhouettes(views: list[int]) -> dict[str, np.ndarray]:
     """Where each thing is seen in views of the still life, N H W bool."""
     sys.path.insert(0, str(SCRIPTS))
     import mitsuba as mi
-    import render_still_life as renderer
+    import render_scene as renderer
+    import scene_parts
     import still_life_scene
 
     parts = still_life_scene.build()
-    scene = still_life_scene.load(parts)
+    scene = scene_parts.load(parts, still_life_scene.lights())
     number = {part.name: index for index, part in enumerate(parts)}
     y, x = np.mgrid[0.5 : renderer.HEIGHT, 0.5 : renderer.WIDTH]
-    local = np.stack([x - renderer.WIDTH / 2, renderer.HEIGHT / 2 - y, np.full_like(x, -renderer.FOCAL)], -1)
     seen = []
-    for pose in renderer.cameras()[views]:
+    for pose in still_life_scene.cameras()[views]:
+        focal = renderer.Camera(pose, still_life_scene.FIELD_OF_VIEW).focal
+        local = np.stack([x - renderer.WIDTH / 2, renderer.HEIGHT / 2 - y, np.full_like(x, -focal)], -1)
         origin, rays = mi.Point3f(pose[:3, 3].tolist()), local.reshape(-1, 3) @ pose[:3, :3].T
         hits = [scene.ray_intersect(mi.Ray3f(origin, mi.Vector3f(ray))) for ray in rays.tolist()]
         seen.append([number[hit.shape.id()] if hit.is_valid() else -1 for hit in hits])

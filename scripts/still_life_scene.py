@@ -1,15 +1,17 @@
 """Objects, materials and light of the still life, for Mitsuba 3. Metres, z up, table top at z = 0."""
 
-from typing import NamedTuple
-
 import mitsuba as mi
 import numpy as np
-import still_life_textures as textures
+import scene_textures as textures
+import still_life_textures as own_textures
+from scene_meshes import Mesh, box, grid, lathe, tube
+from scene_parts import Part, book
 from scipy.spatial.transform import Rotation
-from still_life_meshes import Mesh, box, grid, lathe, merge, tube, vertex_normals
+from scipy.stats import qmc
 
-mi.set_variant("scalar_rgb")
-
+VIEWS, FIELD_OF_VIEW = 60, 52.0  # the angle in degrees, horizontal
+EXPOSURE = 1.25
+JPEG_QUALITY = 92
 REMOVED = "teapot"  # parts whose name starts with this are the object to remove
 WALL_Y = 0.46
 
@@ -32,16 +34,6 @@ BOTTLE = [
     (0.017, 0.26), (0.023, 0.27), (0.023, 0.274), (0.012, 0.274), (0, 0.25),
 ]
 # fmt: on
-
-
-class Part(NamedTuple):
-    """A mesh with its skin; `smooth` ones have averaged normals, the others flat faces."""
-
-    name: str
-    mesh: Mesh
-    texture: np.ndarray | str  # H W 3 sRGB, or one colour "#rrggbb"
-    glossy: bool = False
-    smooth: bool = True
 
 
 def cloth(length, breadth, flat_at, rng) -> Mesh:
@@ -72,8 +64,8 @@ def room() -> list[Part]:
     flat_at = Rotation.from_euler("z", -cloth_turn, degrees=True).apply(-cloth_at)[:2]
     return [
         Part("table", table, textures.wood(6.0, 1.3, rng(1)), smooth=False),
-        Part("wall", grid(np.array([[left, right], [left + up, right + up]])), textures.wall(6.0, 1.5, rng(2))),
-        Part("cloth", cloth(*size, flat_at, rng(15)).place(cloth_at, cloth_turn), textures.gingham(*size, rng(3))),
+        Part("wall", grid(np.array([[left, right], [left + up, right + up]])), own_textures.wall(6.0, 1.5, rng(2))),
+        Part("cloth", cloth(*size, flat_at, rng(15)).place(cloth_at, cloth_turn), own_textures.gingham(*size, rng(3))),
     ]
 
 
@@ -85,22 +77,9 @@ def teapot() -> list[Part]:
     handle_path = [(-0.085, 0.15), (-0.13, 0.17), (-0.17, 0.14), (-0.165, 0.085), (-0.12, 0.05), (-0.085, 0.04)]
     handle = tube(handle_path, [0.011, 0.011, 0.012, 0.012, 0.011, 0.010])
     trim = textures.bands(["#1f4f94", "#2a63ab", "#f2e8d2"], [0.5, 0.93], rng)
-    pieces = {"body": (lathe(TEAPOT, 128, 160), textures.teapot_glaze(rng)), "knob": (knob, "#dd9a2f")}
+    pieces = {"body": (lathe(TEAPOT, 128, 160), own_textures.teapot_glaze(rng)), "knob": (knob, "#dd9a2f")}
     pieces |= {"spout": (spout, trim), "handle": (handle, "#1f4f94")}
     return [Part(f"{REMOVED}_{name}", mesh.place(turn=-24), skin, glossy=True) for name, (mesh, skin) in pieces.items()]
-
-
-def book(name, size, ground, ink, at, turn) -> list[Part]:
-    """A closed book lying flat, its spine toward -y before the turn; `size` is (width, depth, thickness)."""
-    rng = np.random.default_rng(sum(map(ord, name)))
-    width, depth, thickness = size
-    board = box((width, depth, 0.004), "z")
-    spine = box((width, 0.005, thickness), "y").place((0, -depth / 2, 0))
-    block = box((width - 0.012, depth - 0.012, thickness - 0.008)).place((0, 0, 0.004))
-    boards = merge(board, board.place((0, 0, thickness - 0.004)))
-    cover, lettering = textures.book_cover(ground, ink, rng), textures.book_spine(ground, ink, rng)
-    skins = (boards, cover), (spine, lettering), (block, textures.pages(rng))
-    return [Part(f"book_{name}_{i}", mesh.place(at, turn), skin, smooth=False) for i, (mesh, skin) in enumerate(skins)]
 
 
 def crockery() -> list[Part]:
@@ -172,39 +151,21 @@ def build() -> list[Part]:
     return room() + teapot() + books + crockery() + fruit() + [frame]
 
 
-def shape(part: Part, bsdf: dict, emitter: dict | None = None) -> mi.Mesh:
-    """One part as a Mitsuba mesh, which shines if an `emitter` is given."""
-    vertices, faces, uv = part.mesh
-    props = mi.Properties()
-    props["bsdf"] = mi.load_dict(bsdf)
-    if emitter:
-        props["emitter"] = mi.load_dict(emitter)
-    has = {"has_vertex_normals": part.smooth, "has_vertex_texcoords": True}
-    mesh = mi.Mesh(part.name, len(vertices), len(faces), props, **has)
-    params = mi.traverse(mesh)
-    params["vertex_positions"] = vertices.astype(np.float32).ravel()
-    params["faces"] = faces.astype(np.uint32).ravel()
-    params["vertex_texcoords"] = uv.astype(np.float32).ravel()
-    if part.smooth:
-        params["vertex_normals"] = vertex_normals(vertices, faces).astype(np.float32).ravel()
-    params.update()
-    return mesh
+def cameras() -> np.ndarray:
+    """Camera-to-world matrices `V 4 4` (OpenGL axes: x right, y up, z back) on a dome in front of the table.
 
-
-def skin(part: Part) -> dict:
-    """The part's colour as a Mitsuba texture, linear."""
-    srgb = np.asarray(textures.colour(part.texture) if isinstance(part.texture, str) else part.texture)
-    srgb = np.broadcast_to(srgb, (2, 2, 3)) if srgb.ndim == 1 else srgb
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
-    return {"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(linear)), "raw": True, "wrap_mode": "clamp"}
-
-
-def material(part: Part) -> dict:
-    """Matt, or glazed."""
-    bsdf = {"type": "diffuse", "reflectance": skin(part)}
-    if part.glossy:
-        bsdf = {"type": "roughplastic", "diffuse_reflectance": skin(part), "alpha": 0.07, "nonlinear": True}
-    return {"type": "twosided", "bsdf": bsdf}
+    Azimuth +-38 degrees, elevation 12 to 42, radius 0.95 m +-12 %, targets a few centimetres around the object, from
+    a scrambled Halton sequence; sorted from left to right, so that every third view is a fair test set.
+    """
+    low, high = [-38, 12, 0.836, -0.03, -0.01, 0.05], [38, 42, 1.064, 0.07, 0.07, 0.10]
+    points = qmc.scale(qmc.Halton(6, rng=np.random.default_rng(7)).random(VIEWS), low, high)
+    poses = np.tile(np.eye(4), (VIEWS, 1, 1))
+    for pose, (azimuth, elevation, radius, *target) in zip(poses, points[np.argsort(points[:, 0])], strict=True):
+        azimuth, elevation = np.radians([azimuth, elevation])
+        back = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
+        right = np.array([np.cos(azimuth), np.sin(azimuth), 0])
+        pose[:3] = np.column_stack([right, np.cross(back, right), back, np.array(target) + radius * back])
+    return poses
 
 
 def lights() -> dict:
@@ -213,21 +174,3 @@ def lights() -> dict:
     window = {"type": "rectangle", "to_world": look @ mi.ScalarTransform4f().scale([0.85, 0.85, 1])}
     window["emitter"] = {"type": "area", "radiance": {"type": "rgb", "value": [5.0, 4.7, 4.15]}}
     return {"window": window, "fill": {"type": "constant", "radiance": {"type": "rgb", "value": [0.58, 0.62, 0.68]}}}
-
-
-def load(parts: list[Part]) -> mi.Scene:
-    """The lit scene."""
-    shapes = {part.name: shape(part, material(part)) for part in parts}
-    return mi.load_dict({"type": "scene", "integrator": {"type": "path", "max_depth": 5}} | lights() | shapes)
-
-
-def load_glowing(parts: list[Part], radiance) -> mi.Scene:
-    """The scene without lights, its parts glowing with `radiance(part)`, a texture or None: renders show just that.
-
-    With the parts' own textures it is the albedo; with 1 for some parts and None for the others, the former's coverage.
-    """
-    shapes = {}
-    for part in parts:
-        glow = radiance(part)
-        shapes[part.name] = shape(part, {"type": "diffuse"}, glow and {"type": "area", "radiance": glow})
-    return mi.load_dict({"type": "scene", "integrator": {"type": "path", "max_depth": 1}} | shapes)
