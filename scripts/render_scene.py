@@ -1,6 +1,7 @@
 """Render a bundled data set: posed views with and without the object, object masks and true depth.
 
     python scripts/render_scene.py still-life --samples 36 --output src/unscene/scenes/still_life
+    python scripts/render_scene.py room --samples 24 --output src/unscene/scenes/room
 
 Needs `mitsuba`, `numpy`, `scipy` and `opencv`. Views that are already there are kept, so an interrupted run goes on
 where it stopped. Protocol as in SPIn-NeRF: train views show the object, test views do not.
@@ -15,10 +16,11 @@ from typing import NamedTuple
 import cv2
 import mitsuba as mi
 import numpy as np
+import room_scene
 import still_life_scene
 from scene_parts import Part, load, load_glowing, skin
 
-SCENES = {"still-life": still_life_scene}
+SCENES = {"still-life": still_life_scene, "room": room_scene}
 WIDTH, HEIGHT = 320, 240
 TEST_EVERY = 3
 DEPTH_UNIT = 1e-4  # metres per step of the depth images

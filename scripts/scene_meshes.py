@@ -76,6 +76,23 @@ def box(size, textured="xyz") -> Mesh:
     return merge(*faces).place((0, 0, sz))
 
 
+def pillow(size, squareness=0.4, samples=40) -> Mesh:
+    """A box with rounded edges (a superellipsoid) on the ground, centred in x and y; v runs on over its edges."""
+    size = np.asarray(size, float)
+    latitude, longitude = np.linspace(-np.pi / 2, np.pi / 2, samples), np.linspace(0, 2 * np.pi, 2 * samples)
+    latitude, longitude = np.meshgrid(latitude, longitude, indexing="ij")
+
+    def bulge(x):
+        return np.sign(x) * np.abs(x) ** squareness
+
+    flat, rise = bulge(np.cos(latitude)), bulge(np.sin(latitude))
+    points = np.stack([flat * bulge(np.cos(longitude)), flat * bulge(np.sin(longitude)), rise], -1) * size / 2
+    mesh = grid(points)
+    x, y, z = (mesh.vertices / size + 0.5).T
+    share = size[1] / (size[1] + size[2])
+    return mesh._replace(uv=np.stack([x, share * y + (1 - share) * z], -1)).place((0, 0, size[2] / 2))
+
+
 def merge(*meshes: Mesh) -> Mesh:
     """Several meshes as one."""
     offsets = np.cumsum([0] + [len(m.vertices) for m in meshes[:-1]])
