@@ -83,6 +83,12 @@ class Scene:
         held = (index % every == 0) if every else torch.zeros_like(index, dtype=torch.bool)
         return dataclasses.replace(self, train=index[~held], test=index[held])
 
+    def thinned(self, every: int) -> Scene:
+        """The scene with each ``every``-th training view, the first one on, and all test views."""
+        views = torch.cat([self.train[::every], self.test]).sort().values
+        tested = torch.isin(views, self.test)
+        return dataclasses.replace(self.subset(views), train=(~tested).nonzero()[:, 0], test=tested.nonzero()[:, 0])
+
     def subset(self, views: Tensor) -> Scene:
         """Only ``views``, all of them for training."""
         return dataclasses.replace(
