@@ -15,15 +15,8 @@ BODY_RADII = [0.008, 0.042, 0.074, 0.07, 0.078, 0.05, 0.008]
 def rounded_bar(length, radius) -> Mesh:
     """A bar across the horse, along y, centred."""
     half = length / 2
-    outline = [
-        (0, -half),
-        (radius * 0.8, -half),
-        (radius, 0.01 - half),
-        (radius, half - 0.01),
-        (radius * 0.8, half),
-        (0, half),
-    ]
-    return lathe(outline, 24, 24).place(tilt=90)
+    lower = [(0, -half), (radius * 0.8, -half), (radius, 0.01 - half)]
+    return lathe([*lower, *((r, -z) for r, z in lower[::-1])], 24, 24).place(tilt=90)
 
 
 def both(mesh: Mesh, at, tilt=0.0) -> Mesh:
@@ -75,12 +68,8 @@ def rocking_horse(name, at, turn) -> list[Part]:
         "handle": (rounded_bar(0.2, 0.011).place((0.19, 0, 0.447)), "#c9912f"),
     }  # fmt: skip
     shiny = ("rockers", "bars", "eyes", "handle")
+    scaled = {piece: mesh._replace(vertices=SCALE * mesh.vertices) for piece, (mesh, _) in pieces.items()}
     return [
-        Part(
-            f"{name}_{piece}",
-            mesh._replace(vertices=SCALE * mesh.vertices).place(at, turn),
-            skin,
-            glossy=piece in shiny,
-        )
-        for piece, (mesh, skin) in pieces.items()
+        Part(f"{name}_{piece}", scaled[piece].place(at, turn), skin, glossy=piece in shiny)
+        for piece, (_, skin) in pieces.items()
     ]

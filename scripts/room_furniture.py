@@ -23,7 +23,7 @@ def timber(length, breadth, rng, light="#b5804e", dark="#6d4427") -> np.ndarray:
 
 
 def bookshelf(at, turn) -> list[Part]:
-    """1 m wide, 1.2 m high, with three shelves of books and a few things between them."""
+    """1 m wide, 1.2 m high, with three shelves of books and a globe on top."""
     rng = np.random.default_rng(31)
     width, depth, height, board = 1.0, 0.3, 1.2, 0.03
     levels = [0.05, 0.42, 0.79]
@@ -37,8 +37,8 @@ def bookshelf(at, turn) -> list[Part]:
     pieces: list[Piece] = [(boards, timber(1.2, 0.3, rng), False)]
     for level in levels:
         pieces += row_of_books(width - 2 * board - 0.02, level + board, rng)
-    globe_angle = np.linspace(-np.pi / 2, np.pi / 2, 15)
-    globe = lathe(np.stack([0.1 * np.cos(globe_angle), 0.15 + 0.1 * np.sin(globe_angle)], 1))
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 15)
+    globe = lathe(np.stack([0.1 * np.cos(angle), 0.15 + 0.1 * np.sin(angle)], 1))
     foot = lathe([(0, 0), (0.07, 0), (0.07, 0.012), (0.012, 0.02), (0.012, 0.06)])
     pieces += [
         (globe.place((-0.25, 0, height)), textures.peel("#3d7fa6", "#c9a860", rng, pole="#e8e4d4"), True),
@@ -84,15 +84,13 @@ def sofa(at, turn) -> list[Part]:
         (0.5, -14, own_textures.dots("#efe2c2", ["#a8383a", "#48705a"], rng, 4, 4)),
     ]
     cushion = pillow((0.38, 0.36, 0.14), 0.55).place(tilt=68)
+    feet = merge(*(box((0.06, 0.06, 0.07)).place((x, y, 0)) for x in (-0.7, 0.7) for y in (-0.3, 0.3)))
     pieces += [(cushion.place((x, 0.12, 0.62), lean), skin, True) for x, lean, skin in cushions]
-    pieces.append(
-        (merge(*(box((0.06, 0.06, 0.07)).place((x, y, 0)) for x in (-0.7, 0.7) for y in (-0.3, 0.3))), "#3f2817", False)
-    )
-    return placed("sofa", pieces, at, turn)
+    return placed("sofa", [*pieces, (feet, "#3f2817", False)], at, turn)
 
 
 def sideboard(at, turn) -> list[Part]:
-    """A cupboard 1.3 m wide and 0.72 m high on feet, with a jug, a bowl, books and a picture on it."""
+    """A cupboard 1.3 m wide and 0.72 m high on feet, with a jug, a bowl and a picture on it."""
     rng = np.random.default_rng(33)
     width, depth, height = 1.3, 0.38, 0.72
     body = box((width, depth, height - 0.1), "xz").place((0, 0, 0.08))
@@ -143,9 +141,8 @@ def lamp_table(at, turn) -> list[Part]:
     top = lathe([(0, 0.53), (0.27, 0.53), (0.28, 0.545), (0.27, 0.56), (0, 0.56)])
     angle, drop = np.meshgrid(np.linspace(0, 2 * np.pi, 181), np.linspace(0, 1, 12))
     fold = 0.012 * drop * np.cos(14 * angle)
-    skirt = grid(
-        np.stack([(0.285 + fold) * np.cos(angle), (0.285 + fold) * np.sin(angle), 0.38 + 0.185 * (1 - drop)], -1)[::-1]
-    )
+    ring = np.stack([(0.285 + fold) * np.cos(angle), (0.285 + fold) * np.sin(angle), 0.38 + 0.185 * (1 - drop)], -1)
+    skirt = grid(ring[::-1])
     cover = lathe([(0.285, 0.565), (0.2, 0.566), (0.1, 0.566), (0, 0.566)])
     foot = lathe([(0, 0.566), (0.08, 0.566), (0.09, 0.6), (0.05, 0.68), (0.075, 0.76), (0.02, 0.84), (0.012, 0.9)])
     shade = lathe([(0.17, 0.88), (0.14, 0.96), (0.1, 1.08)])
@@ -164,9 +161,8 @@ def plant(at, turn) -> list[Part]:
     rng = np.random.default_rng(36)
     side = [(0.12, 0), (0.15, 0.12), (0.175, 0.26), (0.185, 0.29)]
     pot = lathe([(0, 0), (0.12, 0), *side, (0.185, 0.29), (0.165, 0.29), (0.155, 0.25), (0.155, 0.25), (0, 0.25)])
-    pieces: list[Piece] = [
-        (pot, textures.bands(["#2d6a73", "#e6d6b0", "#2d6a73", "#c9762e"], [0.3, 0.38, 0.6], rng), True)
-    ]
+    glaze = textures.bands(["#2d6a73", "#e6d6b0", "#2d6a73", "#c9762e"], [0.3, 0.38, 0.6], rng)
+    pieces: list[Piece] = [(pot, glaze, True)]
     for number in range(26):
         reach, rise = rng.uniform(0.2, 0.42), rng.uniform(0.35, 0.85)
         if number % 3 == 0:
@@ -174,21 +170,22 @@ def plant(at, turn) -> list[Part]:
         along = np.linspace(0, 1, 20)
         x, z = reach * along**1.6 + 0.03, 0.25 + rise * along - 0.35 * reach * along**4 * 2
         half = 0.042 * np.sin(np.pi * np.clip(along * 0.93 + 0.07, 0, 1)) ** 0.7 + 0.002
-        edges = [np.stack([x, side * half, z + 0.25 * half * abs(side)], -1) for side in (-1, -0.5, 0, 0.5, 1)]
-        blade = np.stack(edges)
-        both_sides = merge(grid(blade), grid(blade[::-1] - (0, 0, 0.002)))  # parts glow in front only
+        blade = np.stack([np.stack([x, s * half, z + 0.25 * half * abs(s)], -1) for s in (-1, -0.5, 0, 0.5, 1)])
+        both_sides = merge(grid(blade), grid(blade[::-1] - (0, 0, 0.002)))  # for the albedo, parts glow in front only
+        turned = both_sides.place(turn=137.5 * number + rng.uniform(-15, 15))
         tint = ["#3f7a3d", "#4f8a46", "#2f6a4a"][number % 3]
-        pieces.append(
-            (both_sides.place(turn=137.5 * number + rng.uniform(-15, 15)), own_textures.leaf(rng, tint), True)
-        )
+        pieces.append((turned, own_textures.leaf(rng, tint), True))
     return placed("plant", pieces, at, turn)
 
 
 def boxes(at, turn) -> list[Part]:
     """Three crates, one on the others."""
     rng = np.random.default_rng(37)
-    crates = [((0.46, 0.36, 0.34), (-0.14, 0, 0), 6, "#b98a55"), ((0.36, 0.34, 0.28), (0.32, -0.03, 0), -12, "#8d9a6a")]
-    crates.append(((0.36, 0.3, 0.26), (-0.06, 0.02, 0.34), -16, "#c07a5a"))
+    crates = [
+        ((0.46, 0.36, 0.34), (-0.14, 0, 0), 6, "#b98a55"),
+        ((0.36, 0.34, 0.28), (0.32, -0.03, 0), -12, "#8d9a6a"),
+        ((0.36, 0.3, 0.26), (-0.06, 0.02, 0.34), -16, "#c07a5a"),
+    ]
     return placed("crate", [
         (box(size).place(where, lean), own_textures.crate(rng, tint), False) for size, where, lean, tint in crates
     ], at, turn)  # fmt: skip

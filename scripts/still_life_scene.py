@@ -1,4 +1,4 @@
-"""Objects, materials and light of the still life, for Mitsuba 3. Metres, z up, table top at z = 0."""
+"""Objects, light and cameras of the still life, for Mitsuba 3. Metres, z up, table top at z = 0."""
 
 import mitsuba as mi
 import numpy as np
