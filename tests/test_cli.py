@@ -89,7 +89,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture) -> 
     ("render", ["--cameras", "--out"]),
     ("export", ["--format", "--out"]),
     ("evaluate", ["--truth", "--json"]),
-    ("demo", ["--out"]),
+    ("demo", ["--out", "--scene", "--every"]),
     ("customize", ["--out", "--prior", "--holdout", "--seed", "--resume"]),
 ])  # fmt: skip
 def test_commands_take_the_options_they_promise(

@@ -16,6 +16,7 @@ if sys.platform == "linux":
 _EXPORTS = {
     "load_scene": "unscene.scenes.load",
     "still_life": "unscene.scenes.still_life",
+    "room": "unscene.scenes.room",
     "capture_scene": "unscene.jobs.capture",
     "fit": "unscene.jobs.fit",
     "remove": "unscene.jobs.remove",

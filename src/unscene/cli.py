@@ -10,7 +10,7 @@ import sys
 from typing import TextIO
 
 COMMANDS = {
-    "demo": "take the teapot out of the bundled still life and compare with the truth",
+    "demo": "take the object out of a bundled scene, a still life or a room, and compare with the truth",
     "capture": "make a scene of photos or a video: where each was taken from",
     "fit": "fit a radiance field to a captured scene",
     "mask": "mask an object in all photos of a capture from a few clicks",

@@ -8,7 +8,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 from tyro.conf import Positional
@@ -28,10 +28,12 @@ from unscene.jobs.remove import remove
 from unscene.jobs.remove_options import MethodName, RemoveOptions
 from unscene.methods import InfusionConfig, InNOutConfig, Inpaint3dConfig, NaiveConfig, NerfillerConfig
 from unscene.priors.choose import available_priors
+from unscene.ranges import check_ranges
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
 from unscene.scenes.load import load_partly_masked, load_scene
-from unscene.scenes.scene import Scene
+from unscene.scenes.room import room
+from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.still_life import still_life
 from unscene.scenes.transforms import read_cameras
 from unscene.screen import Screen
@@ -182,21 +184,26 @@ DEMO = RemoveOptions(
 
 def _demo(
     out: Path = Path("runs/demo"),
+    scene: Literal["still-life", "room"] = "still-life",
+    every: int = 1,
     resume: bool = False,
     options: Annotated[RemoveOptions, tyro.conf.arg(name="")] = DEMO,
 ) -> None:
-    """Take the teapot out of the bundled still life, and compare with the truth.
+    """Take the teapot out of the bundled still life, or the rocking horse out of the room, and compare with the truth.
 
     Args:
         out: run folder to write.
+        scene: still-life: 40 photos from the front of a table; room: 36 from all around, no single plane behind.
+        every: take each EVERY-th photo only: 3 is 12 photos of the room.
         resume: go on with an interrupted run.
         options: everything else.
     """
-    scene = still_life()
+    whole = {"still-life": still_life, "room": room}[scene]()
+    check_ranges({"every": (every, 1, len(whole.train))}, SceneError)
+    chosen = whole.thinned(every)
+    source = {"scene": scene.replace("-", " ")} | ({"every": every} if every > 1 else {})
     with Screen() as screen:
-        run = remove(
-            scene, out, options, resume=resume, watch=screen, source={"scene": "still life"}, truth=scene_truth(scene)
-        )
+        run = remove(chosen, out, options, resume=resume, watch=screen, source=source, truth=scene_truth(chosen))
     print(json.dumps(run.metrics, indent=2))
 
 
