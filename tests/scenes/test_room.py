@@ -77,8 +77,11 @@ def test_depth_and_cameras_carry_one_view_s_colours_into_another(scene: Scene, h
         expected = true_depth(beside)
         near = (depth / expected - 1).abs() < 0.01
         assert near.float().mean() > 0.65
-        there = F.avg_pool2d(scene.image(beside).permute(2, 0, 1)[None], 2)[0].permute(1, 2, 0)
-        assert (colour - there)[near].abs().mean() < 0.03
+        there, unmoved = (
+            F.avg_pool2d(scene.image(v).permute(2, 0, 1)[None], 2)[0].permute(1, 2, 0) for v in (beside, view)
+        )
+        apart, before = ((image - there)[near].abs().mean() for image in (colour, unmoved))
+        assert apart < 0.25 * before  # 0.15 to 0.22; two pixels beside it is 0.56 at least
 
 
 def seen_from(cameras: Cameras, scene: Scene, view: int, beside: int) -> tuple[Tensor, Tensor]:
