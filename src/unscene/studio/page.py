@@ -295,7 +295,7 @@ class Page:
 
     def _show_removal(self) -> None:
         workshop = self._workshop
-        folder, removals = workshop.removals.shown, workshop.removals
+        removals, folder = workshop.removals, workshop.removals.shown
         busy = removals.is_running or workshop.doing is not None
         self._remove.disabled = not workshop.pointed.told or workshop.session is None or busy
         self._stop.visible = removals.is_running

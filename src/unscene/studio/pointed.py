@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,12 +26,12 @@ class Pointed:
     anything was told of it."""
 
     at: str
-    objects: Mapping[str, Pointing | None] = field(default_factory=dict)
+    objects: Mapping[str, Pointing | None]
 
     @property
     def current(self) -> Pointing | None:
         """The object that clicks change."""
-        return self.objects.get(self.at)
+        return self.objects[self.at]
 
     @property
     def told(self) -> dict[str, Pointing]:
@@ -45,7 +45,7 @@ class Pointed:
     def beside(self) -> Pointed:
         """With another object, of which nothing is told yet, as the current one."""
         empty = [name for name, pointing in self.objects.items() if pointing is None]
-        first = next(iter(self.objects), self.at)
+        first = next(iter(self.objects))
         names = (f"{first}-{number}" for number in range(2, len(self.objects) + 3))
         name = empty[0] if empty else next(name for name in names if name not in self.objects)
         return Pointed(name, {**self.objects, name: None})

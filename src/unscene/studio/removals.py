@@ -15,16 +15,14 @@ from unscene.studio.studio_error import StudioError
 class Removals:
     """The removals in ``folder``: 1, 2, ..., what each was started by in 1.json and what it printed in 1.txt.
 
-    changed: is told when one starts or ends; failed: what one said that failed.
+    shown: the one that is looked at. changed: is told when one starts or ends; failed: what one said that failed.
     """
 
     def __init__(self, folder: Path, changed: Callable[[], None], failed: Callable[[str], None]):
-        self.folder, self.shown = folder, None
+        self.folder = folder
+        self.shown: Path | None = None
         self._changed, self._failed = changed, failed
         self._command: Command | None = None
-
-    shown: Path | None
-    """The one that is looked at."""
 
     @property
     def folders(self) -> list[Path]:
