@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from tests.box_scene import BoxScene, write_capture
+from unscene import cli
 from unscene.cli import COMMANDS, main
 from unscene.training.fit import DivergedError
 
@@ -168,6 +169,12 @@ def test_another_pipe_that_breaks_is_an_error_of_ours() -> None:
 def test_an_error_is_told_though_nobody_reads_the_output() -> None:
     status, told = without_a_reader(["-m", "unscene", "no-command"])
     assert status == 1 and told.startswith("unscene: expected a command")
+
+
+def test_what_the_system_refuses_is_explained_without_loading_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "unscene.device", None)  # importing it fails; it loads torch
+    assert cli._explain(BrokenPipeError(), "fit") is None
+    assert "the disk is full" in str(cli._explain(OSError(errno.ENOSPC, "No space left on device"), "fit"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

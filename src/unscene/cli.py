@@ -68,8 +68,6 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         how = "; repeat the command with --resume to go on." if command in RESUMABLE else "."
         return _fail(f"interrupted{how}", status=130)
-    except BrokenPipeError:
-        raise  # `main` tells whose; to explain it would load torch first
     except Exception as error:
         explanation = _explain(error, command)
         if explanation is None:
@@ -126,7 +124,7 @@ def _is_broken(stream: TextIO) -> bool:
 def _explain(error: Exception, command: str) -> str | None:
     """Words for errors that are the input's or the machine's, None for our own."""
     if isinstance(error, OSError):
-        return _explain_machine(error)  # at once: our own errors are not of this kind, and importing them loads torch
+        return _explain_machine(error)  # our own are not of this kind, and importing them loads torch, for seconds
     from unscene.capture.capture_error import CaptureError
     from unscene.device import DeviceError, explain_failure
     from unscene.evaluation.metric_error import MetricError
