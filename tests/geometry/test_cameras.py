@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unscene.geometry.cameras import Cameras, focus_point, look_at, orbit_path, pixel_centers
+from unscene.geometry.cameras import (
+    Cameras,
+    focus_point,
+    look_at,
+    look_at_one_point,
+    orbit_path,
+    pixel_centers,
+)
 from unscene.geometry.lenses import undistort
 
 UP = torch.tensor([0.0, 0.0, 1.0])
@@ -138,6 +145,38 @@ def test_an_orbit_of_cameras_that_diverge_looks_ahead() -> None:
     assert (path.forward[:, 1] > 0.9).all()
     xy, depth = path.project(torch.arange(12), torch.tensor([0.0, 8.0, 0.0]).expand(12, 3))
     assert (depth > 0).all() and ((xy > 0) & (xy < 64)).all()
+
+
+def around(views: int = 12) -> Cameras:
+    """All around (0, 0, 0.3) in turns of two heights and changing distances, looking at it."""
+    angle = torch.arange(views) * (2 * torch.pi / views)
+    away, height = 1.3 + 0.3 * (2 * angle).cos(), torch.tensor([0.7, 1.3]).repeat(views // 2)
+    positions = torch.stack([away * angle.cos(), away * angle.sin(), height], -1)
+    pinhole = torch.full((views, 2), 50.0), torch.full((views, 2), 32.0), torch.zeros(views, 5)
+    return Cameras(look_at(positions, torch.tensor([0.0, 0.0, 0.3]), UP), *pinhole, 64, 64)
+
+
+def test_cameras_all_around_look_at_one_point_and_those_that_turn_their_back_on_it_do_not() -> None:
+    cameras = around()
+    assert look_at_one_point(cameras, focus_point(cameras))
+    outwards = replace(cameras, T_world_camera=cameras.T_world_camera * torch.tensor([-1.0, 1.0, -1.0, 1.0]))
+    assert not look_at_one_point(outwards, focus_point(outwards))
+    many = around(24)
+    poses = many.T_world_camera.clone()
+    poses[5, :, :3] *= torch.tensor([-1.0, 1.0, -1.0])
+    stray = replace(many, T_world_camera=poses)
+    assert look_at_one_point(stray, focus_point(stray))
+
+
+def test_an_orbit_of_cameras_all_around_goes_all_around_on_their_level() -> None:
+    cameras = around()
+    path = orbit_path(cameras, 24)
+    torch.testing.assert_close(path.positions[:, 2], torch.full((24,), 1.0), atol=0.02, rtol=0)
+    turned = torch.atan2(path.positions[:, 1], path.positions[:, 0]).unique()
+    assert turned.diff().max() < 0.5 and turned.max() - turned.min() > 5.5
+    assert path.positions[:, :2].norm(dim=-1).min() > 0.8
+    xy, depth = path.project(torch.arange(24), focus_point(cameras).expand(24, 3))
+    torch.testing.assert_close(xy, path.principal, atol=1e-2, rtol=0)
 
 
 def test_whether_lenses_bend_rays_is_carried_to_a_device_that_cannot_be_asked() -> None:

@@ -16,6 +16,10 @@ from torch import Tensor
 
 from unscene.geometry.lenses import distort, undistort
 
+FACING = 0.5  # cosine to the optical axis above which a camera looks at a point
+ALL_AROUND = 0.3  # length of the mean of level viewing directions below which cameras stand all around
+MOST = 0.9  # share of cameras that say where all look; a stray photo does not
+
 
 @dataclass(frozen=True)
 class Rays:
@@ -182,14 +186,16 @@ def focus_point(cameras: Cameras) -> Tensor:
 
 
 def look_at_one_point(cameras: Cameras, point: Tensor) -> bool:
-    """Whether their `focus_point` lies well ahead of all cameras, not behind some as where axes are parallel or
-    diverge: farther than they stand from their centre."""
-    spread = (cameras.positions - cameras.positions.mean(0)).norm(dim=-1).mean()
-    return bool(((point - cameras.positions) * cameras.forward).sum(-1).min() >= spread)
+    """Whether their `focus_point` is what nearly all cameras look at, ahead of them and near their optical axes. Where
+    axes diverge it lies behind them; how far it is says nothing: a ring of cameras stands as far from it as apart."""
+    toward = torch.nn.functional.normalize(point - cameras.positions, dim=-1)
+    facing = (toward * cameras.forward).sum(-1) > FACING
+    return bool(facing.float().mean() >= MOST)
 
 
 def orbit_path(cameras: Cameras, frames: int) -> Cameras:
-    """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane.
+    """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane, which
+    is level where they stand all around it.
 
     Cameras whose axes diverge (a forward-facing capture) look at no one point: then at one well ahead of all.
     """
@@ -199,8 +205,14 @@ def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     if not look_at_one_point(cameras, target):
         target = center + torch.nn.functional.normalize(cameras.forward.mean(0), dim=0) * 4 * spread
     forward = torch.nn.functional.normalize(target - center, dim=0)
-    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
-    true_up = torch.linalg.cross(right, forward)
+    sideways = cameras.forward.mean(0) - (cameras.forward.mean(0) @ up) * up
+    if sideways.norm() < ALL_AROUND:
+        axis = torch.eye(3, device=up.device)[up.abs().argmin()]
+        forward = torch.nn.functional.normalize(torch.linalg.cross(up, axis), dim=0)
+        right, true_up = torch.linalg.cross(forward, up), forward  # level
+    else:
+        right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
+        true_up = torch.linalg.cross(right, forward)
     extent = torch.stack([(positions - center) @ right, (positions - center) @ true_up]).std(1)
     phase = torch.arange(frames, dtype=torch.float32, device=center.device) * (2 * torch.pi / frames)
     path = center + 1.2 * extent[0] * phase.cos()[:, None] * right + 1.2 * extent[1] * phase.sin()[:, None] * true_up
