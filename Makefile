@@ -26,7 +26,7 @@ test: install
 	$(MAKE) --jobs 2 lint pytest
 
 pytest: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf $(VENV) build dist

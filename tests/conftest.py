@@ -19,6 +19,27 @@ TINY_NERF = NerfConfig(
 )
 
 
+LONGEST = (
+    "tests/studio/test_browser.py",
+    "tests/pretraining/test_novel_views.py",
+    "tests/methods/test_mald_nerf.py",
+    "tests/priors/diffusion/test_customize.py",
+    "tests/pretraining/test_inpainting_prior.py",
+    "tests/accelerator/test_diffusion_steps.py",
+    "tests/test_documentation.py",
+    "tests/test_portability.py",
+    "tests/jobs/test_capture.py",
+    "tests/scenes/test_fuzz.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest go first: where files are shared out among processes, none is left alone with them
+    in the end."""
+    rank = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.split("::")[0], len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def room() -> BoxScene:
     """Eight training views of 48x36 pixels."""

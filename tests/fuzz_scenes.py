@@ -33,7 +33,7 @@ from tests.scenes.tiny_scenes import TinyScene
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene, SceneError
 
-MOST_SECONDS, MOST_BYTES, PATIENCE = 0.2, 10**9, 60
+MOST_SECONDS, MOST_BYTES, PATIENCE = 0.5, 10**9, 60
 TRIALS = 3  # of which the quickest counts: a busy machine stretches a processor's seconds too
 LONGEST_MESSAGE = 4000  # characters
 VIEWS, POINTS = 5, 8

@@ -177,6 +177,7 @@ def test_an_orbit_of_cameras_all_around_goes_all_around_on_their_level() -> None
     assert path.positions[:, :2].norm(dim=-1).min() > 0.8
     xy, depth = path.project(torch.arange(24), focus_point(cameras).expand(24, 3))
     torch.testing.assert_close(xy, path.principal, atol=1e-2, rtol=0)
+    assert depth.min() > 0
 
 
 def test_whether_lenses_bend_rays_is_carried_to_a_device_that_cannot_be_asked() -> None:
