@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
-import torch
 
-from tests.segmentation.seen_box import seen_box, surfaces, truth
+from tests.segmentation.seen_box import surfaces, truth
 from unscene.segmentation.prompts import Box, Click, PromptError, check_prompts
-from unscene.segmentation.surfaces import median_depth
 from unscene.segmentation.voxels import voxelise
-
-
-class TwoSurfaces:
-    """A field of which every ray sees a near surface with little weight and a far one with the rest."""
-
-    is_native = False
-
-    def render(self, rays: Any) -> Any:
-        count = len(rays)
-        return SimpleNamespace(
-            weights=torch.tensor([0.3, 0.6, 0.05]).expand(count, -1),
-            distances=torch.tensor([1.0, 5.0, 9.0]).expand(count, -1),
-        )
-
-
-def test_the_median_depth_is_on_a_surface() -> None:
-    scene, _ = seen_box()
-    depth = median_depth(TwoSurfaces(), scene.cameras, 0)  # pyright: ignore[reportArgumentType]
-    rays = scene.cameras.image_rays(0)
-    assert depth.flatten() == pytest.approx(5.0 * rays.depth_per_distance, rel=1e-5)  # the mean would be 3.75
 
 
 def test_a_clicked_point_projects_back() -> None:

@@ -52,7 +52,7 @@ class VisibilityConfig:
 
     views: int = 2
     """Other views that must see the surface point outside their mask."""
-    depth_tolerance: float = 0.04
+    depth_tolerance: float = 0.03
     """Largest relative difference between the point's depth in a view and that view's own depth map."""
     observers: int = 24
     """Views asked per pixel, spread over all of them, so that cost stays linear in the number of views."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import cv2
@@ -11,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import RadianceField, render_view
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
 from unscene.scenes.scene import Scene
 from unscene.segmentation.prompts import Click
-from unscene.threads import torch_on_one_thread
 from unscene.training.events import Event, ItemDone, StageDone, StageStarted
 
-RAYS_AT_ONCE = {"cpu": 8192}
 CLICK_REACH = 7  # pixels around a click that may stand in for it where its own depth is an outlier
 CLICK_CONTRAST = 8.0  # CIELAB units: how far their colours may be from the clicked pixel's
 
@@ -89,30 +86,12 @@ class Surfaces:
         return (ray.origins + ray.directions * z / ray.depth_per_distance[:, None])[0].numpy(), z
 
 
-def median_depths(field: Nerf, cameras: Cameras) -> Generator[Event, None, Tensor]:
-    """Median z-depths of all views, N H W: where half of a ray's weight lies behind.
-
-    The mean of a ray that grazes an outline lies between two surfaces, where nothing is; the median is on one of them.
-    """
+def median_depths(field: RadianceField, cameras: Cameras) -> Generator[Event, None, Tensor]:
+    """Median z-depths of all views, N H W."""
     yield StageStarted("depths")
     depths = []
     for view in range(len(cameras)):
-        depths.append(median_depth(field, cameras, view))
+        depths.append(render_view(field, cameras, view).depth)
         yield ItemDone("depths", view + 1, len(cameras))
     yield StageDone("depths", 0.0)
     return torch.stack(depths)
-
-
-@torch.no_grad()
-def median_depth(field: Nerf, cameras: Cameras, view: int) -> Tensor:
-    """Median z-depth of a view, H W."""
-    rays, parts = cameras.image_rays(view), []
-    at_once = RAYS_AT_ONCE.get(rays.origins.device.type, 65536)
-    with torch_on_one_thread() if field.is_native else nullcontext():
-        for first in range(0, len(rays), at_once):
-            part = rays[first : first + at_once]
-            render = field.render(part)
-            mass = render.weights.cumsum(-1)
-            middle = (mass < mass[:, -1:] / 2).sum(-1, keepdim=True).clamp_max(mass.shape[1] - 1)
-            parts.append(render.distances.gather(1, middle)[:, 0] * part.depth_per_distance)
-    return torch.cat(parts).view(cameras.height, cameras.width)
