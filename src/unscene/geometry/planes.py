@@ -43,7 +43,8 @@ def fit_plane(
     if len(normals) == 0:
         raise ValueError("fit_plane needs points that are not all on one line of the image")
     error = (rows @ normals.T - disparity[:, None]).abs() / disparity[:, None]
-    inliers = (error < tolerance)[:, (error < tolerance).sum(0).argmax()]
+    support = (1 - (error / tolerance).square()).clamp_min(0).sum(0)  # MSAC: counted alone, a plane between two wins
+    inliers = error[:, support.argmax()] < tolerance
     normal = normals[0]
     for _ in range(REFINEMENTS):
         normal = torch.linalg.lstsq(rows[inliers], disparity[inliers][:, None]).solution[:, 0]

@@ -78,7 +78,9 @@ def who_filled(prior: Inpainter, surface: Surface, hole: Tensor, strength: float
     copies = prior.name if isinstance(prior, ExemplarInpainter) else ExemplarInpainter(prior.guide).name
     if surface.is_filled_squarely:
         share = float(surface.on_plane.sum() / hole.sum().clamp_min(1))
-        copies = f"surface completion (ours) on the plane, {share:.0%} of it" + ("" if share > 0.995 else f", {copies}")
+        planes = "the plane" if len(surface.planes) == 1 else f"{len(surface.planes)} planes"
+        rest = "" if share > 0.995 else f", {copies}"
+        copies = f"surface completion (ours) on {planes}, {share:.0%} of it{rest}"
     return copies if isinstance(prior, ExemplarInpainter) else f"{copies}; redone by {prior.name} at {strength:g}"
 
 

@@ -116,7 +116,7 @@ def _inpainted(
     slope = torch.zeros_like(depth)
     if config.level:
         around = look_around(small, view, depth, covered, generator)
-        slope = slope if around.plane is None else around.plane.disparity(around.image_plane)
+        slope = around.planes[0].disparity(around.image_plane) if around.planes else slope
     filled = inpaint_disparity(prior, depth, covered, slope, generator)
     return F.interpolate(filled[None, None], hole.shape, mode="bilinear")[0, 0]
 

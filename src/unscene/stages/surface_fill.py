@@ -1,4 +1,4 @@
-"""Continuing the surface behind an object: what lies on one plane is copied along that plane, seen squarely.
+"""Continuing the surfaces behind an object: what lies on a plane is copied along that plane, seen squarely.
 
 Exemplar filling copies pieces of a photo. Perspective makes every copied piece wrong, and pieces of other things that
 stand around get copied too. On the rectified plane around the hole, copies are what they should be, only the plane
@@ -27,8 +27,11 @@ from unscene.priors.exemplar.patch_matching import NothingToCopyError
 from unscene.scenes.scene import Scene
 
 TOLERANCE = 0.04  # relative difference in disparity up to which a point lies on the plane
-FEWEST = 0.33  # share of the hole's surroundings that must lie on the plane
+FEWEST = 0.33  # share of the hole's surroundings, or of what is left of them, that must lie on a plane
+FEWEST_OF_ALL = 0.12  # of all of them, that a further plane must have
 FEWEST_AROUND = 50  # pixels of them, to tell a plane
+MOST_PLANES = 3  # floor and two walls
+AGREEING = 0.9  # of the visible pixels, with the rule of which plane is seen
 CONTEXT = 1.0  # surroundings to copy from, on each side, as a share of the hole's extent on the plane
 LARGEST_SIDE = 300  # texels along the rectified plane
 FEWEST_PIXELS = 16  # of the hole on the plane, below which looking at it squarely is not worth it
@@ -38,64 +41,109 @@ FARTHEST = 3.0  # depth, as a multiple of the median's, beyond which a plane is 
 
 
 @dataclass(frozen=True)
-class Surface:
-    """What continues behind the hole of a view. depth: H W, completed; plane: the dominant plane or None;
-    on_plane: H W bool, the part of the hole on it; support: H W bool, the visible pixels on it."""
+class SurfacePlane:
+    """A plane that continues behind the hole of a view. on_plane: H W bool, the part of the hole on it; support: H W
+    bool, the visible pixels on it."""
 
-    depth: Tensor
-    plane: Plane | None
+    plane: Plane
     on_plane: Tensor
     support: Tensor
 
     @property
     def is_filled_squarely(self) -> bool:
         """Whether enough of the hole lies on the plane to look at that squarely."""
-        return self.plane is not None and int(self.on_plane.sum()) >= FEWEST_PIXELS
+        return int(self.on_plane.sum()) >= FEWEST_PIXELS
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What continues behind the hole of a view. depth: H W, completed; planes: those that most of what is around the
+    hole lies on, as a floor and a wall, none if there is no such plane."""
+
+    depth: Tensor
+    planes: tuple[SurfacePlane, ...]
+
+    @property
+    def on_plane(self) -> Tensor:
+        """The part of the hole that lies on planes, H W bool."""
+        nothing = torch.zeros_like(self.depth, dtype=torch.bool)
+        return torch.stack([nothing, *(part.on_plane for part in self.planes)]).any(0)
+
+    @property
+    def is_filled_squarely(self) -> bool:
+        """Whether enough of the hole lies on any of the planes to look at that squarely."""
+        return any(part.is_filled_squarely for part in self.planes)
 
     def describe(self) -> str:
         """In words, for the run's record."""
-        if self.plane is None:
+        if not self.planes:
             return "depth behind the object: the field's own, completed in disparity (no depth network, no plane found)"
-        return "depth behind the object: the plane around it, the rest completed in disparity (no depth network)"
+        planes = "the plane" if len(self.planes) == 1 else f"the {len(self.planes)} planes"
+        return f"depth behind the object: {planes} around it, the rest completed in disparity (no depth network)"
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What is around the hole of a view. ring: H W bool, the pixels that were asked; image_plane: H W 2, positions
-    at z = 1; plane: the one that enough of the ring lies on, or None."""
+    at z = 1; planes: those that enough of the ring lies on, most first."""
 
     ring: Tensor
     image_plane: Tensor
-    plane: Plane | None
+    planes: tuple[Plane, ...]
 
 
 def look_around(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, generator: torch.Generator) -> Surroundings:
-    """The plane around the hole (H W bool) of a view's z-depth (H W), if there is one."""
+    """The planes around the hole (H W bool) of a view's z-depth (H W): the one that most of it lies on, then what most
+    of the rest lies on."""
     reach = max(6, round(0.25 * float(hole.sum()) ** 0.5))
     ring = dilate(hole[None], reach)[0] & ~_unreliable(hole)
     grid = pixel_centers(cameras.width, cameras.height, hole.device).reshape(-1, 2)
     image_plane = cameras.image_plane(torch.full((len(grid),), view, device=hole.device), grid).view(*hole.shape, 2)
-    if ring.sum() < FEWEST_AROUND:
-        return Surroundings(ring, image_plane, None)
-    plane, inliers = fit_plane(image_plane[ring], 1 / depth[ring].clamp_min(1e-6), TOLERANCE, generator)
-    return Surroundings(ring, image_plane, plane if inliers.float().mean() >= FEWEST else None)
+    left, planes = ring.clone(), list[Plane]()
+    while len(planes) < MOST_PLANES and left.sum() >= max(FEWEST_AROUND, FEWEST_OF_ALL * ring.sum()):
+        plane, inliers = fit_plane(image_plane[left], 1 / depth[left].clamp_min(1e-6), TOLERANCE, generator)
+        if inliers.float().mean() < FEWEST or inliers.sum() < FEWEST_OF_ALL * ring.sum():
+            break
+        planes.append(plane)
+        left[left.clone()] = ~inliers
+    return Surroundings(ring, image_plane, tuple(planes))
 
 
 def continue_surface(cameras: Cameras, view: int, depth: Tensor, hole: Tensor, generator: torch.Generator) -> Surface:
-    """Complete a view's z-depth (H W) inside the hole (H W bool): on the plane around it if there is one."""
+    """Complete a view's z-depth (H W) inside the hole (H W bool): on the planes around it if there are any."""
     around, unreliable = look_around(cameras, view, depth, hole, generator), _unreliable(hole)
-    plane, ring = around.plane, around.ring
-    if plane is None:
-        nothing = torch.zeros_like(hole)
-        return Surface(complete_disparity(depth, unreliable), None, nothing, nothing)
-    disparity = plane.disparity(around.image_plane)
-    near_enough = disparity * (1 / disparity[ring].clamp_min(1e-9)).median() > 1 / FARTHEST
-    support = ((1 / depth.clamp_min(1e-6) - disparity).abs() < TOLERANCE * disparity) & ~unreliable & near_enough
-    # Harmonic interpolation of "on the plane or not" parts the hole where either is as near as the other.
-    membership = 1 / complete_disparity(1 / torch.where(support, 2.0, 1.0), unreliable | ~(ring | support))
-    on_plane = hole & (membership > 1.5) & near_enough
-    completed = complete_disparity(torch.where(on_plane, 1 / disparity.clamp_min(1e-6), depth), unreliable & ~on_plane)
-    return Surface(completed, plane, on_plane, support)
+    if not around.planes:
+        return Surface(complete_disparity(depth, unreliable), ())
+    disparities = torch.stack([plane.disparity(around.image_plane) for plane in around.planes])
+    typical = torch.stack([disparity[around.ring].median() for disparity in disparities]).clamp_min(1e-9)
+    near_enough = disparities / typical[:, None, None] > 1 / FARTHEST
+    supports = ((1 / depth.clamp_min(1e-6) - disparities).abs() < TOLERANCE * disparities) & ~unreliable & near_enough
+    supports &= supports.cumsum(0) == 1  # where planes meet, the first one's
+    members = _memberships(disparities, supports, unreliable, around.ring) & hole & near_enough
+    completed = depth
+    for disparity, member in zip(disparities, members, strict=True):
+        completed = torch.where(member, 1 / disparity.clamp_min(1e-6), completed)
+    completed = complete_disparity(completed, unreliable & ~members.any(0))
+    parts = zip(around.planes, members, supports, strict=True)
+    return Surface(completed, tuple(SurfacePlane(plane, member, support) for plane, member, support in parts))
+
+
+def _memberships(disparities: Tensor, supports: Tensor, unreliable: Tensor, ring: Tensor) -> Tensor:
+    """Which of K planes each pixel of a hole lies on, K H W bool; on none where other things are nearer.
+
+    Harmonic interpolation of "on a plane or not" parts the hole where either is as near as the other. Planes that
+    share it meet in a line: inside a room the nearest is what is seen, of a body's faces the farthest; what is visible
+    around the hole tells which. Where neither holds, as at a table's edge, interpolation parts them too.
+    """
+    asked = unreliable | ~(ring | supports.any(0))
+    shares = torch.stack([1 / complete_disparity(1 / torch.where(on, 2.0, 1.0), asked) for on in supports]) - 1
+    order = torch.arange(len(supports), device=supports.device)[:, None, None]
+    chosen = shares.argmax(0)
+    for rule in (disparities.argmax(0), torch.where(disparities > 0, disparities, torch.inf).argmin(0)):
+        if ((rule == order) & supports).sum() > AGREEING * supports.sum():
+            chosen = rule
+            break
+    return (chosen == order) & (shares.sum(0) > 0.5)
 
 
 def _unreliable(hole: Tensor) -> Tensor:
@@ -106,37 +154,39 @@ def fill_surface(
     scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, exemplar: ExemplarInpainter,
     generator: torch.Generator, *, expected: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Fill a view's region (of N H W bool): its part on the plane along the plane, the rest as it appears. H W 3.
+    """Fill a view's region (of N H W bool): its part on planes along each of them, the rest as it appears. H W 3.
 
-    What the view does not see of the plane but others do is copied from too. depths: T h w, of the training views.
+    What the view does not see of a plane but others do is copied from too. depths: T h w, of the training views.
     expected: H W 3, what is expected on the plane, NaN where nothing is; see `complete_by_offsets`.
     """
     image, left = scene.image(view), region[view]
-    if surface.plane is not None and surface.is_filled_squarely:
-        square = look_squarely(scene.cameras, view, surface.plane, surface.on_plane, context=CONTEXT, side=LARGEST_SIDE)
-        texture, known = _texture_of_all_views(scene, view, region, depths, surface, square)
-        hole = sample_image(dilate(surface.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
+    for part in sorted(surface.planes, key=lambda part: -int(part.on_plane.sum())):
+        if not part.is_filled_squarely:
+            continue
+        square = look_squarely(scene.cameras, view, part.plane, part.on_plane, context=CONTEXT, side=LARGEST_SIDE)
+        texture, known = _texture_of_all_views(scene, view, region, depths, part.support, square)
+        hole = sample_image(dilate(part.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
         hole &= square.valid
         rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
         hole = dilate(hole[None], rim)[0] & ~known
         expected_texture = None if expected is None else _sample_where_known(expected, square.pixels)
         try:
             filled = _completed_by_offsets(texture, hole, known, expected_texture)
-            image[surface.on_plane] = sample_image(filled, square.texels[None])[0]
-            left = left & ~surface.on_plane
+            image[part.on_plane] = sample_image(filled, square.texels[None])[0]
+            left = left & ~part.on_plane
         except NothingToCopyError:
             warnings.warn("no view shows enough of the plane to copy from: it is filled as it appears", stacklevel=2)
     return exemplar.inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
 
 
 def _texture_of_all_views(
-    scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, square: PlaneView
+    scene: Scene, view: int, region: Tensor, depths: Tensor, support: Tensor, square: PlaneView
 ) -> tuple[Tensor, Tensor]:
     """The plane's colours (h w 3), from ``view`` where it shows them, else from the nearest view that does; and where
     any view shows them (h w bool)."""
     cameras, points = scene.cameras, square.points.reshape(-1, 3)
     texture = sample_image(scene.image(view), square.pixels)
-    support = erode(surface.support[None], RIM)[0].float()  # the rims of other things must not be copied along
+    support = erode(support[None], RIM)[0].float()  # the rims of other things must not be copied along
     known = square.valid & (sample_image(support[..., None], square.pixels)[..., 0] > 0.99)
     nearest = (cameras.positions[scene.train] - cameras.positions[view]).norm(dim=-1).argsort()
     for index in nearest[: OTHER_VIEWS + 1].tolist():
