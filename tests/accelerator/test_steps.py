@@ -93,13 +93,13 @@ def single_view_prior(room: BoxScene, nerf: Nerf, depth_error: DepthError = "rel
     masks, image = room.scene.masks, room.scene.image(2)
     assert masks is not None
     on_host = UnmaskedReconstruction(nerf, room.scene, RegularizerConfig(), rays=64)
-    base = InpaintedView(2, image, image, torch.zeros(0), room.depth[2])
+    base = InpaintedView(2, image, image, torch.zeros(0), room.depth[2], masks[2])
     prior = SingleViewPrior(
-        on_host, base, masks, rays=32, known_rays=64, weight=1.0, depth_error=depth_error, depth_weight=0.5,
-        share_elsewhere=0.5,
+        on_host, [base], masks, room.depth, rays=32, known_rays=64, weight=1.0, depth_error=depth_error,
+        depth_weight=0.5, share_elsewhere=0.5,
     )  # fmt: skip
     prior.reconstruction = unmasked(room, nerf)
-    for name in ("region", "views", "colors", "points"):
+    for name in ("region", "surfaces", "views", "own", "colors", "points"):
         setattr(prior, name, getattr(prior, name).to(DEVICE))
     return prior
 

@@ -42,7 +42,7 @@ CONFIG = InNOutConfig(
     reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
     prior=FitConfig(steps=3, checkpoint_seconds=0),
     joint=FitConfig(steps=5, checkpoint_seconds=0),
-    rays=64, prior_rays=32, visibility=NOTHING_SEEN, candidates=2, views_at_once=3,
+    rays=64, prior_rays=32, visibility=NOTHING_SEEN, candidates=2, base_views=1, views_at_once=3,
     patch=PatchConfig(size=16),
 )  # fmt: skip
 SHORT = replace(CONFIG, reconstruction=FitConfig(steps=1), prior=FitConfig(steps=1), joint=FitConfig(steps=1))
@@ -153,7 +153,7 @@ def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene, re
     aligned = ["aligned inpainting"] if isinstance(real_prior, LatentInpainter) else []
     assert stages_of(log) == [
         "reconstruction", "look behind the object", "depth maps", "find what no view has seen", "base view",
-        "single-view prior",
+        "surfaces behind the object", "single-view prior",
         *aligned, "joint optimisation", "render the cleaned views",
     ]  # fmt: skip
 
@@ -476,6 +476,34 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
         return start(room.scene, RecordingInpainter(), checkpoints=checkpoints)
 
     check_that_a_killed_run_goes_on(begin, reached, tmp_path, steps=12)  # of 4 + 3 + 5
+
+
+SEVERAL = replace(CONFIG, base_views=3)
+
+
+def test_further_base_views_inpaint_what_the_first_does_not_look_at(room: BoxScene) -> None:
+    prior = RecordingInpainter()
+    removal, log = run(room.scene, prior, SEVERAL)
+    assert "further base views" in stages_of(log)
+    told = [note for note in notes_of(log) if note.startswith("base view 2: ")]
+    assert len(told) == 1
+    alone = [call for call in prior.calls if len(call.images) == 1]
+    further = alone[SEVERAL.candidates :]
+    assert 1 <= len(further) <= 2
+    for call in further:
+        view = int((call.images[0] == room.scene.images.float() / 255).flatten(1).float().mean(1).argmax())
+        assert 0 < call.masks.sum() < removal.filled[view].sum()  # the rest is carried over
+    assert sum(isinstance(e, Picture) and e.name == "origin" for e in log) == len(further)
+
+
+def test_a_killed_run_of_several_base_views_goes_on(room: BoxScene, tmp_path: Path) -> None:
+    def begin(checkpoints: Checkpoints) -> Generator[Event, None, Removal]:
+        return start(room.scene, RecordingInpainter(), SEVERAL, checkpoints=checkpoints)
+
+    def after_them(event: Event) -> bool:
+        return isinstance(event, StepDone) and event.stage == "single-view prior" and event.step == 1
+
+    check_that_a_killed_run_goes_on(begin, after_them, tmp_path, steps=12)
 
 
 def test_the_exemplar_fill_does_not_depend_on_what_ran_before() -> None:

@@ -83,8 +83,8 @@ def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene) ->
     assert torch.equal(removal.filled, masks_only(scene.train, scene.masks))
     started = [event.stage for event in log if isinstance(event, StageStarted)]
     assert started == [event.stage for event in log if isinstance(event, StageDone)] == [
-        "reconstruction", "look behind the object", "depth maps", "reference view", "fine-tuning",
-        "render the cleaned views",
+        "reconstruction", "look behind the object", "depth maps", "reference view", "surfaces behind the object",
+        "fine-tuning", "render the cleaned views",
     ]  # fmt: skip
     assert [event.view for event in log if isinstance(event, Picture)] == [scene.names[CENTRAL]]
     tuned = [event for event in log if isinstance(event, StepDone) and event.stage == "fine-tuning"]
@@ -102,7 +102,7 @@ def test_only_what_no_view_has_seen_is_filled(room: BoxScene) -> None:
 @pytest.mark.parametrize("name", ["001.png", "001"])
 def test_a_photo_may_be_named_as_reference(room: BoxScene, tuned_on: list[SingleViewPrior], name: str) -> None:
     _, log = run(room.scene, TeleaInpainter(), replace(CONFIG, reference=name))
-    assert tuned_on[0].base == 1 and "reference view: 001.png" in notes(log)
+    assert int(tuned_on[0].own[0]) == 1 and "reference view: 001.png" in notes(log)
 
 
 def test_references_that_cannot_be_are_refused_in_words(room_with_tests: BoxScene) -> None:
@@ -136,7 +136,7 @@ def test_an_inpainting_made_elsewhere_is_the_reference(
     write_png(tmp_path / room.scene.names[6], room.truth[6].numpy())
     run(room.scene, FilesInpainter(tmp_path))
     assert room.scene.masks is not None
-    assert tuned_on[0].base == 6
+    assert int(tuned_on[0].own[0]) == 6
     assert torch.allclose(tuned_on[0].colors, room.truth[6][room.scene.masks[6]].float() / 255, atol=1e-3)
     with pytest.raises(MethodError, match="has none of it"):
         run(room.scene, FilesInpainter(tmp_path), replace(CONFIG, reference="002"))
@@ -144,7 +144,7 @@ def test_an_inpainting_made_elsewhere_is_the_reference(
 
 def depths_seen(tuned: SingleViewPrior, scene: Scene) -> Tensor:
     """z-depths, in the reference view, of the points that the field is tuned on."""
-    return scene.cameras.project(torch.full((len(tuned.points),), tuned.base), tuned.points)[1]
+    return scene.cameras.project(torch.full((len(tuned.points),), int(tuned.own[0])), tuned.points)[1]
 
 
 def test_points_are_the_surfaces_without_its_outliers(
@@ -184,7 +184,7 @@ def test_a_depth_network_is_asked_about_the_inpainted_reference(
     _, log = run(room.scene, TeleaInpainter(), estimate_depth=estimate)
     assert len(asked) == 1 and "ramp, aligned" in notes(log)
     assert room.scene.masks is not None
-    hole = room.scene.masks[tuned_on[0].base]
+    hole = room.scene.masks[int(tuned_on[0].own[0])]
     assert torch.allclose(asked[0][hole], tuned_on[0].colors)
 
 
@@ -212,7 +212,7 @@ def test_the_diffusion_model_of_depth_is_asked_before_the_network(
     assert "completed by 'tiny-infusion'" in notes(log)
     assert (given["steps"], given["loops"], given["keep_known"]) == (2, 2, False)
     assert room.scene.masks is not None
-    hole = room.scene.masks[tuned_on[0].base]
+    hole = room.scene.masks[int(tuned_on[0].own[0])]
     torch.testing.assert_close(depths_seen(tuned_on[0], room.scene), given["depth"][hole], rtol=1e-4, atol=1e-4)
 
 

@@ -140,7 +140,7 @@ def test_pasting_takes_photos_one_by_one(room: BoxScene) -> None:
 def test_aligned_inpainting_takes_a_batch_at_a_time(room: BoxScene) -> None:
     scene, masks = room.scene, room.scene.masks
     assert masks is not None
-    base = InpaintedView(0, scene.image(0), scene.image(0), torch.zeros(1, 3, 4), room.depth[0])
+    base = InpaintedView(0, scene.image(0), scene.image(0), torch.zeros(1, 3, 4), room.depth[0], masks[0])
 
     def work() -> Any:
         return finished(

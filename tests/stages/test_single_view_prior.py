@@ -21,7 +21,7 @@ def test_points_are_looked_at_where_a_view_hides_them_too(room: BoxScene) -> Non
     points = surface_points(cameras, 3, room.depth[3])[region[3]]
     asked = torch.arange(len(points)) % len(room.scene)
     base = torch.full_like(asked, 3)
-    view, xy, depth = look_from(cameras, points, asked, base, region)
+    view, xy, depth = look_from(cameras, points, asked, base, region, room.depth)
     column, row = xy.floor().long().unbind(-1)
     moved = view != base
     assert moved.float().mean() > 0.2 and (view[moved] == asked[moved]).all()
@@ -39,7 +39,7 @@ def test_points_outside_every_hole_or_image_are_left_to_the_base_view(room: BoxS
     region = torch.zeros(len(room.scene), cameras.height, cameras.width, dtype=torch.bool)
     far = torch.tensor([[0.0, 0.0, -50.0], [1e9, 0.0, 1.0], [0.0, 0.1, 1.0]])
     base = torch.full((3,), 2)
-    view, _, _ = look_from(cameras, far, torch.tensor([0, 5, 7]), base, region)
+    view, _, _ = look_from(cameras, far, torch.tensor([0, 5, 7]), base, region, room.depth)
     assert torch.equal(view, base)
 
 
@@ -50,7 +50,7 @@ def test_candidates_are_averaged_where_they_invented_the_same_surface(room: BoxS
     truth = room.truth.float() / 255
 
     def candidate(view: int, error: float) -> InpaintedView:
-        return InpaintedView(view, truth[view] + error, truth[view], torch.zeros(0), room.depth[view])
+        return InpaintedView(view, truth[view] + error, truth[view], torch.zeros(0), room.depth[view], region[view])
 
     views = [candidate(3, 0.1), candidate(4, -0.1)]
     mean = mean_fill(scene.cameras, views[0], views, region)
@@ -68,7 +68,12 @@ def test_what_lies_outside_a_candidates_frame_was_not_invented_by_it() -> None:
     cameras, shape = room.scene.cameras, room.scene.images.shape[1:3]
     region = torch.ones(len(room.scene), *shape, dtype=torch.bool)
     images = room.truth.float() / 255
-    first, last = (InpaintedView(v, images[v], images[v], torch.zeros(0), room.depth[v]) for v in (0, 7))
+    first, last = (
+        InpaintedView(
+            v, images[v], images[v], torch.zeros(0), room.depth[v], torch.ones_like(room.depth[v], dtype=torch.bool)
+        )
+        for v in (0, 7)
+    )
     mean = mean_fill(cameras, first, [last], region)
     xy, _ = cameras.project(
         torch.full((shape[0] * shape[1],), 7), surface_points(cameras, 0, room.depth[0]).view(-1, 3)

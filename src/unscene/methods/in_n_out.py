@@ -27,6 +27,8 @@ from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import inpaint_aligned
 from unscene.stages.base_view import choose_base_view
 from unscene.stages.base_view_by_hand import ByHand, read_by_hand
+from unscene.stages.base_views import add_base_views
+from unscene.stages.hidden_surfaces import complete_surfaces
 from unscene.stages.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.patches import PatchConfig, PatchGame
@@ -80,6 +82,8 @@ class InNOutConfig:
     """The user's own picture of that view, of the photo's shape: what it shows there takes the inpainting's place."""
     base_seed: int = 0
     """Of the base view's random numbers alone: another one, another inpainting; 0: the run's own."""
+    base_views: int = 4
+    """Base views at most: further ones inpaint what the first does not look at well (ours; paper: 1)."""
     prior_weight: float = 0.75
     """Weight of L_prior (ours; paper: 1)."""
     depth_error: DepthError = "relative"
@@ -145,7 +149,7 @@ class InNOutConfig:
             regularizer=RegularizerConfig(interlevel=1.0, distortion=0.0, hash_decay=0.0),
             rays=4096, prior_rays=256**2, known_rays=4096,
             pixel_error="squared", restart=True,
-            candidates=5, candidate_spacing=3, base_strength=1.0,
+            candidates=5, candidate_spacing=3, base_strength=1.0, base_views=1,
             prior_weight=1.0, depth_error="likelihood", depth_weight=0.01, joint_depth_weight=0.1, share_elsewhere=0.0,
             ela=True, ila=True, own_weight=0.2, most_views=None, subset=0.5, groups=(2, 2, 3),
             patch=PatchConfig(size=256, weight=0.01, adversary=AdversaryConfig(
@@ -194,10 +198,16 @@ def in_n_out(
         candidates=config.candidates, spacing=config.candidate_spacing, strength=config.base_strength,
         by_hand=by_hand, seed=config.base_seed,
     )  # fmt: skip
+    surfaces = yield from complete_surfaces(behind, region, depths, checkpoints)
+    bases = yield from add_base_views(
+        nerf, behind, region, depths, surfaces, base, prior, checkpoints, most=config.base_views,
+        strength=config.base_strength,
+    )  # fmt: skip
     pretraining, joint_pretraining = (
         SingleViewPrior(
-            known, base, region, rays=config.prior_rays, known_rays=config.known_rays, weight=config.prior_weight,
-            depth_error=config.depth_error, depth_weight=weight, share_elsewhere=config.share_elsewhere,
+            known, bases.views, region, surfaces, rays=config.prior_rays, known_rays=config.known_rays,
+            weight=config.prior_weight, depth_error=config.depth_error, depth_weight=weight,
+            share_elsewhere=config.share_elsewhere,
         )
         for weight in (config.depth_weight, config.joint_depth_weight)
     )  # fmt: skip
@@ -208,26 +218,31 @@ def in_n_out(
         rays_per_step=pretraining.rays, native=nerf.is_native,
     )  # fmt: skip
 
-    # Stage 2: the other views, aligned with the base view.
-    filled, subset = behind.with_images(torch.tensor([base.view]), base.image[None]), torch.tensor([base.view])
+    # Stage 2: the other views, aligned with the base view, each with the one that looks from nearest.
+    subset = torch.tensor([base.view for base in bases.views])
+    filled = behind.with_images(subset, torch.stack([base.image for base in bases.views]))
     if isinstance(prior, LatentInpainter):
-        views = spread(views_with_holes(region, train[train != base.view]), config.most_views)
-        filled = yield from inpaint_aligned(
-            nerf, behind, views, region, base, prior, checkpoints,
-            ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
-        )  # fmt: skip
-        subset = torch.cat([subset, _agreeing_views(filled, views, base, masks, config)])
-        yield Note(f"stage 3 learns from {len(subset)} of {len(views) + 1} inpainted views")
+        others = views_with_holes(region, train[~torch.isin(train, subset)])
+        views = spread(others, config.most_views)
+        for index, leader in enumerate(bases.views):
+            led = views[bases.nearest[views] == index]
+            aligned = yield from inpaint_aligned(
+                nerf, behind, led, region, leader, prior, checkpoints,
+                ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
+            )  # fmt: skip
+            filled = filled.with_images(led, aligned.images[led])
+            subset = torch.cat([subset, _agreeing_views(filled, led, leader, masks, config)])
+        yield Note(f"stage 3 learns from {len(subset)} of {len(views) + len(bases.views)} inpainted views")
     elif isinstance(prior, FilesInpainter):
         views = spread(inpaintable_views(prior, scene, views_with_holes(region, train)), config.most_views)
-        views = views[views != base.view]
+        views = views[~torch.isin(views, subset)]
         generator = checkpoints.generator("files")
         made = (inpaint_view(prior, behind, view, region[view], generator) for view in views.tolist())
         filled = filled.with_images(views, made)
         subset = torch.cat([subset, views])
         yield Note(f"stage 3 learns from {len(subset)} inpaintings as they are in '{prior.name}'")
     else:
-        yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base view alone")
+        yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base views alone")
 
     # Stage 3: everything together.
     if config.patch_loss:

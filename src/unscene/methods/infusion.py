@@ -27,6 +27,7 @@ from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.priors.inpainter import Inpainter
 from unscene.ranges import check_ranges
 from unscene.scenes.scene import Scene
+from unscene.stages.hidden_surfaces import complete_surfaces
 from unscene.stages.independent_inpainting import InpaintedView, estimated_depth, inpaint_alone, inpaintable_views
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
@@ -165,8 +166,9 @@ def infusion(
     )
 
     # The field with that view and its points.
+    surfaces = yield from complete_surfaces(behind, region, depths, checkpoints)
     tuning = SingleViewPrior(
-        known, reference, region, rays=config.reference_rays, known_rays=config.known_rays,
+        known, [reference], region, surfaces, rays=config.reference_rays, known_rays=config.known_rays,
         weight=config.reference_rays / config.rays, depth_error="relative", depth_weight=config.depth_weight,
         share_elsewhere=config.share_elsewhere,
     )  # fmt: skip
@@ -215,7 +217,7 @@ def inpaint_reference(
         deviations=config.outlier_deviations,
     )  # fmt: skip
     reference = replace(inpainted, depth=complete_disparity(depth, outliers))
-    tensors = {name: getattr(reference, name) for name in ("image", "start", "noise", "depth")}
+    tensors = {name: getattr(reference, name) for name in ("image", "start", "noise", "depth", "hole")}
     checkpoints.save(STAGE, tensors, finished=True)
     yield Picture("reference", reference.image, scene.names[view])
     yield Note(remark)

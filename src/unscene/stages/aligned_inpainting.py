@@ -34,14 +34,14 @@ def inpaint_aligned(
     checkpoints: Checkpoints, *, ela: bool, ila: bool, own_weight: float, views_at_once: int,
 ) -> Generator[Event, None, Scene]:  # fmt: skip
     """Inpaint ``region`` (N H W bool) of ``views`` with the base view in every batch; returns the scene so filled."""
-    stage = "aligned inpainting"
+    stage, part = "aligned inpainting", f"aligned inpainting with {scene.names[base.view]}"
     filled = scene.with_images(torch.tensor([base.view]), base.image[None])
     if len(views) == 0:
         return filled
-    if product := checkpoints.product(stage):
+    if product := checkpoints.product(part):
         return filled.with_images(views, product["images"])
     yield StageStarted(stage)
-    started, generator = time.monotonic(), checkpoints.generator(stage)
+    started, generator = time.monotonic(), checkpoints.generator(part)
     images, at_once = [], batch_views(scene, views_at_once)
     for batch in views.split(at_once):
         members = torch.cat([torch.tensor([base.view]), batch])
@@ -67,7 +67,7 @@ def inpaint_aligned(
         if done % max(1, len(views) // PREVIEWS) < at_once:
             yield Picture("aligned", images[-1][0], scene.names[batch[0]])
     aligned = torch.cat(images)
-    checkpoints.save(stage, {"images": aligned}, finished=True)
+    checkpoints.save(part, {"images": aligned}, finished=True)
     yield StageDone(stage, time.monotonic() - started)
     return filled.with_images(views, aligned)
 

@@ -73,7 +73,7 @@ def choose_base_view(
     if estimate_depth is not None:
         completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
         winner = replace(winner, depth=completed)
-    tensors = {"image": winner.image, "start": winner.start, "noise": winner.noise, "depth": winner.depth}
+    tensors = {name: getattr(winner, name) for name in ("image", "start", "noise", "depth", "hole")}
     checkpoints.save(STAGE, {"view": torch.tensor(winner.view)} | tensors, finished=True)
     yield ViewInpainted(scene.names[winner.view], winner.image)
     yield Note(remark)

@@ -83,7 +83,7 @@ def _put(
     filled = torch.where(hole[..., None], picture.image.to(image), image)
     latent = isinstance(prior, LatentInpainter)
     noise = initial_noise(prior, scene.cameras, generator) if latent else image.new_zeros(0)
-    return InpaintedView(view, filled, filled, noise, surface.depth), surface
+    return InpaintedView(view, filled, filled, noise, surface.depth, hole), surface
 
 
 def _read_picture(scene: Scene, view: int, file: Path) -> OwnPicture:

@@ -24,13 +24,14 @@ from unscene.stages.surface_fill import Surface, continue_surface, fill_surface
 class InpaintedView:
     """A view p: its index, its inpainted image I~_p (H W 3), what it is to be inpainted from again beside other views
     (H W 3: the fill it was made from, or itself if from noise alone), its initial latent z_p^T (C h w; empty if the
-    prior has none), and its completed depth D~_p (H W)."""
+    prior has none), its completed depth D~_p (H W), and what was inpainted of it (H W bool)."""
 
     view: int
     image: Tensor
     start: Tensor
     noise: Tensor
     depth: Tensor
+    hole: Tensor
 
 
 def inpaint_alone(
@@ -42,24 +43,35 @@ def inpaint_alone(
     Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
     expected there (H W 3). strength: share of a latent prior's noise schedule, its own if None; at 1 nothing is copied.
     """
-    image, cameras, hole = scene.image(view), scene.cameras, region[view]
-    surface = continued_surface(nerf, scene, view, hole, generator)
+    surface = continued_surface(nerf, scene, view, region[view], generator)
+    filled = inpaint_along(
+        scene, view, region, depths, surface, prior, generator, expected=expected, strength=strength
+    )  # fmt: skip
+    return filled, surface
+
+
+def inpaint_along(
+    scene: Scene, view: int, region: Tensor, depths: Tensor, surface: Surface, prior: Inpainter,
+    generator: torch.Generator, *, expected: Tensor | None = None, strength: float | None = None,
+) -> InpaintedView:  # fmt: skip
+    """`inpaint_alone` where it is known what surface continues behind the hole."""
+    image, hole = scene.image(view), region[view]
     if isinstance(prior, ExemplarInpainter):
         filled = fill_surface(scene, view, region, depths, surface, prior, generator, expected=expected)
-        return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth), surface
+        return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth, hole)
     if not isinstance(prior, LatentInpainter):
         filled = inpaint_view(prior, scene, view, hole, generator)
-        return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth), surface
+        return InpaintedView(view, filled, filled, image.new_zeros(0), surface.depth, hole)
     strength, start = prior.strength if strength is None else strength, None
     if strength < 1:
         exemplar = ExemplarInpainter(prior.guide)
         start = fill_surface(scene, view, region, depths, surface, exemplar, generator, expected=expected)
-    noise = initial_noise(prior, cameras, generator)
+    noise = initial_noise(prior, scene.cameras, generator)
     filled = prior.inpaint_latent(
         image[None], hole[None], noise=noise[None], start=None if start is None else start[None], strength=strength,
         steps=prior.steps,
     )[0]  # fmt: skip
-    return InpaintedView(view, filled, filled if start is None else start, noise, surface.depth), surface
+    return InpaintedView(view, filled, filled if start is None else start, noise, surface.depth, hole)
 
 
 def initial_noise(prior: LatentInpainter, cameras: Cameras, generator: torch.Generator) -> Tensor:

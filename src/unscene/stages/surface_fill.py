@@ -9,7 +9,7 @@ no paper's.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras, pixel_centers
-from unscene.geometry.masks import dilate, erode, sees
+from unscene.geometry.masks import dilate, erode, sees, surface_points
 from unscene.geometry.planes import Plane, PlaneView, fit_plane, look_squarely
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import complete_disparity
@@ -36,6 +36,7 @@ CONTEXT = 1.0  # surroundings to copy from, on each side, as a share of the hole
 LARGEST_SIDE = 300  # texels along the rectified plane
 FEWEST_PIXELS = 16  # of the hole on the plane, below which looking at it squarely is not worth it
 RIM = 2  # pixels along the border of what lies on the plane that may show something else
+APART = 6  # pixels between parts of a hole that are looked at one by one
 OTHER_VIEWS = 24  # asked, the nearest first, for what a view does not see of the plane, however many views there are
 FARTHEST = 3.0  # depth, as a multiple of the median's, beyond which a plane is too oblique to be looked at
 
@@ -160,23 +161,45 @@ def fill_surface(
     expected: H W 3, what is expected on the plane, NaN where nothing is; see `complete_by_offsets`.
     """
     image, left = scene.image(view), region[view]
+    points = surface_points(scene.cameras, view, surface.depth)
     for part in sorted(surface.planes, key=lambda part: -int(part.on_plane.sum())):
         if not part.is_filled_squarely:
             continue
-        square = look_squarely(scene.cameras, view, part.plane, part.on_plane, context=CONTEXT, side=LARGEST_SIDE)
-        texture, known = _texture_of_all_views(scene, view, region, depths, part.support, square)
-        hole = sample_image(dilate(part.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
-        hole &= square.valid
-        rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
-        hole = dilate(hole[None], rim)[0] & ~known
-        expected_texture = None if expected is None else _sample_where_known(expected, square.pixels)
-        try:
-            filled = _completed_by_offsets(texture, hole, known, expected_texture)
-            image[part.on_plane] = sample_image(filled, square.texels[None])[0]
-            left = left & ~part.on_plane
-        except NothingToCopyError:
-            warnings.warn("no view shows enough of the plane to copy from: it is filled as it appears", stacklevel=2)
+        colors, seen = _seen_by_others(scene, view, region, depths, points, part.on_plane)
+        image, left = torch.where(seen[..., None], colors, image), left & ~seen
+        for piece in _pieces(part.on_plane & dilate((part.on_plane & ~seen)[None], 1)[0]):
+            try:
+                image[piece] = _filled_squarely(
+                    scene, view, region, depths, replace(part, on_plane=piece), expected
+                )  # fmt: skip
+                left = left & ~piece
+            except NothingToCopyError:
+                warnings.warn("no view shows enough of a plane to copy from: it is filled as it appears", stacklevel=2)
     return exemplar.inpaint(image[None], left[None], generator=generator)[0] if left.any() else image
+
+
+def _filled_squarely(
+    scene: Scene, view: int, region: Tensor, depths: Tensor, part: SurfacePlane, expected: Tensor | None
+) -> Tensor:
+    """The colours of a view's pixels on a plane, P 3. Raises NothingToCopyError where too little of it is visible."""
+    square = look_squarely(scene.cameras, view, part.plane, part.on_plane, context=CONTEXT, side=LARGEST_SIDE)
+    texture, known = _texture_of_all_views(scene, view, region, depths, part.support, square)
+    hole = sample_image(dilate(part.on_plane[None], 1)[0][..., None].float(), square.pixels)[..., 0] > 0.01
+    hole &= square.valid
+    rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
+    hole = dilate(hole[None], rim)[0] & ~known
+    expected_texture = None if expected is None else _sample_where_known(expected, square.pixels)
+    filled = _completed_by_offsets(texture, hole, known, expected_texture)
+    return sample_image(filled, square.texels[None])[0]
+
+
+def _pieces(mask: Tensor) -> list[Tensor]:
+    """The parts of a mask (H W bool) that lie apart, each H W bool, the largest first, without the smallest: looked at
+    together, a far one costs a near one its resolution."""
+    joined = dilate(mask[None], APART // 2)[0].cpu().numpy().astype(np.uint8)
+    count, labels = cv2.connectedComponents(joined)
+    parts = [mask & torch.from_numpy(labels == label).to(mask.device) for label in range(1, count)]
+    return sorted((part for part in parts if part.sum() >= FEWEST_PIXELS), key=lambda part: -int(part.sum()))
 
 
 def _texture_of_all_views(
@@ -184,23 +207,32 @@ def _texture_of_all_views(
 ) -> tuple[Tensor, Tensor]:
     """The plane's colours (h w 3), from ``view`` where it shows them, else from the nearest view that does; and where
     any view shows them (h w bool)."""
-    cameras, points = scene.cameras, square.points.reshape(-1, 3)
-    texture = sample_image(scene.image(view), square.pixels)
     support = erode(support[None], RIM)[0].float()  # the rims of other things must not be copied along
-    known = square.valid & (sample_image(support[..., None], square.pixels)[..., 0] > 0.99)
+    own = square.valid & (sample_image(support[..., None], square.pixels)[..., 0] > 0.99)
+    colors, seen = _seen_by_others(scene, view, region, depths, square.points, ~own)
+    return torch.where(own[..., None], sample_image(scene.image(view), square.pixels), colors), own | seen
+
+
+def _seen_by_others(
+    scene: Scene, view: int, region: Tensor, depths: Tensor, points: Tensor, wanted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Colours (h w 3) of points on a surface (h w 3) from the view nearest to ``view`` that sees them, and whether one
+    does (h w bool), where that is ``wanted`` (h w bool)."""
+    cameras, flat = scene.cameras, points.reshape(-1, 3)
+    colors, known = torch.zeros_like(points), torch.zeros_like(wanted)
     nearest = (cameras.positions[scene.train] - cameras.positions[view]).norm(dim=-1).argsort()
     for index in nearest[: OTHER_VIEWS + 1].tolist():
         other = int(scene.train[index])
         if other == view:
             continue
         invented = dilate(region[other][None], 1)[0]
-        shown = sees(cameras, other, points, invented, depths[index], TOLERANCE).view(known.shape)
-        shown = erode(shown[None], 1)[0] & ~known
+        shown = sees(cameras, other, flat, invented, depths[index], TOLERANCE).view(wanted.shape)
+        shown = erode((shown | ~wanted)[None], 1)[0] & wanted & ~known
         if shown.any():
-            pixels, _ = cameras.project(torch.full((len(points),), other, device=points.device), points)
-            colors = sample_image(scene.image(other), pixels.view(*known.shape, 2))
-            texture, known = torch.where(shown[..., None], colors, texture), known | shown
-    return texture, known
+            pixels, _ = cameras.project(torch.full((len(flat),), other, device=flat.device), flat)
+            there = sample_image(scene.image(other), pixels.view(*known.shape, 2))
+            colors, known = torch.where(shown[..., None], there, colors), known | shown
+    return colors, known
 
 
 def sample_image(image: Tensor, xy: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter
@@ -48,6 +49,11 @@ class OffsetConfig:
     """Missing pixels up to which a hole is cut; larger ones are cut at half or a quarter of the size."""
     sweeps: int = 3
     """Rounds over all offsets, at most."""
+    context: float = 0.2
+    """How far around a missing pixel an offset must lead to the like of what is visible, as a share of the root of the
+    hole's area (ours): seams alone, one pixel wide, let a plain floor cut into a patterned rug."""
+    context_weight: float = 3.0
+    """Weight of the mean squared difference of those, beside the two of a seam."""
     expectation_weight: float = 1.0
     """Weight of a pixel's squared difference from what is expected, beside the two of a seam (ours)."""
 
@@ -113,12 +119,14 @@ def choose_offsets(
     """For every missing pixel of an image (C H W) an offset's index, H W; -1 elsewhere.
 
     Minimises the seams: the squared differences, at both of two neighbours, between the colours that their offsets
-    lead to; beside the hole those of an offset and the image. By expansion moves: in each one offset takes over where
-    that costs less, exactly by a minimum cut.
+    lead to; beside the hole those of an offset and the image, at the rim and, in the mean, around it. By expansion
+    moves: in each one offset takes over where that costs less, exactly by a minimum cut.
     """
     at = missing.nonzero().numpy()
     colors, visible = _looked_up(image, known, at, offsets)
+    reach = max(3, round(config.context * len(at) ** 0.5))
     alone = np.where(visible, 0.0, IMPOSSIBLE) + _rim_seams(image, missing, known, at, offsets)
+    alone += config.context_weight * _context(image, missing, known, at, offsets, reach)
     if expected is not None:
         difference = np.square(colors - expected[:, at[:, 0], at[:, 1]].T.numpy()).sum(-1)
         alone += config.expectation_weight * np.nan_to_num(difference)
@@ -227,6 +235,27 @@ def _rim_seams(image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, of
         # twice: at the missing pixel nothing is known to compare with, and it is no less a seam
         cost += inside * 2 * np.where(visible, difference, UNKNOWN_SEAM)
     return cost
+
+
+def _context(
+    image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor, reach: int
+) -> np.ndarray:  # fmt: skip
+    """How unlike, in the mean, what is visible within ``reach`` of each missing pixel (N) is to what each offset (K)
+    leads to from there: K N. Half of the square around a pixel visible, that counts whole, less in proportion."""
+    side = 2 * reach + 1
+    around = (cv2.dilate(missing.numpy().astype(np.uint8), np.ones((side, side))) > 0) & known.numpy()
+    beside = np.argwhere(around)
+    colors, visible = _looked_up(image, known, beside, offsets)
+    difference = np.square(colors - image[:, beside[:, 0], beside[:, 1]].T.numpy()).sum(-1)
+    difference = np.where(visible, difference, UNKNOWN_SEAM)
+    mean = np.zeros((len(offsets), len(at)), np.float32)
+    share = cv2.boxFilter(around.astype(np.float32), -1, (side, side), borderType=cv2.BORDER_CONSTANT)
+    counted = np.minimum(2 * share, 1) / np.maximum(share, 1e-9)
+    plane = np.zeros(missing.shape, np.float32)
+    for offset in range(len(offsets)):
+        plane[around] = difference[offset]
+        mean[offset] = (cv2.boxFilter(plane, -1, (side, side), borderType=cv2.BORDER_CONSTANT) * counted)[*at.T]
+    return mean
 
 
 def _looked_up(image: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,173 @@
+"""As many base views as the hole needs: each further one inpaints only what those before it leave open (ours).
+
+In-N-Out has one base view, which serves captures that look one way. Of a capture all around an object one side's
+picture says nothing about the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unscene.fields.field import render_view
+from unscene.fields.nerf import Nerf
+from unscene.geometry.cameras import Cameras
+from unscene.geometry.masks import sees, surface_points, tidy
+from unscene.priors.inpainter import Inpainter
+from unscene.scenes.scene import Scene
+from unscene.stages.hidden_surfaces import SAME, who_looks_well
+from unscene.stages.independent_inpainting import (
+    InpaintedView,
+    continued_surface,
+    inpaint_along,
+    inpaintable_views,
+)
+from unscene.stages.surface_fill import continue_surface, sample_image
+from unscene.stages.view_choice import spread, views_with_holes
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, ViewInpainted
+
+STAGE = "further base views"
+ASKED = 24  # views at most whose hidden points are counted and that may become base views
+LEAST_GAIN = 0.05  # share of all hidden points that a further base view must settle
+
+
+@dataclass(frozen=True)
+class BaseViews:
+    """The base views, the paper's first, and for all N views which of them sees most of what they hide (N)."""
+
+    views: tuple[InpaintedView, ...]
+    nearest: Tensor
+
+
+def add_base_views(
+    nerf: Nerf, scene: Scene, region: Tensor, depths: Tensor, surfaces: Tensor, first: InpaintedView,
+    prior: Inpainter, checkpoints: Checkpoints, *, most: int, strength: float | None = None,
+) -> Generator[Event, None, BaseViews]:  # fmt: skip
+    """Choose and inpaint base views beside the ``first``, ``most`` in all, until hardly anything hidden is left that
+    none looks at well.
+
+    region: N H W bool, what to inpaint; depths: T h w, of the training views; surfaces: N h w, see
+    `complete_surfaces`. Each is inpainted where those before it, carried along the surfaces, show nothing.
+    """
+    views = inpaintable_views(prior, scene, spread(views_with_holes(region, scene.train), ASKED))
+    views = torch.cat([torch.tensor([first.view]), views[views != first.view]])
+    looks = who_looks_well(scene.cameras, views, region, surfaces)
+    chosen, shares = choose_views(looks, most)
+    settled, saved = [first], checkpoints.product(STAGE, scene.device)
+    if saved is not None:
+        settled += [_unpacked(saved, index) for index in range(int(saved["count"]))]
+    elif len(chosen) > 1:
+        yield StageStarted(STAGE)
+        started, generator = time.monotonic(), checkpoints.generator(STAGE)
+        for index, view in enumerate(views[chosen[1:]].tolist()):
+            further = _inpaint_open(nerf, scene, view, region, depths, settled, prior, generator, strength)
+            yield ItemDone(STAGE, index + 1, len(chosen) - 1)
+            if further is None:
+                continue
+            settled.append(further)
+            yield ViewInpainted(scene.names[view], further.image)
+            yield Picture("base-view", further.image, scene.names[view])
+            yield Picture("origin", origin_map(further, region[view]), scene.names[view])
+            left = float(further.hole.sum() / region[view].sum())
+            yield Note(
+                f"base view {len(settled)}: {scene.names[view]}, looks at {shares[index + 1]:.0%} of what is hidden "
+                f"that none before it looks at well; {left:.0%} of its hole is its own, the rest theirs"
+            )
+        checkpoints.save(STAGE, _packed(settled[1:]), finished=True)
+        yield StageDone(STAGE, time.monotonic() - started)
+    if len(settled) == 1:
+        yield Note(f"one base view: it looks well at {shares[0]:.0%} of what is hidden")
+    return BaseViews(tuple(settled), _nearest(scene.cameras, settled))
+
+
+def choose_views(looks: Tensor, most: int) -> tuple[list[int], list[float]]:
+    """Greedy cover of P points by V views (P V bool), the first view first: the views chosen, ``most`` at most, and
+    what share of the points each adds."""
+    chosen, shares = [0], [float(looks[:, 0].float().mean())]
+    open_ = ~looks[:, 0]
+    while len(chosen) < min(most, looks.shape[1]):
+        gains = (looks & open_[:, None]).float().mean(0)
+        best = int(gains.argmax())
+        if gains[best] < LEAST_GAIN:
+            break
+        chosen.append(best)
+        shares.append(float(gains[best]))
+        open_ &= ~looks[:, best]
+    return chosen, shares
+
+
+def carry_over(
+    scene: Scene, view: int, depth: Tensor, hole: Tensor, settled: list[InpaintedView]
+) -> tuple[Tensor, Tensor]:
+    """A view's image with what settled views invented of the surface (z-depth H W) behind its hole (H W bool), the
+    nearest one's first; and where none did, H W bool."""
+    cameras, image = scene.cameras, scene.image(view)
+    points = surface_points(cameras, view, depth)[hole]
+    colors, known = image[hole], torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    here = cameras.positions[view]
+    for base in sorted(settled, key=lambda base: float((cameras.positions[base.view] - here).norm())):
+        shown = sees(cameras, base.view, points, ~base.hole, base.depth, SAME) & ~known
+        pixels, _ = cameras.project(torch.full((len(points),), base.view, device=points.device), points)
+        colors = torch.where(shown[:, None], sample_image(base.image, pixels[None])[0], colors)
+        known |= shown
+    left = hole.clone()
+    left[hole] = ~known
+    image[hole] = colors
+    return image, left
+
+
+def origin_map(base: InpaintedView, region: Tensor) -> Tensor:
+    """A base view with what it was told tinted blue and what it invented orange, H W 3; region: H W bool, its hole."""
+    tint = torch.zeros_like(base.image)
+    tint[region & ~base.hole] = torch.tensor([0.2, 0.45, 0.9], device=tint.device)
+    tint[base.hole] = torch.tensor([1.0, 0.55, 0.1], device=tint.device)
+    return torch.where(region[..., None], 0.5 * base.image + 0.5 * tint, base.image)
+
+
+def _inpaint_open(
+    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, settled: list[InpaintedView],
+    prior: Inpainter, generator: torch.Generator, strength: float | None,
+) -> InpaintedView | None:  # fmt: skip
+    """A view inpainted where settled ones leave it open; None if they leave nothing."""
+    hole = region[view]
+    surface = continued_surface(nerf, scene, view, hole, generator)
+    image, left = carry_over(scene, view, surface.depth, hole, settled)
+    left = tidy(left, hole, max(1, round(scene.cameras.width / 300)))
+    if not left.any():
+        return None
+    told = scene.with_images(torch.tensor([view]), torch.where(left[..., None], scene.image(view), image)[None])
+    open_, maps = region.clone(), depths.clone()
+    open_[view] = left
+    train = scene.train.tolist()
+    for base in settled:
+        told = told.with_images(torch.tensor([base.view]), base.image[None])
+        open_[base.view] = False
+        maps[train.index(base.view)] = F.interpolate(base.depth[None, None], depths.shape[1:])[0, 0]
+    known = torch.where(hole & ~left, surface.depth, render_view(nerf, scene.cameras, view).depth)
+    behind = continue_surface(scene.cameras, view, known, left, generator)
+    return inpaint_along(told, view, open_, maps, behind, prior, generator, strength=strength)
+
+
+def _nearest(cameras: Cameras, settled: list[InpaintedView]) -> Tensor:
+    """For each of N views the index of the settled one that looks from nearest."""
+    positions = cameras.positions[[base.view for base in settled]]
+    return torch.cdist(cameras.positions, positions).argmin(1).cpu()
+
+
+_PARTS = ("image", "start", "noise", "depth", "hole")
+
+
+def _packed(views: list[InpaintedView]) -> dict[str, Tensor]:
+    tensors = {f"{part} {index}": getattr(base, part) for index, base in enumerate(views) for part in _PARTS}
+    numbers = {f"view {index}": torch.tensor(base.view) for index, base in enumerate(views)}
+    return tensors | numbers | {"count": torch.tensor(len(views))}
+
+
+def _unpacked(saved: dict[str, Tensor], index: int) -> InpaintedView:
+    return InpaintedView(int(saved[f"view {index}"]), **{part: saved[f"{part} {index}"] for part in _PARTS})
