@@ -6,6 +6,8 @@ deferred view dependence of SNeRG (Hedman et al. 2021): one small network per ra
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -58,6 +60,7 @@ class Nerf(nn.Module):
     def __init__(self, config: NerfConfig, *, center: Tensor, radius: Tensor, generator: torch.Generator):
         super().__init__()
         self.config = config
+        self._far = config.far
         self.register_buffer("center", center.float())
         self.register_buffer("radius", radius.float())
         self.grid = HashGrid(config.grid, generator)
@@ -78,6 +81,15 @@ class Nerf(nn.Module):
         else:
             center, radius = middle, SPREADS_SEEN * (cameras.positions - middle).norm(dim=-1).mean()
         return Nerf(config, center=center, radius=radius, generator=generator).to(center.device)
+
+    @contextmanager
+    def looking_no_farther(self, far: float) -> Iterator[None]:
+        """Rays end after ``far`` radii meanwhile."""
+        self._far = min(far, self.config.far)
+        try:
+            yield
+        finally:
+            self._far = self.config.far
 
     def start_anew(self, generator: torch.Generator) -> None:
         """Draw all weights again."""
@@ -143,7 +155,7 @@ class Nerf(nn.Module):
         return rays_are_fixed and origins.dtype == torch.float32 and self.is_native
 
     def _propose_natively(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> tuple[Histogram, Tensor]:
-        near, far = _spacing(self.config.near), _spacing(self.config.far)
+        near, far = _spacing(self.config.near), _spacing(self._far)
         weights, fine, _ = native_proposal.proposal(
             origins.contiguous(), directions.contiguous(), None if jitter is None else jitter.contiguous(),
             self.proposal_grid.table, level_table(self.config.proposal_grid),
@@ -154,7 +166,7 @@ class Nerf(nn.Module):
     def _look_natively(
         self, origins: Tensor, directions: Tensor, edges: Tensor, learns_geometry: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        near, far = _spacing(self.config.near), _spacing(self.config.far)
+        near, far = _spacing(self.config.near), _spacing(self._far)
         network = self.network
         weights, color, appearance, _ = native_field.field(
             origins.contiguous(), directions.contiguous(), edges, self.grid.table, level_table(self.config.grid),
@@ -173,7 +185,7 @@ class Nerf(nn.Module):
 
     def _distance(self, edges: Tensor) -> Tensor:
         """Normalised to metric distance: linear up to one radius, linear in disparity beyond (as nerfacto)."""
-        near, far = _spacing(self.config.near), _spacing(self.config.far)
+        near, far = _spacing(self.config.near), _spacing(self._far)
         return _inverse_spacing(near + edges * (far - near))
 
     def _points(self, origins: Tensor, directions: Tensor, edges: Tensor) -> Tensor:

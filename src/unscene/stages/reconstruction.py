@@ -15,7 +15,7 @@ from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
 from unscene.training.captured_steps import CapturableObjective, Kind
 from unscene.training.checkpoints import Checkpoints
-from unscene.training.events import Event
+from unscene.training.events import Event, Note
 from unscene.training.fit import FitConfig, fit
 from unscene.training.pixels import (
     PixelSampler,
@@ -27,6 +27,8 @@ from unscene.training.pixels import (
 )
 
 STAGE = "reconstruction"
+FEW = 20  # photos, up to which depth is hardly told by them alone
+NEAR, NEAR_SHARE = 2.5, 0.3  # radii at which rays end, during this share of the steps
 
 
 class UnmaskedReconstruction(CapturableObjective):
@@ -60,11 +62,34 @@ class UnmaskedReconstruction(CapturableObjective):
         return terms | hash_decay_term(self.nerf, step, self.regularizer), render[count:]
 
 
+class NearFirst(CapturableObjective):
+    """A reconstruction whose rays end early during its first steps (RegNeRF, Niemeyer et al. 2022, section 3.5, anneals
+    the sampled space too): from few photos a field otherwise paints each on a far shell that no other photo sees."""
+
+    def __init__(self, reconstruction: UnmaskedReconstruction, steps: int):
+        self.reconstruction, self.steps = reconstruction, steps
+
+    def kind(self, step: int) -> Kind | None:
+        kind = self.reconstruction.kind(step)
+        return None if kind is None else (kind, step < self.steps)
+
+    def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        if step >= self.steps:
+            return self.reconstruction(step, progress, generator)
+        with self.reconstruction.nerf.looking_no_farther(NEAR):
+            return self.reconstruction(step, progress, generator)
+
+
 def reconstruct(
     known: UnmaskedReconstruction, config: FitConfig, checkpoints: Checkpoints
 ) -> Generator[Event, None, None]:
-    """Fit the field to what is not masked."""
-    nerf = known.nerf
+    """Fit the field to what is not masked; from few photos to what is near first."""
+    nerf, objective = known.nerf, known
+    if config.steps is not None and len(known.scene.train) <= FEW:
+        objective = NearFirst(known, round(NEAR_SHARE * config.steps))
+        yield Note(
+            f"few photos: for {objective.steps} steps rays end after {NEAR:g} times the cameras' farthest distance"
+        )
     yield from fit(
-        STAGE, nerf, known, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
+        STAGE, nerf, objective, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
     )  # fmt: skip

@@ -63,6 +63,27 @@ def test_a_hidden_corner_is_where_its_two_edges_meet():
     assert (filled - image)[hole].abs().mean() < 0.08
 
 
+def test_a_rug_runs_on_where_a_floor_would_show_fewer_seams():
+    """Knotted by hand, no two pieces of it fit: a plain floor has one seam, and matches nothing around."""
+    row, column = torch.meshgrid(torch.arange(100.0), torch.arange(130.0), indexing="ij")
+    generator = torch.Generator().manual_seed(0)
+    bent = 2.5 * torch.nn.functional.interpolate(
+        torch.randn(1, 2, 6, 8, generator=generator), (100, 130), mode="bicubic"
+    )  # fmt: skip
+    knots = torch.sin((row + bent[0, 0]) * 0.85).sign() * torch.sin((column + bent[0, 1]) * 0.85).sign()
+    rug = (0.5 + 0.35 * knots)[..., None] * torch.tensor([1.0, 0.4, 0.3])
+    floor = torch.tensor([0.6, 0.4, 0.25]) + 0.02 * torch.rand(100, 130, 1, generator=generator)
+    inside = (row >= 20) & (column >= 20)
+    image = torch.where(inside[..., None], rug, floor)
+    hole = box(100, 130, slice(40, 76), slice(50, 90))
+    laid = []
+    for weight in (0.0, OffsetConfig().context_weight):
+        config = OffsetConfig(context_weight=weight)
+        filled = complete_by_offsets(torch.where(hole[..., None], 0.0, image), hole, ~hole, config)
+        laid.append(((filled - floor).abs().amax(-1) < 0.1)[hole].float().mean())
+    assert laid[0] > 0.3 and laid[1] < 0.2
+
+
 def test_large_holes_are_cut_at_a_smaller_size_and_copied_at_full_size():
     image, hole = tiles(160, 192, 20), box(160, 192, slice(50, 110), slice(60, 126))
     config = OffsetConfig(most_pixels=1200)  # twice halved

@@ -29,6 +29,8 @@ from unscene.priors.exemplar.patch_matching import (
 
 IMPOSSIBLE = 100.0  # cost of a pixel whose offset leads to nothing visible: more than all its seams can cost
 UNKNOWN_SEAM = 1.0  # squared difference of two colours of which one is not visible: as red and black
+CONTRAST = 2.0  # weight of contrasts beside colours where surroundings are compared
+CONTRAST_SCALE = 3.0  # pixels, of the Gaussian window in which they are measured
 UNITS = 100_000  # of cost 1 in whole numbers, which the flow needs
 LARGEST_CAPACITY = 1_000_000_000
 
@@ -241,8 +243,9 @@ def _context(
     image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor, reach: int
 ) -> np.ndarray:  # fmt: skip
     """How unlike, in the mean, what is visible within ``reach`` of each missing pixel (N) is to what each offset (K)
-    leads to from there: K N. Half of the square around a pixel visible, that counts whole, less in proportion."""
-    side = 2 * reach + 1
+    leads to from there, in colours and contrasts: K N. Half of the square around a pixel visible, that counts whole,
+    less in proportion."""
+    side, image = 2 * reach + 1, torch.cat([image, CONTRAST * _contrast(image, known)])
     around = (cv2.dilate(missing.numpy().astype(np.uint8), np.ones((side, side))) > 0) & known.numpy()
     beside = np.argwhere(around)
     colors, visible = _looked_up(image, known, beside, offsets)
@@ -256,6 +259,18 @@ def _context(
         plane[around] = difference[offset]
         mean[offset] = (cv2.boxFilter(plane, -1, (side, side), borderType=cv2.BORDER_CONSTANT) * counted)[*at.T]
     return mean
+
+
+def _contrast(image: Tensor, known: Tensor) -> Tensor:
+    """Standard deviations of an image (C H W) around each pixel, of what is visible: C H W. By colours alone a plain
+    surface is nearer to any pattern than the pattern's own pieces that do not fit."""
+    visible = known.numpy().astype(float)
+    share = gaussian_filter(visible, CONTRAST_SCALE).clip(1e-6)
+    mean, square = (
+        np.stack([gaussian_filter(values * visible, CONTRAST_SCALE) / share for values in power])
+        for power in (image.numpy(), np.square(image.numpy()))
+    )
+    return torch.from_numpy(np.sqrt((square - np.square(mean)).clip(0))).to(image)
 
 
 def _looked_up(image: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor) -> tuple[np.ndarray, np.ndarray]:

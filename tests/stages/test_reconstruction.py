@@ -1,0 +1,53 @@
+"""The field of what is not masked, from few photos."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.box_scene import BoxScene, box_scene
+from tests.conftest import TINY_NERF
+from unscene.fields.nerf import Nerf
+from unscene.scenes.scene import Scene
+from unscene.stages import reconstruction
+from unscene.stages.reconstruction import NEAR, NearFirst, UnmaskedReconstruction, reconstruct
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Note
+from unscene.training.fit import FitConfig
+from unscene.training.pixels import RegularizerConfig
+
+
+def unmasked(scene: Scene) -> UnmaskedReconstruction:
+    nerf = Nerf.around(scene.cameras, TINY_NERF, torch.Generator().manual_seed(0))
+    return UnmaskedReconstruction(nerf, scene, RegularizerConfig(), rays=64)
+
+
+def farthest(known: UnmaskedReconstruction) -> float:
+    """How far rays go, in radii."""
+    render = known.nerf.render(known.scene.cameras.image_rays(0))
+    return float(render.distances.max() / known.nerf.radius)
+
+
+def test_rays_end_early_at_first_and_only_while_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, seen = unmasked(box_scene().scene), list[float]()
+    call = UnmaskedReconstruction.__call__
+
+    def noting(self: UnmaskedReconstruction, step: int, progress: float, generator: torch.Generator):
+        seen.append(farthest(self))
+        return call(self, step, progress, generator)
+
+    monkeypatch.setattr(UnmaskedReconstruction, "__call__", noting)
+    objective = NearFirst(known, steps=2)
+    for step in range(4):
+        objective(step, step / 4, torch.Generator().manual_seed(step))
+    assert max(seen[:2]) <= NEAR < 2 * NEAR < min(seen[2:])
+    assert farthest(known) > 2 * NEAR
+    assert objective.kind(0) != objective.kind(96) and objective.kind(48) == objective.kind(96)
+
+
+def test_few_photos_are_looked_at_nearby_first_and_many_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    room: BoxScene = box_scene()
+    config = FitConfig(steps=4)
+    assert [e for e in reconstruct(unmasked(room.scene), config, Checkpoints(None, 0)) if isinstance(e, Note)]
+    monkeypatch.setattr(reconstruction, "FEW", 7)
+    assert not [e for e in reconstruct(unmasked(room.scene), config, Checkpoints(None, 0)) if isinstance(e, Note)]
