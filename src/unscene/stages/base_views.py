@@ -73,7 +73,6 @@ def add_base_views(
             settled.append(further)
             yield ViewInpainted(scene.names[view], further.image)
             yield Picture("base-view", further.image, scene.names[view])
-            yield Picture("origin", origin_map(further, region[view]), scene.names[view])
             left = float(further.hole.sum() / region[view].sum())
             yield Note(
                 f"base view {len(settled)}: {scene.names[view]}, looks at {shares[index + 1]:.0%} of what is hidden "
@@ -81,6 +80,9 @@ def add_base_views(
             )
         checkpoints.save(STAGE, _packed(settled[1:]), finished=True)
         yield StageDone(STAGE, time.monotonic() - started)
+    for base in settled:
+        mask = region[base.view] if scene.masks is None else scene.masks[base.view]
+        yield Picture("origin", origin_map(base, mask, region[base.view]), scene.names[base.view])
     if len(settled) == 1:
         yield Note(f"one base view: it looks well at {shares[0]:.0%} of what is hidden")
     return BaseViews(tuple(settled), _nearest(scene.cameras, settled))
@@ -122,12 +124,13 @@ def carry_over(
     return image, left
 
 
-def origin_map(base: InpaintedView, region: Tensor) -> Tensor:
-    """A base view with what it was told tinted blue and what it invented orange, H W 3; region: H W bool, its hole."""
+def origin_map(base: InpaintedView, mask: Tensor, region: Tensor) -> Tensor:
+    """A base view with what other photos show inside its mask (H W bool) tinted green, what other base views told it
+    blue, and what it invented orange, H W 3; region: H W bool, what no photo shows."""
     tint = torch.zeros_like(base.image)
-    tint[region & ~base.hole] = torch.tensor([0.2, 0.45, 0.9], device=tint.device)
-    tint[base.hole] = torch.tensor([1.0, 0.55, 0.1], device=tint.device)
-    return torch.where(region[..., None], 0.5 * base.image + 0.5 * tint, base.image)
+    for part, color in ((mask, (0.2, 0.75, 0.3)), (region, (0.2, 0.45, 0.9)), (base.hole, (1.0, 0.55, 0.1))):
+        tint[part] = torch.tensor(color, device=tint.device)
+    return torch.where((mask | region)[..., None], 0.5 * base.image + 0.5 * tint, base.image)
 
 
 def _inpaint_open(
