@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "unscene"
 
 LEVELS = [
     {"device", "file_names", "files", "geometry", "memory", "ranges", "threads", "warp_runtime"},
-    {"scenes", "fields", "objects", "priors", "losses", "evaluation.metrics", "evaluation.statistics"},
+    {"scenes", "fields", "objects", "priors", "splat_files", "losses", "evaluation.metrics", "evaluation.statistics"},
     {"training"},
     {"capture", "pretraining", "segmentation", "stages"},
     {"methods"},
@@ -77,6 +77,7 @@ ONE_IMPORTER = {
     "torchmetrics",
     "viser",
     "webdataset",
+    "zstandard",
 }
 
 

@@ -132,6 +132,7 @@ def _explain(error: Exception, command: str) -> str | None:
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
     from unscene.segmentation.prompts import PromptError
+    from unscene.splat_files.splat_error import SplatError
     from unscene.stages.method_error import MethodError
     from unscene.studio.studio_error import StudioError
     from unscene.training.fit import DivergedError
@@ -139,7 +140,7 @@ def _explain(error: Exception, command: str) -> str | None:
 
     ours = (
         CaptureError | DeviceError | MethodError | MetricError | ObjectError | PriorError | PromptError | RunError
-        | SceneError | StudioError
+        | SceneError | SplatError | StudioError
     )  # fmt: skip
     if isinstance(error, ours):
         return str(error)
