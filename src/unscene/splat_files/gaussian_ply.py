@@ -112,8 +112,8 @@ def _columns(gaussians: Gaussians, *, without_base: bool = False) -> list[np.nda
 def _numbers(block: np.ndarray, names: list[str]) -> np.ndarray:
     """Properties of some rows as float32, rows x names."""
     kinds = block.dtype
-    if all(kinds[i] == np.dtype("<f4") for i in range(len(kinds))):
-        every = list(kinds.names or ())
+    every = list(kinds.names or ())
+    if all(kinds[name] == np.dtype("<f4") for name in every):
         return block.view("<f4").reshape(len(block), -1).take([every.index(name) for name in names], 1)
     numbers = np.empty((len(block), len(names)), np.float32)
     for column, name in enumerate(names):
