@@ -54,6 +54,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
         "training_commands",
     },
     "warp": {
+        "fields.cuda_splats",
         "fields.hash_encoding",
         "fields.hash_kernels",
         "fields.processor",

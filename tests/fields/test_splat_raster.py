@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.fields.reference_splats import reference_render
-from unscene.fields import splat_raster
+from unscene.fields import cuda_splats, native_splats, splat_raster
 from unscene.fields.splat_raster import SplatCamera, Window, composite, rasterise
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.gaussians import Gaussians
@@ -152,3 +152,10 @@ def test_torch_knows_the_operators() -> None:
     inputs = (*plain.tensors, torch.rand(30, 1), list(camera.numbers), *camera.window[2:])
     tests = ("test_schema", "test_autograd_registration")
     torch.library.opcheck(splat_raster.splats, inputs, test_utils=tests)
+
+
+def test_lists_made_by_torch_are_those_of_the_processor() -> None:
+    """What CUDA draws by, made on the processor."""
+    drawn = native_splats.Drawn(*rasterise(gaussians_before(cameras(), 300, 0), SplatCamera.of(cameras(), 0))._drawn)
+    starts, lists = cuda_splats.tile_lists(drawn.boxes, drawn.depths, drawn.counts, 3, 3)
+    assert len(lists) > 300 and torch.equal(starts, drawn.starts) and torch.equal(lists, drawn.lists)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from math import ceil
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -103,42 +103,43 @@ class _SplatTile(Arguments):
     ]  # fmt: skip
 
 
-def draw(gaussians: Inputs, camera: Sequence[float], width: int, height: int) -> tuple[Any, ...]:
+def draw(gaussians: Inputs, camera: Sequence[float], width: int, height: int) -> tuple[Tensor, ...]:
     """Image H W C and transmittance H W, and all of `Drawn`."""
     count, colored = len(gaussians.means), gaussians.harmonics.shape[1] > 0
-    empty, columns, rows = gaussians.means.new_empty, ceil(width / TILE), ceil(height / TILE)
-    integers = {"dtype": torch.int32}
-    splats, depths, colors = empty(count, SPLAT), empty(count), empty(count if colored else 0, 3)
-    boxes, counts = empty(count, 2, **integers), empty(count, **integers)
-    seen_from = _inputs(gaussians, camera, width, height)
-    seen_from.splats, seen_from.boxes, seen_from.depths = pointer(splats), pointer(boxes), pointer(depths)
-    seen_from.colors, seen_from.counts = pointer(colors), pointer(counts)
-    launch("project_splats", seen_from, ceil(count / LANES))
+    splats, depths, colors = torch.empty(count, SPLAT), torch.empty(count), torch.empty(count if colored else 0, 3)
+    boxes, counts = _integers(count, 2), _integers(count)
+    arguments = splat_inputs(gaussians, camera, width, height)
+    arguments.splats, arguments.boxes, arguments.depths = pointer(splats), pointer(boxes), pointer(depths)
+    arguments.colors, arguments.counts = pointer(colors), pointer(counts)
+    launch("project_splats", arguments, ceil(count / LANES))
     channels = torch.cat([colors, gaussians.channels], 1) if colored else gaussians.channels.clone()
+    starts, lists = _lists(boxes, depths, counts, ceil(width / TILE), ceil(height / TILE))
+    drawn = Drawn(splats, boxes, depths, counts, channels, starts, lists, _integers(len(starts) - 1))
+    image, transmittance = torch.empty(height, width, channels.shape[1]), torch.empty(height, width)
+    tiles = splat_tiles(drawn, width, height)
+    tiles.image, tiles.transmittance = pointer(image), pointer(transmittance)
+    launch(f"SplatTiles<{channels.shape[1]}>::forward", tiles, len(drawn.ends))
+    return image, transmittance, *drawn
 
-    stripes = min(native_threads(), rows)
-    keys, sorted_boxes, order = empty(2, count, 2, **integers), empty(count, 2, **integers), empty(count, **integers)
-    seen, tile_counts = empty(1, **integers), torch.zeros(columns * rows, **integers)
-    starts = torch.zeros(columns * rows + 1, **integers)
-    lists = _SplatList(
+
+def _lists(boxes: Tensor, depths: Tensor, counts: Tensor, columns: int, rows: int) -> tuple[Tensor, Tensor]:
+    """Each tile's Gaussians, nearest first: where its list starts, tiles + 1, and all lists."""
+    count, stripes = len(counts), min(native_threads(), rows)
+    keys, sorted_boxes, order, seen = _integers(2, count, 2), _integers(count, 2), _integers(count), _integers(1)
+    tile_counts, starts = _integers(columns * rows).zero_(), _integers(columns * rows + 1).zero_()
+    arguments = _SplatList(
         boxes=pointer(boxes), depths=pointer(depths), counts=pointer(counts), keys=pointer(keys[0]),
         spare=pointer(keys[1]), sorted_boxes=pointer(sorted_boxes), order=pointer(order), seen=pointer(seen),
         tile_counts=pointer(tile_counts), starts=pointer(starts), count=count, columns=columns, rows=rows,
         stripes=stripes,
     )  # fmt: skip
-    launch("sort_splats", lists, 1)
-    launch("count_splats", lists, stripes)
+    launch("sort_splats", arguments, 1)
+    launch("count_splats", arguments, stripes)
     torch.cumsum(tile_counts, 0, dtype=torch.int32, out=starts[1:])
-    listed = empty(int(starts[-1]), **integers)
-    lists.lists, lists.cursors = pointer(listed), pointer(tile_counts)
-    launch("list_splats", lists, stripes)
-
-    drawn = Drawn(splats, boxes, depths, counts, channels, starts, listed, torch.empty_like(tile_counts))
-    image, transmittance = empty(height, width, channels.shape[1]), empty(height, width)
-    tiles = _tiles(drawn, width, height)
-    tiles.image, tiles.transmittance = pointer(image), pointer(transmittance)
-    launch(f"SplatTiles<{channels.shape[1]}>::forward", tiles, columns * rows)
-    return image, transmittance, *drawn
+    lists = _integers(int(starts[-1]))
+    arguments.lists, arguments.cursors = pointer(lists), pointer(tile_counts)
+    launch("list_splats", arguments, stripes)
+    return starts, lists
 
 
 def draw_backward(
@@ -149,7 +150,7 @@ def draw_backward(
     ends = drawn.counts.cumsum(0, dtype=torch.int32)
     first_slots = ends - drawn.counts
     slots = drawn.splats.new_empty(int(ends[-1]) if len(ends) else 0, GEOMETRY + amount)
-    tiles = _tiles(drawn, width, height)
+    tiles = splat_tiles(drawn, width, height)
     tiles.first_slots, tiles.slots = pointer(first_slots), pointer(slots)
     tiles.image, tiles.transmittance = pointer(result.image), pointer(result.transmittance)
     tiles.image_gradient = pointer(result.image_gradient)
@@ -158,7 +159,7 @@ def draw_backward(
 
     gradients = [torch.empty_like(tensor) for tensor in gaussians[:5]]
     channels_gradient = torch.empty_like(drawn.channels)
-    arguments = _inputs(gaussians, camera, width, height)
+    arguments = splat_inputs(gaussians, camera, width, height)
     arguments.splats, arguments.counts = pointer(drawn.splats), pointer(drawn.counts)
     arguments.shown = pointer(drawn.channels)
     arguments.first_slots, arguments.slots = pointer(first_slots), pointer(slots)
@@ -174,25 +175,36 @@ def draw_backward(
 def median_depth(drawn: Drawn, transmittance: Tensor, width: int, height: int) -> Tensor:
     """H W, see `unscene.fields.splat_raster.SplatRender.median_depth`."""
     depth = torch.empty_like(transmittance)
-    tiles = _tiles(drawn, width, height)
+    tiles = splat_tiles(drawn, width, height)
     tiles.transmittance, tiles.median_depth = pointer(transmittance.contiguous()), pointer(depth)
     launch("splat_median_depth", tiles, len(drawn.ends))
     return depth
 
 
-def _inputs(gaussians: Inputs, camera: Sequence[float], width: int, height: int) -> _Splat:
+def _integers(*shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.int32)
+
+
+def splat_inputs(gaussians: Inputs, camera: Sequence[float], width: int, height: int) -> _Splat:
+    """What the headers ask of Gaussians and a camera, on any device."""
     return _Splat(
-        means=pointer(gaussians.means), log_scales=pointer(gaussians.log_scales),
-        quaternions=pointer(gaussians.quaternions), logits=pointer(gaussians.logits),
-        harmonics=pointer(gaussians.harmonics), count=len(gaussians.means),
+        means=_address(gaussians.means), log_scales=_address(gaussians.log_scales),
+        quaternions=_address(gaussians.quaternions), logits=_address(gaussians.logits),
+        harmonics=_address(gaussians.harmonics), count=len(gaussians.means),
         coefficients=gaussians.harmonics.shape[1], has_colors=gaussians.harmonics.shape[1] > 0,
         camera=_SplatCamera((ctypes.c_float * 21)(*camera), width, height),
     )  # fmt: skip
 
 
-def _tiles(drawn: Drawn, width: int, height: int) -> _SplatTile:
+def splat_tiles(drawn: Drawn, width: int, height: int) -> _SplatTile:
+    """The same of tiles and their lists."""
     return _SplatTile(
-        splats=pointer(drawn.splats), boxes=pointer(drawn.boxes), depths=pointer(drawn.depths),
-        channels=pointer(drawn.channels), starts=pointer(drawn.starts), lists=pointer(drawn.lists),
-        ends=pointer(drawn.ends), columns=ceil(width / TILE), width=width, height=height,
+        splats=_address(drawn.splats), boxes=_address(drawn.boxes), depths=_address(drawn.depths),
+        channels=_address(drawn.channels), starts=_address(drawn.starts), lists=_address(drawn.lists),
+        ends=_address(drawn.ends), columns=ceil(width / TILE), width=width, height=height,
     )  # fmt: skip
+
+
+def _address(tensor: Tensor) -> int:
+    assert tensor.is_contiguous() and tensor.element_size() == 4
+    return tensor.data_ptr()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from unscene.fields import native_splats
+from unscene.fields import cuda_splats, native_splats
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.gaussians import Gaussians
 
@@ -109,6 +110,11 @@ def _rasterise(gaussians: Gaussians, camera: SplatCamera, harmonics: Tensor, cha
     return SplatRender(image, transmittance, tuple(drawn), camera)
 
 
+def _on(tensor: Tensor) -> ModuleType:
+    """What draws where a tensor lies."""
+    return native_splats if tensor.device.type == "cpu" else cuda_splats
+
+
 @torch.library.custom_op("unscene::splats", mutates_args=())
 def splats(
     means: Tensor, log_scales: Tensor, quaternions: Tensor, logits: Tensor, harmonics: Tensor, channels: Tensor,
@@ -116,7 +122,7 @@ def splats(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Image, transmittance, and what is needed again: `native_splats.Drawn`, field by field."""
     gaussians = native_splats.Inputs(means, log_scales, quaternions, logits, harmonics, channels)
-    return native_splats.draw(gaussians, camera, width, height)
+    return _on(means).draw(gaussians, camera, width, height)
 
 
 @torch.library.custom_op("unscene::splats_backward", mutates_args=())
@@ -129,12 +135,12 @@ def _splats_backward(
     result = native_splats.Result(
         image, transmittance, image_gradient.contiguous(), transmittance_gradient.contiguous()
     )
-    return native_splats.draw_backward(gaussians, camera, width, height, native_splats.Drawn(*drawn), result)
+    return _on(means).draw_backward(gaussians, camera, width, height, native_splats.Drawn(*drawn), result)
 
 
 @torch.library.custom_op("unscene::splats_median_depth", mutates_args=())
 def _median_depth(drawn: Sequence[Tensor], transmittance: Tensor, width: int, height: int) -> Tensor:
-    return native_splats.median_depth(native_splats.Drawn(*drawn), transmittance, width, height)
+    return _on(transmittance).median_depth(native_splats.Drawn(*drawn), transmittance, width, height)
 
 
 def _setup(ctx, inputs, output) -> None:

@@ -8,21 +8,7 @@
 namespace unscene {
 
 constexpr int PATCH = 4, PATCHES = TILE / PATCH;
-constexpr float LEAST_LIGHT = 1e-4f;  // a pixel is done once no more than this passes
 constexpr int LOOK_EVERY = 16;        // splats between two looks whether a whole tile is done
-
-struct SplatTileArguments {
-    const Splat* splats;
-    const Box* boxes;
-    const float *depths, *channels;  // N, N channels
-    const int *starts, *lists;
-    const int* first_slots;
-    int* ends;                       // tiles: where in the lists the last pixel was done
-    float *image, *transmittance, *median_depth;  // H W channels, H W, H W
-    const float *image_gradient, *transmittance_gradient;
-    float* slots;
-    int columns, width, height;
-};
 
 // 2^x for x in [-9, 0] to a ten-millionth.
 UNSCENE_INLINE Floats power_of_two(Floats x) {

@@ -1,7 +1,11 @@
-// Gaussians into a view, sixteen at a time: projection (EWA splatting, Zwicker et al. 2002), colours by spherical
-// harmonics, and the way back from gradients in the picture.
+// Gaussians into a view: projection (EWA splatting, Zwicker et al. 2002), colours by spherical harmonics, and the way
+// back from gradients in the picture. On processors sixteen at a time, on CUDA one a thread: the same code.
 #pragma once
+#ifdef __CUDACC__
+#include "lane.h"
+#else
 #include "lanes.h"
+#endif
 
 namespace unscene {
 
@@ -10,15 +14,7 @@ constexpr int SPECTRUM = 16;     // coefficients of degree 3
 constexpr float BLUR = 0.3f;     // pixels squared that are added to every Gaussian's variance
 constexpr float LEAST_ALPHA = 1.0f / 255.0f;
 constexpr float MOST_ALPHA = 0.99f;
-
-// x y + z in one operation where the processor has it: the compiler makes none of its own here.
-UNSCENE_INLINE Floats multiply_add(Floats x, Floats y, Floats z) {
-#if defined(__FMA__) || defined(__aarch64__)
-    return __builtin_elementwise_fma(x, y, z);
-#else
-    return x * y + z;
-#endif
-}
+constexpr float LEAST_LIGHT = 1e-4f;  // a pixel is done once no more than this passes
 
 struct SplatCamera {
     float rotation[9], center[3];  // camera from world, row by row; the camera's place in the world
@@ -53,22 +49,32 @@ struct SplatArguments {
     SplatCamera camera;
 };
 
+struct SplatTileArguments {
+    const Splat* splats;
+    const Box* boxes;
+    const float *depths, *channels;  // N, N channels
+    const int *starts, *lists;
+    const int* first_slots;
+    int* ends;                       // tiles: where in the lists the last pixel was done
+    float *image, *transmittance, *median_depth;  // H W channels, H W, H W
+    const float *image_gradient, *transmittance_gradient;
+    float* slots;
+    int columns, width, height;
+};
+
 struct Vector {
     Floats x, y, z;
 };
 
 UNSCENE_INLINE Floats column(const float* values, int stride, int valid) {
     Floats lanes = 0.0f;
-    for (int i = 0; i < valid; ++i) lanes[i] = values[i * stride];
+    for (int i = 0; i < valid; ++i) lane(lanes, i) = values[i * stride];
     return lanes;
 }
 
 UNSCENE_INLINE Vector vectors(const float* values, int valid) {
     return {column(values, 3, valid), column(values + 1, 3, valid), column(values + 2, 3, valid)};
 }
-
-UNSCENE_INLINE Floats root(Floats x) { return __builtin_elementwise_sqrt(x); }
-UNSCENE_INLINE Floats chosen(Ints where, Floats x, Floats otherwise) { return where ? x : otherwise; }
 
 // What a Gaussian looks like from a camera, and all that the way back needs of it.
 struct Projected {
@@ -167,13 +173,8 @@ UNSCENE_INLINE Vector unit(Vector v, Floats* inverse_length) {
     return {v.x * *inverse_length, v.y * *inverse_length, v.z * *inverse_length};
 }
 
-typedef float Four __attribute__((ext_vector_type(4)));
-
-// Three numbers and a fourth to ignore; nothing past the end is read.
-UNSCENE_INLINE Four three(const float* address) { return (Four){address[0], address[1], address[2], 0.0f}; }
-
-// Sixteen Gaussians: their splats, tiles and colours.
-inline void project_splats(const SplatArguments& a, int block) {
+// One block of Gaussians: their splats, tiles and colours.
+UNSCENE_FUNCTION void project_splats(const SplatArguments& a, int block) {
     const SplatCamera& camera = a.camera;
     const long first = (long)block * LANES;
     const int valid = a.count - first < LANES ? (int)(a.count - first) : LANES;
@@ -185,7 +186,7 @@ inline void project_splats(const SplatArguments& a, int block) {
     *(Floats*)opacities = p.opacity;
     for (int i = 0; i < LANES; ++i) {
         const float ratio = opacities[i] * 255.0f;
-        thresholds[i] = ratio > 1.0f ? 2.0f * __builtin_logf(ratio) : 0.0f;
+        thresholds[i] = ratio > 1.0f ? 2.0f * logarithm(ratio) : 0.0f;
     }
     const Floats threshold = *(Floats*)thresholds;
     const Floats reach_x = root(threshold * p.s00), reach_y = root(threshold * p.s11);
@@ -196,20 +197,22 @@ inline void project_splats(const SplatArguments& a, int block) {
                       (x - reach_x < (float)camera.width) & (y + reach_y > 0.0f) &
                       (y - reach_y < (float)camera.height) & (inverse < 1e30f);
     const float side = 1.0f / TILE;
-    const Floats left = at_least(at_most(__builtin_elementwise_floor((x - reach_x) * side), columns), 0.0f);
-    const Floats top = at_least(at_most(__builtin_elementwise_floor((y - reach_y) * side), rows), 0.0f);
-    const Floats right = at_least(at_most(__builtin_elementwise_floor((x + reach_x) * side) + 1.0f, columns), 0.0f);
-    const Floats bottom = at_least(at_most(__builtin_elementwise_floor((y + reach_y) * side) + 1.0f, rows), 0.0f);
-    const Ints l = __builtin_convertvector(chosen(seen, left, low), Ints);
-    const Ints t = __builtin_convertvector(chosen(seen, top, low), Ints);
-    const Ints r = __builtin_convertvector(chosen(seen, right, low), Ints);
-    const Ints b = __builtin_convertvector(chosen(seen, bottom, low), Ints);
+    const Floats left = at_least(at_most(floor_of((x - reach_x) * side), columns), 0.0f);
+    const Floats top = at_least(at_most(floor_of((y - reach_y) * side), rows), 0.0f);
+    const Floats right = at_least(at_most(floor_of((x + reach_x) * side) + 1.0f, columns), 0.0f);
+    const Floats bottom = at_least(at_most(floor_of((y + reach_y) * side) + 1.0f, rows), 0.0f);
+    const Ints l = whole(chosen(seen, left, low));
+    const Ints t = whole(chosen(seen, top, low));
+    const Ints r = whole(chosen(seen, right, low));
+    const Ints b = whole(chosen(seen, bottom, low));
     const Floats ca = p.s11 * inverse, cb = -p.s01 * inverse, cc = p.s00 * inverse;
     for (int i = 0; i < valid; ++i) {
-        a.splats[first + i] = {x[i], y[i], ca[i], cb[i], cc[i], p.opacity[i], reach_x[i], reach_y[i]};
-        a.boxes[first + i] = {(short)l[i], (short)t[i], (short)r[i], (short)b[i]};
-        a.depths[first + i] = p.seen.z[i];
-        a.counts[first + i] = (r[i] - l[i]) * (b[i] - t[i]);
+        a.splats[first + i] = {lane(x, i),  lane(y, i),         lane(ca, i),      lane(cb, i),
+                               lane(cc, i), lane(p.opacity, i), lane(reach_x, i), lane(reach_y, i)};
+        const Box box = {(short)lane(l, i), (short)lane(t, i), (short)lane(r, i), (short)lane(b, i)};
+        a.boxes[first + i] = box;
+        a.depths[first + i] = lane(p.seen.z, i);
+        a.counts[first + i] = (box.right - box.left) * (box.bottom - box.top);
     }
     if (!a.has_colors) return;
     Floats inverse_length;
@@ -220,18 +223,18 @@ inline void project_splats(const SplatArguments& a, int block) {
     for (int i = 0; i < valid; ++i) {
         if (!a.counts[first + i]) continue;
         const float* spectrum = a.harmonics + (first + i) * a.coefficients * 3;
-        Four even = 0.5f, odd = 0.0f;
-        for (int k = 0; k < a.coefficients; ++k) {
-            Four& sum = k & 1 ? odd : even;
-            sum += three(spectrum + 3 * k) * basis[k][i];
+        float even[3] = {0.5f, 0.5f, 0.5f}, odd[3] = {};  // two sums: neither waits for the other
+        for (int k = 0; k < a.coefficients; ++k)
+            for (int c = 0; c < 3; ++c) (k & 1 ? odd : even)[c] += spectrum[3 * k + c] * basis[k][i];
+        for (int c = 0; c < 3; ++c) {
+            const float color = even[c] + odd[c];
+            a.colors[3 * (first + i) + c] = color > 0.0f ? color : 0.0f;
         }
-        even += odd;
-        for (int c = 0; c < 3; ++c) a.colors[3 * (first + i) + c] = even[c] > 0.0f ? even[c] : 0.0f;
     }
 }
 
-// Sixteen Gaussians: gradients of the splats, summed over their slots, back to what the Gaussians are made of.
-inline void project_splats_backward(const SplatArguments& a, int block) {
+// One block of Gaussians: gradients of the splats, summed over their slots, back to what the Gaussians are made of.
+UNSCENE_FUNCTION void project_splats_backward(const SplatArguments& a, int block) {
     const SplatCamera& camera = a.camera;
     const long first = (long)block * LANES;
     const int valid = a.count - first < LANES ? (int)(a.count - first) : LANES;
@@ -332,13 +335,13 @@ inline void project_splats_backward(const SplatArguments& a, int block) {
     for (int i = 0; i < valid; ++i) {
         const long n = first + i;
         const bool is_seen = a.counts[n] != 0;
-        const float mean[3] = {to_mean.x[i], to_mean.y[i], to_mean.z[i]};
+        const float mean[3] = {lane(to_mean.x, i), lane(to_mean.y, i), lane(to_mean.z, i)};
         for (int k = 0; k < 3; ++k) {
             a.means_gradient[3 * n + k] = is_seen ? mean[k] : 0.0f;
-            a.scales_gradient[3 * n + k] = is_seen ? to_scale[k][i] : 0.0f;
+            a.scales_gradient[3 * n + k] = is_seen ? lane(to_scale[k], i) : 0.0f;
         }
-        for (int k = 0; k < 4; ++k) a.quaternions_gradient[4 * n + k] = is_seen ? to_q[k][i] : 0.0f;
-        a.logits_gradient[n] = is_seen ? to_logit[i] : 0.0f;
+        for (int k = 0; k < 4; ++k) a.quaternions_gradient[4 * n + k] = is_seen ? lane(to_q[k], i) : 0.0f;
+        a.logits_gradient[n] = is_seen ? lane(to_logit, i) : 0.0f;
     }
 }
 
