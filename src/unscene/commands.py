@@ -96,7 +96,7 @@ def _fit(
     resume: bool = False,
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = FitOptions(),  # noqa: B008
 ) -> None:
-    """Fit a radiance field to a captured scene and measure it on held-out views.
+    """Fit a radiance field, or Gaussian splats, to a captured scene and measure it on held-out views.
 
     Args:
         source: the scene.

@@ -57,6 +57,11 @@ class Splats(nn.Module):
         """What a window of a view shows, differentiable; a lens that distorts is taken for a pinhole."""
         return rasterise(self.gaussians, SplatCamera.of(cameras, view, window))
 
+    @property
+    def is_native(self) -> bool:
+        """Whether native functions draw it, which share the processor's threads out among themselves."""
+        return self.means.device.type == "cpu"
+
     @torch.no_grad()
     def draw(self, cameras: Cameras, view: int, window: Window | None = None) -> PixelRender:
         """Colour in [0, 1] and median depth of a window of a view, by default all of it, through any lens."""
