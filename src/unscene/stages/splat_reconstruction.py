@@ -62,8 +62,24 @@ def fit_splats(
     else:
         yield Note(f"Gaussians begin at {len(points):,} sparse points")
         start = points
+    return (yield from learn_photos(scene, start, config, whole, checkpoints))
+
+
+def distilled_splats(
+    field: Nerf, scene: Scene, config: SplatConfig, fitting: FitConfig, checkpoints: Checkpoints
+) -> Generator[Event, None, Splats]:
+    """Gaussians that look like a radiance field: they begin at its depths and learn ``scene``, its own renders."""
+    count, generator = min(config.count, config.most), checkpoints.generator("splat start")
+    start = gaussians_at_depths(field, scene, count, config.degree, generator)
+    return (yield from learn_photos(scene, start, config, fitting, checkpoints))
+
+
+def learn_photos(
+    scene: Scene, start: Gaussians, config: SplatConfig, fitting: FitConfig, checkpoints: Checkpoints
+) -> Generator[Event, None, Splats]:
+    """Gaussians from a start that learn the scene's training photos, one whole photo a step."""
     splats = Splats.around(scene.cameras[scene.train], with_room(start, config.most))
-    schedule = _schedule(whole, config.learning_rate, config.final_learning_rate)
+    schedule = _schedule(fitting, config.learning_rate, config.final_learning_rate)
     pixels = scene.cameras.width * scene.cameras.height
     objective, growth = SplatReconstruction(splats, scene, config.loss), SplatGrowth(splats, config.growth)
     yield from fit(

@@ -23,9 +23,10 @@ class SplatLossConfig:
 
     structure: float = 0.2
     """Of structural dissimilarity; the mean absolute difference has the rest (Kerbl et al. 2023, eq. 7)."""
-    opacity: float = 0.01
-    """Of the mean opacity: what nothing needs goes away (3DGS-MCMC, Kheradmand et al. 2024)."""
-    scale: float = 0.01
+    opacity: float = 0.0
+    """Of the mean opacity: what nothing needs goes away (3DGS-MCMC, Kheradmand et al. 2024, who take 0.01). Off: it
+    costs 0.1 dB on SPIn-NeRF's statue in as many steps."""
+    scale: float = 0.0
     """Of the mean standard deviation, as a share of the scene's radius (the same)."""
 
 
