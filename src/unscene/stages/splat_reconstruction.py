@@ -39,9 +39,9 @@ class SplatConfig:
     points if there are a third as many as `count`, else at the depths."""
     depth_share: float = 0.25
     """Share of the fit's time or steps that the radiance field gets."""
-    learning_rate: float = 1e-2
+    learning_rate: float = 8e-2
     """Adam's step size at the start; means, opacities and the rest have their own multiples."""
-    final_learning_rate: float = 1e-3
+    final_learning_rate: float = 4e-3
     """The same at the end."""
     loss: SplatLossConfig = field(default_factory=SplatLossConfig)
     """Weights of the loss's terms."""
