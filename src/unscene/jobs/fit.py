@@ -60,6 +60,8 @@ def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, re
         watch: Watch = ignore, source: dict[str, Any] | None = None) -> Run:  # fmt: skip
     """Fit a field to a scene as it is, masks or not, and measure it on the held-out views."""
     check_ranges(_ranges(options), RunError)
+    if options.field == "splats" and options.refine_poses:
+        raise RunError("--refine-poses: expected a radiance field; fit one first, or leave it out with --field splats.")
     record = {"job": "fit", "scene": scene.name, "source": source or {}, "options": options}
     device = choose_device(options.device)
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)

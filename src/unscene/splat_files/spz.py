@@ -117,7 +117,7 @@ def _header(path: Path, header: bytes, announce: Announce) -> tuple[int, int, in
 
 
 def _one_stream(path: Path, content: bytes, announce: Announce) -> Streams:
-    with gzip.open(io.BytesIO(content)) as file:
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         version, count, degree, bits = _header(path, file.read(16), announce)
         sizes = _sizes(version, count, degree)
         payload = file.read(sum(sizes))  # and no more, whatever else it would unpack to

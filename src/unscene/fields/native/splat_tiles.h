@@ -103,10 +103,11 @@ template <int CHANNELS> struct SplatTiles {
     static constexpr int SLOT = 6 + CHANNELS;
     static constexpr int ALL = PATCHES * PATCHES;
 
-    UNSCENE_INLINE bool is_done(const Floats* light) {
-        Floats most = light[0];
-        for (int p = 1; p < ALL; ++p) most = larger(most, light[p]);
-        return __builtin_reduce_max(most) <= LEAST_LIGHT;
+    // Patches that light still reaches, a bit each.
+    UNSCENE_INLINE unsigned reached(const Floats* light) {
+        unsigned patches = 0;
+        for (int p = 0; p < ALL; ++p) patches |= (unsigned)(__builtin_reduce_max(light[p]) > LEAST_LIGHT) << p;
+        return patches;
     }
 
     // Light that is left before anything: none outside the window, so that nothing waits for pixels that are not there.
@@ -122,8 +123,9 @@ template <int CHANNELS> struct SplatTiles {
         clear(tile, a.width, light);
         const int end = a.starts[number + 1];
         int k = a.starts[number];
+        unsigned lit = ~0u;
         for (int look = 0; k < end; ++k, ++look) {
-            if (look % LOOK_EVERY == LOOK_EVERY - 1 && is_done(light)) break;
+            if (look % LOOK_EVERY == LOOK_EVERY - 1 && !(lit = reached(light))) break;
             prefetch<CHANNELS, false>(a, k, end);
             const int n = a.lists[k];
             const Reached r = Reached::of(a.splats[n], tile);
@@ -132,10 +134,11 @@ template <int CHANNELS> struct SplatTiles {
                 const Floats dx = tile.xs + ((float)(column * PATCH) - r.x);
                 const Floats in_x = dx * dx * r.a, cross = dx * r.b;
                 for (int row = r.top; row < r.bottom; ++row) {
+                    const int patch = row * PATCHES + column;
+                    if (!(lit >> patch & 1)) continue;
                     const Floats dy = tile.ys + ((float)(row * PATCH) - r.y);
                     const Floats exponent = multiply_add(multiply_add(dy, r.c, cross), dy, in_x);
                     const Floats raw = power_of_two(at_least(exponent, -9.0f)) * r.opacity;
-                    const int patch = row * PATCHES + column;
                     const Floats left = light[patch];
                     const Floats w = chosen(left > LEAST_LIGHT, alpha_of(raw) * left, (Floats)0.0f);
                     light[patch] = left - w;
@@ -163,7 +166,9 @@ template <int CHANNELS> struct SplatTiles {
             }
             ahead[patch][lane] = sum;
         });
+        unsigned lit = ~0u;
         for (int k = a.starts[number]; k < a.starts[number + 1]; ++k) {
+            if ((k - a.starts[number]) % LOOK_EVERY == LOOK_EVERY - 1 && k < a.ends[number]) lit = reached(light);
             prefetch<CHANNELS, true>(a, k, a.starts[number + 1]);
             const int n = a.lists[k];
             const Box box = a.boxes[n];
@@ -182,10 +187,11 @@ template <int CHANNELS> struct SplatTiles {
                 const Floats in_x = dx * dx * r.a, cross = dx * r.b;
                 Floats v0 = 0.0f, v1 = 0.0f, v2 = 0.0f;  // sums of v, v dy, v dy dy
                 for (int row = r.top; row < r.bottom; ++row) {
+                    const int patch = row * PATCHES + column;
+                    if (!(lit >> patch & 1)) continue;
                     const Floats dy = tile.ys + ((float)(row * PATCH) - r.y);
                     const Floats exponent = multiply_add(multiply_add(dy, r.c, cross), dy, in_x);
                     const Floats raw = power_of_two(at_least(exponent, -9.0f)) * r.opacity;
-                    const int patch = row * PATCHES + column;
                     const Floats left = light[patch];
                     const Floats alpha = chosen(left > LEAST_LIGHT, alpha_of(raw), (Floats)0.0f);
                     const Floats w = alpha * left;
