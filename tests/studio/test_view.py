@@ -112,8 +112,13 @@ def test_splats_reach_the_page_as_they_are() -> None:
 
     show_splats(Server, gaussians)
     shapes = gaussians.rotations @ torch.diag_embed(gaussians.scales**2) @ gaussians.rotations.mT
-    torch.testing.assert_close(torch.from_numpy(given["covariances"]), shapes)
-    assert (given["centers"] == gaussians.means.numpy()).all() and given["opacities"].shape == (20, 1)
+    scale = given["scale"]
+    torch.testing.assert_close(torch.from_numpy(given["covariances"]) * scale**2, shapes)
+    torch.testing.assert_close(torch.from_numpy(given["centers"]) * scale, gaussians.means)
+    assert given["opacities"].shape == (20, 1)
+    gaussians.log_scales[0] = 30.0
+    show_splats(Server, gaussians)
+    assert (given["covariances"] < 65504).all()
 
 
 def test_a_run_of_splats_is_shown_by_the_browser(tmp_path: Path, room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from unscene.splat_files.formats import read_splats
 from unscene.studio.door import LOOPBACK
 from unscene.studio.server import PORT, OpenPage, keep_open, open_server, plain
 
+MOST_SIZES = 250.0  # whose square is half precision's end; a Gaussian's largest, in median sizes
 FAR = 3.0  # from the middle of the splats, in spreads of them, where a visitor begins
 
 
@@ -50,11 +51,16 @@ def serve_file(
 
 
 def show_splats(server: Any, gaussians: Gaussians) -> Any:
-    """Hand Gaussians to every visitor's browser, which draws them; their base colours only."""
-    axes = gaussians.rotations * gaussians.scales[:, None]
+    """Hand Gaussians to every visitor's browser, which draws them; their base colours only.
+
+    viser sends covariances as half-precision floats, so they are counted in the median size.
+    """
+    size = float(gaussians.scales.median())
+    axes = gaussians.rotations * (gaussians.scales / size).clamp_max(MOST_SIZES)[:, None]
     return server.scene.add_gaussian_splats(
         "/splats",
-        centers=gaussians.means.cpu().numpy(),
+        centers=(gaussians.means / size).cpu().numpy(),
+        scale=size,
         covariances=(axes @ axes.mT).cpu().numpy(),
         rgbs=gaussians.base_colors.clamp(0, 1).cpu().numpy(),
         opacities=gaussians.opacities[:, None].cpu().numpy(),
