@@ -56,6 +56,25 @@ def test_images_are_laid_out_in_rows_and_depth_runs_along_the_axis() -> None:
     torch.testing.assert_close(image.depth[4, 9], distance * rays.directions[pixel, 2])
 
 
+class TwoSurfaces:
+    """A field of which every ray sees a near surface with little weight and a far one with the rest."""
+
+    is_native = False
+
+    def render(self, rays: Rays, *, jitter: Tensor | None = None) -> Render:
+        weights = torch.tensor([0.3, 0.6, 0.05]).expand(len(rays), -1)
+        distances = torch.tensor([1.0, 5.0, 9.0]).expand(len(rays), -1)
+        edges = torch.linspace(0, 1, 4).expand(len(rays), -1)
+        mean = (weights * distances).sum(-1)
+        return Render(torch.zeros(len(rays), 3), mean, distances, weights, Histogram(edges, weights), ())
+
+
+def test_depth_is_on_a_surface_where_the_mean_is_between_two() -> None:
+    cameras = two_cameras()
+    depth = render_view(TwoSurfaces(), cameras, 0).depth
+    torch.testing.assert_close(depth.flatten(), 5.0 * cameras.image_rays(0).depth_per_distance)  # the mean is 3.75
+
+
 def test_rendering_keeps_no_graph() -> None:
     with torch.enable_grad():
         assert not render_view(Ball(), two_cameras(), 0).color.requires_grad

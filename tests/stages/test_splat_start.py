@@ -8,7 +8,7 @@ from torch import Tensor
 from tests.box_scene import BoxScene
 from unscene.fields.field import Histogram, Render
 from unscene.geometry.cameras import Rays
-from unscene.stages.splat_start import gaussians_at_depths, gaussians_at_points, median_points, with_room
+from unscene.stages.splat_start import gaussians_at_depths, gaussians_at_points, with_room
 
 
 class Walls:
@@ -24,13 +24,14 @@ class Walls:
         return Render(torch.zeros(count, 3), (weights * distances).sum(1), distances, weights, histogram, ())
 
 
-def test_depths_are_medians(room: BoxScene) -> None:
-    xy = torch.tensor([[3.0, 4.0], [40.0, 30.0]])
-    depth, points = median_points(Walls(), room.scene.cameras, 2, xy)
-    assert torch.allclose((points - room.scene.cameras.positions[2]).norm(dim=-1), torch.tensor(4.0))
-    projected, z = room.scene.cameras.project(torch.full((2,), 2), points)
-    torch.testing.assert_close(projected, xy, atol=1e-3, rtol=0)
-    torch.testing.assert_close(depth, z)
+def test_gaussians_are_at_median_distances_of_pixels(room: BoxScene) -> None:
+    scene = room.scene
+    gaussians = gaussians_at_depths(Walls(), scene, 400, 0, torch.Generator().manual_seed(0))
+    for view in range(8):
+        means = gaussians.means[50 * view : 50 * view + 50]
+        torch.testing.assert_close((means - scene.cameras.positions[view]).norm(dim=-1), torch.full((50,), 4.0))
+        xy, _ = scene.cameras.project(torch.full((50,), view), means)
+        torch.testing.assert_close(xy - xy.floor(), torch.full((50, 2), 0.5), atol=1e-3, rtol=0)
 
 
 def test_gaussians_have_their_pixels_colours_and_fill_the_view(room: BoxScene) -> None:

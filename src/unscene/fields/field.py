@@ -42,6 +42,14 @@ class Render:
     histogram: Histogram
     proposals: tuple[Histogram, ...]
 
+    @property
+    def median_distance(self) -> Tensor:
+        """R, the sample in front of which half of a ray's weight lies, in world units. The mean of a ray that passes an
+        outline or a little haze lies between two surfaces, where nothing is; the median is on one of them."""
+        mass = self.weights.cumsum(-1)
+        middle = (mass < mass[:, -1:] / 2).sum(-1, keepdim=True).clamp_max(mass.shape[1] - 1)
+        return self.distances.gather(1, middle)[:, 0]
+
     def __getitem__(self, rays: slice) -> Render:
         """A part of the rays: what was rendered together need not be judged together."""
         return Render(
@@ -69,9 +77,9 @@ class RadianceField(Protocol):
 
 @dataclass(frozen=True)
 class PixelRender:
-    """Rendered pixels of one view. color: ... 3 in [0, 1]; depth: ..., z-depth in world units, infinite for nothing.
+    """Rendered pixels of one view. color: ... 3 in [0, 1]; depth: ..., median z-depth in world units.
 
-    The leading shape is H W for a whole view, P for chosen pixels.
+    The leading shape is H W for a whole view, P for chosen pixels. Where Gaussians show nothing, depth is infinite.
     """
 
     color: Tensor
@@ -109,7 +117,7 @@ def render_pixels(
             rays = cameras.rays(torch.full((len(xy[part]),), view, device=xy.device), xy[part])
             render = field.render(rays)
             color[part] = render.color
-            depth[part] = render.distance * rays.depth_per_distance
+            depth[part] = render.median_distance * rays.depth_per_distance
     return PixelRender(color, depth)
 
 

@@ -6,10 +6,11 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from unscene.fields.field import RAYS_AT_ONCE, RadianceField
+from unscene.fields.field import RadianceField, render_pixels
 from unscene.fields.splats import UNUSED
-from unscene.geometry.cameras import Cameras, pixel_centers
+from unscene.geometry.cameras import pixel_centers
 from unscene.geometry.gaussians import Gaussians, harmonics_of, opacity_logits_of
+from unscene.geometry.masks import pixel_points
 from unscene.scenes.scene import Scene
 
 OPACITY = 0.5  # of a Gaussian at the start
@@ -33,10 +34,10 @@ def gaussians_at_depths(
         chance = (contrast(image) + PLAIN * contrast(image).mean() + 1e-6).flatten()
         pixels = torch.multinomial(chance.cpu(), amount, generator=generator).to(chance.device)
         xy = pixel_centers(cameras.width, cameras.height, chance.device).view(-1, 2)[pixels]
-        depth, points = median_points(field, cameras, view, xy)
+        depth = render_pixels(field, cameras, view, xy).depth
         density = chance[pixels] / chance.sum() * amount * len(views)  # Gaussians a pixel there, of all views
         size = depth / cameras.focal[view, 0] / density.sqrt() * SPREAD
-        parts.append((points, image.view(-1, 3)[pixels], size))
+        parts.append((pixel_points(cameras, view, xy, depth), image.view(-1, 3)[pixels], size))
     points, colors, sizes = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return round_gaussians(points, colors, sizes, degree)
 
@@ -66,21 +67,6 @@ def with_room(gaussians: Gaussians, most: int) -> Gaussians:
     unused = gaussians[torch.zeros(missing, dtype=torch.long)]
     unused.opacity_logits.fill_(UNUSED)
     return Gaussians.joined([gaussians, unused])
-
-
-def median_points(field: RadianceField, cameras: Cameras, view: int, xy: Tensor) -> tuple[Tensor, Tensor]:
-    """Where half the light of rays through pixel positions P 2 is stopped: z-depth P and world points P 3."""
-    depths, points = [], []
-    at_once = RAYS_AT_ONCE.get(xy.device.type, 65536)
-    for part in xy.split(at_once):
-        rays = cameras.rays(torch.full((len(part),), view, device=xy.device), part)
-        render = field.render(rays)
-        passed = render.weights.cumsum(-1)
-        middle = (passed < passed[:, -1:] / 2).sum(-1, keepdim=True).clamp_max(passed.shape[1] - 1)
-        distance = render.distances.gather(1, middle)[:, 0]
-        depths.append(distance * rays.depth_per_distance)
-        points.append(rays.origins + rays.directions * distance[:, None])
-    return torch.cat(depths), torch.cat(points)
 
 
 def contrast(image: Tensor) -> Tensor:
