@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "unscene"
 
 LEVELS = [
     {"device", "file_names", "files", "geometry", "memory", "ranges", "threads", "warp_runtime"},
-    {"scenes", "fields", "objects", "priors", "losses", "evaluation.metrics", "evaluation.statistics"},
+    {"scenes", "fields", "objects", "priors", "splat_files", "losses", "evaluation.metrics", "evaluation.statistics"},
     {"training"},
     {"capture", "pretraining", "segmentation", "stages"},
     {"methods"},
@@ -54,6 +54,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
         "training_commands",
     },
     "warp": {
+        "fields.cuda_splats",
         "fields.hash_encoding",
         "fields.hash_kernels",
         "fields.processor",
@@ -77,6 +78,7 @@ ONE_IMPORTER = {
     "torchmetrics",
     "viser",
     "webdataset",
+    "zstandard",
 }
 
 

@@ -16,9 +16,9 @@ COMMANDS = {
     "mask": "mask an object in all photos of a capture from a few clicks",
     "remove": "take the masked object out of a captured scene",
     "render": "render a finished run from its test views, along a path, or from a file of cameras",
-    "view": "look at a run in the browser, finished or under way, from any angle",
+    "view": "look at a run, or a file of Gaussian splats, in the browser from any angle",
     "studio": "take an object out of photos, a video or a scene in the browser, from the first click to the last file",
-    "export": "write a run's cleaned data set, coloured points or video somewhere else",
+    "export": "write a run's cleaned data set, points, video or Gaussian splats somewhere else",
     "evaluate": "score a run by the papers' metrics, with or without images of what is really there",
     "customize": "teach a diffusion prior a scene, for remove and for diffusers",
     "orbit": "see the object of one photo from all around",
@@ -132,6 +132,7 @@ def _explain(error: Exception, command: str) -> str | None:
     from unscene.priors.prior_error import PriorError
     from unscene.scenes.scene import SceneError
     from unscene.segmentation.prompts import PromptError
+    from unscene.splat_files.splat_error import SplatError
     from unscene.stages.method_error import MethodError
     from unscene.studio.studio_error import StudioError
     from unscene.training.fit import DivergedError
@@ -139,7 +140,7 @@ def _explain(error: Exception, command: str) -> str | None:
 
     ours = (
         CaptureError | DeviceError | MethodError | MetricError | ObjectError | PriorError | PromptError | RunError
-        | SceneError | StudioError
+        | SceneError | SplatError | StudioError
     )  # fmt: skip
     if isinstance(error, ours):
         return str(error)

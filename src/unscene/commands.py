@@ -96,7 +96,7 @@ def _fit(
     resume: bool = False,
     options: Annotated[FitOptions, tyro.conf.arg(name="")] = FitOptions(),  # noqa: B008
 ) -> None:
-    """Fit a radiance field to a captured scene and measure it on held-out views.
+    """Fit a radiance field, or Gaussian splats, to a captured scene and measure it on held-out views.
 
     Args:
         source: the scene.
@@ -228,8 +228,9 @@ def _export(run: Positional[Path], format: Format, out: Out = None, device: str 
 
     Args:
         run: run folder.
-        format: dataset: cleaned photos and transforms.json; ply: coloured points; video: an orbit as MP4.
-        out: where to; by default dataset/, scene.ply or video.mp4 of the run.
+        format: dataset: cleaned photos and transforms.json; ply: coloured points; video: an orbit as MP4;
+            splats, splat, spz: Gaussian splats as 3DGS PLY, .splat or .spz, of a radiance field distilled first.
+        out: where to; by default dataset/, scene.ply, video.mp4, splats.ply, scene.splat or scene.spz of the run.
         device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
     """
     with Screen() as screen:

@@ -16,13 +16,20 @@ def _view(
 ) -> None:
     """Look at a run in the browser, finished or under way: its field from any angle, its photos, what it said.
 
+    Or at a file of Gaussian splats, which the browser draws.
+
     Args:
-        run: run folder.
+        run: run folder, or a .ply, .splat, .spz or .sog file.
         host: address to listen on. Any but this machine's own lets others in who bring the token that is printed.
         port: of the page; if it is taken, the next free one.
         browser: open the page; off: only print its address.
         device: where to compute: auto (CUDA where it works, else the processor), cpu, cuda or cuda:N.
     """
+    if run.is_file():
+        from unscene.studio.splat_view import serve_file
+
+        serve_file(run, host=host, port=port, browser=browser, announce=print)
+        return
     from unscene.studio.view import serve_run
 
     serve_run(run, device, host=host, port=port, browser=browser, announce=print)

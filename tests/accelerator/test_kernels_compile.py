@@ -9,12 +9,27 @@ import pytest
 import warp as wp
 
 import unscene
-from unscene.fields import hash_kernels
+from unscene.fields import cuda_splats, hash_kernels
 from unscene.geometry import epipolar
 from unscene.objects import ray_tracer
 from unscene.warp_runtime import start_warp
 
 KERNELS: dict[str, list[Callable[[], wp.Kernel]]] = {  # one of each Warp module, by the file that has it
+    "fields/cuda_splats.py": [
+        *[
+            lambda f=f: cuda_splats.cuda_kernel(f, "SplatArguments")
+            for f in ("project_splats", "project_splats_backward")
+        ],
+        *[
+            lambda f=f: cuda_splats.cuda_kernel(f, "SplatTileArguments")
+            for f in (
+                "SplatBlocks<3>::forward",
+                "SplatBlocks<3>::backward",
+                "SplatBlocks<8>::backward",
+                "splat_median_depth",
+            )
+        ],
+    ],
     "fields/hash_kernels.py": [
         lambda f=f: hash_kernels.grid_kernels(f).encode for f in (1, 2)
     ],  # what fields are made of

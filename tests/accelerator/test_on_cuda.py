@@ -11,8 +11,11 @@ from torch import Tensor
 
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
+from tests.fields.test_splat_raster import cameras, gaussians_before
 from unscene.fields.hash_grid import HashGrid, HashGridConfig
 from unscene.fields.nerf import Nerf
+from unscene.fields.splat_raster import SplatCamera, rasterise
+from unscene.geometry.gaussians import Gaussians
 from unscene.training.captured_steps import WARMUP_STEPS, CapturedSteps, CudaGraphs
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note, StepDone
@@ -129,3 +132,21 @@ def test_steps_do_not_wait_for_the_device(room: BoxScene) -> None:
             optimizer.step_down(torch.stack(list(objective(step, 0.0, generator).values())).sum())
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("degree", [0, 3])
+def test_splats_are_the_processors(degree: int) -> None:
+    plain = gaussians_before(cameras(), 200, degree)
+    extra = torch.randn(200, 2, generator=torch.Generator().manual_seed(1))
+    found = []
+    for device in ("cpu", "cuda"):
+        inputs = [tensor.to(device).requires_grad_() for tensor in (*plain.tensors, extra)]
+        render = rasterise(Gaussians(*inputs[:5]), SplatCamera.of(cameras(), 0), inputs[5])
+        weights = torch.randn(render.image.shape, generator=torch.Generator().manual_seed(2)).to(device)
+        gradients = torch.autograd.grad((render.image * weights).sum() + render.transmittance.sum(), inputs)
+        found.append(
+            [t.detach().cpu() for t in (render.image, render.transmittance, render.median_depth(), *gradients)]
+        )
+    for place, (ours, theirs) in enumerate(zip(*found, strict=True)):
+        close = (ours - theirs).nan_to_num(0).abs() <= 1e-4 * theirs[theirs.isfinite()].abs().max()
+        assert close.float().mean() > 0.999, place  # alphas at a threshold may fall on either side

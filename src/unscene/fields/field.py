@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -79,21 +79,35 @@ class RadianceField(Protocol):
 class PixelRender:
     """Rendered pixels of one view. color: ... 3 in [0, 1]; depth: ..., median z-depth in world units.
 
-    The leading shape is H W for a whole view, P for chosen pixels.
+    The leading shape is H W for a whole view, P for chosen pixels. Where Gaussians show nothing, depth is infinite.
     """
 
     color: Tensor
     depth: Tensor
 
 
+@runtime_checkable
+class ViewField(Protocol):
+    """What is drawn view by view, where a radiance field is asked ray by ray."""
+
+    def draw(self, cameras: Cameras, view: int) -> PixelRender:
+        """A whole view."""
+        ...
+
+
 @torch.no_grad()
 def render_pixels(
-    field: RadianceField, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int | None = None
+    field: RadianceField | ViewField, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int | None = None
 ) -> PixelRender:
     """Render pixel positions ``xy`` (P 2) of one view, in slices, so that memory does not grow with the image.
 
-    rays_at_once: by default what stays in a processor's caches, or what keeps another device busy.
+    rays_at_once: by default what stays in a processor's caches, or what keeps another device busy. Of what is drawn
+    view by view it is the pixels that the positions lie in.
     """
+    if isinstance(field, ViewField):
+        whole, (column, row) = field.draw(cameras, view), xy.long().unbind(-1)
+        column, row = column.clamp(0, cameras.width - 1), row.clamp(0, cameras.height - 1)
+        return PixelRender(whole.color[row, column], whole.depth[row, column])
     rays_at_once = rays_at_once or RAYS_AT_ONCE.get(xy.device.type, 65536)
     color = torch.empty(len(xy), 3, device=xy.device)
     depth = torch.empty_like(color[:, 0])
@@ -107,8 +121,12 @@ def render_pixels(
     return PixelRender(color, depth)
 
 
-def render_view(field: RadianceField, cameras: Cameras, view: int, *, rays_at_once: int | None = None) -> PixelRender:
+def render_view(
+    field: RadianceField | ViewField, cameras: Cameras, view: int, *, rays_at_once: int | None = None
+) -> PixelRender:
     """Render a whole view."""
+    if isinstance(field, ViewField):
+        return field.draw(cameras, view)
     xy = pixel_centers(cameras.width, cameras.height, cameras.focal.device).reshape(-1, 2)
     flat = render_pixels(field, cameras, view, xy, rays_at_once=rays_at_once)
     shape = (cameras.height, cameras.width)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,24 +21,30 @@ from unscene.files import write_json
 from unscene.geometry.cameras import Cameras
 from unscene.jobs.running import SMALLER_SCALE, device_facts, drain, start
 from unscene.memory import peak_memory_gb
+from unscene.ranges import check_ranges
 from unscene.results.run import Run, keep_run
 from unscene.scenes.scene import Scene
+from unscene.stages.splat_reconstruction import SplatConfig, fit_splats
 from unscene.training.events import Event, Note, StepDone, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.fit import fit as fit_field
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
-from unscene.training.run import RunFolder
+from unscene.training.run import RunError, RunFolder
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Fit a radiance field to all of a scene."""
+    """Fit a field to all of a scene."""
 
-    nerf: NerfConfig = field(default_factory=NerfConfig)
-    """The field."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(seconds=60, learning_rate=2e-2))
-    """How long and how fast to learn."""
-    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    field: Literal["nerf", "splats"] = "nerf"
+    """What to fit: a radiance field, or Gaussian splats that begin at a short radiance field's depths."""
+    splats: SplatConfig = dataclasses.field(default_factory=SplatConfig)
+    """The splats."""
+    nerf: NerfConfig = dataclasses.field(default_factory=NerfConfig)
+    """The radiance field."""
+    fit: FitConfig = dataclasses.field(default_factory=lambda: FitConfig(seconds=60, learning_rate=2e-2))
+    """How long and how fast to learn; splats have step sizes of their own."""
+    regularizer: RegularizerConfig = dataclasses.field(default_factory=RegularizerConfig)
     """Weights of the histogram losses."""
     rays: int = 2304
     """Rays per step."""
@@ -51,31 +58,52 @@ class FitOptions:
 
 def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, resume: bool = False,
         watch: Watch = ignore, source: dict[str, Any] | None = None) -> Run:  # fmt: skip
-    """Fit a radiance field to a scene as it is, masks or not, and measure it on the held-out views."""
+    """Fit a field to a scene as it is, masks or not, and measure it on the held-out views."""
+    check_ranges(_ranges(options), RunError)
+    if options.field == "splats" and options.refine_poses:
+        raise RunError("--refine-poses: expected a radiance field; fit one first, or leave it out with --field splats.")
     record = {"job": "fit", "scene": scene.name, "source": source or {}, "options": options}
     device = choose_device(options.device)
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
     scene = scene.to(field_device(device))
-    checkpoints = folder.checkpoints(options.seed)
+    checkpoints, meter = folder.checkpoints(options.seed), _RayMeter(watch)
+    if options.field == "splats":
+        made = fit_splats(scene, options.splats, options.nerf, options.fit, options.regularizer, checkpoints)
+        splats = drain(made, meter, ways=["start anew with a smaller --splats.most", SMALLER_SCALE])
+        return _measured(keep_run(folder, splats, scene), scene, meter, device)
     nerf = Nerf.around(scene.cameras[scene.train], options.nerf, checkpoints.generator("field"))
     pixels = PixelSampler(scene, training_pixels(scene))
     poses = PoseRefinement(len(scene), float(nerf.radius)).to(scene.device) if options.refine_poses else None
     objective = PixelReconstruction(nerf, scene.cameras, pixels, options.regularizer, rays=options.rays, poses=poses)
     learnt = torch.nn.ModuleList([nerf, *([poses] if poses else [])])
-    meter = _RayMeter(watch)
     native = nerf.is_native and poses is None
     fitting = fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays, native=native)
     drain(fitting, meter, ways=["start anew with fewer --rays", SMALLER_SCALE])
     if poses is not None:
         scene, before = replace(scene, cameras=poses.refined(scene.cameras)), scene.cameras
         watch(Note(_how_far(before, scene.cameras, scene.train)))
-    run = keep_run(folder, nerf, scene)
+    return _measured(keep_run(folder, nerf, scene), scene, meter, device)
+
+
+def _ranges(options: FitOptions) -> dict[str, tuple[float, float, float]]:
+    """Settings of splats with the least and the most that they may be."""
+    splats = options.splats
+    return {
+        "splats.count": (splats.count, 1, 100_000_000),
+        "splats.most": (splats.most, 1, 100_000_000),
+        "splats.degree": (splats.degree, 0, 3),
+        "splats.depth-share": (splats.depth_share, 0.01, 0.99),
+    }
+
+
+def _measured(run: Run, scene: Scene, meter: _RayMeter, device: torch.device) -> Run:
+    """The run with its metrics written."""
     speed = meter.median() or run.metrics.get("rays_per_second")  # a run resumed at its end takes no steps
     metrics: dict[str, Any] = {"rays_per_second": speed}
     if len(scene.test):
-        metrics |= _measure_held_out(run, scene, watch)
+        metrics |= _measure_held_out(run, scene, meter.watch)
     write_json(
-        folder.path / "metrics.json", metrics | {"peak_memory_gb": round(peak_memory_gb(), 3)} | device_facts(device)
+        run.folder / "metrics.json", metrics | {"peak_memory_gb": round(peak_memory_gb(), 3)} | device_facts(device)
     )
     return run
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +22,21 @@ from unscene.device import choose_device, field_device
 from unscene.fields.field import render_view
 from unscene.fields.hash_grid import HashGridConfig
 from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.splats import Splats
 from unscene.file_names import view_files
 from unscene.files import atomic_write, to_uint8, write_json
 from unscene.geometry.cameras import Cameras, orbit_path
+from unscene.geometry.gaussians import Gaussians
 from unscene.scenes.scene import NO_ORIGIN, Scene
 from unscene.scenes.transforms import read_cameras, write_frames
+from unscene.splat_files.formats import read_splats, write_splats
+from unscene.splat_files.splat_file import SplatFile
 from unscene.training.events import ItemDone, StageDone, StageStarted, Watch, ignore
 from unscene.training.run import RunError, RunFolder
 
 PATH_FRAMES = 72
 FITTED = "model."  # before the names of a field's tensors in a checkpoint of `fit`
+SPLATS = "splats.ply"  # the field of a run that fitted Gaussians, in the scene's coordinates
 WRITING_THREADS = 4
 
 
@@ -41,7 +48,7 @@ class Run:
     """
 
     folder: Path
-    field: Nerf
+    field: Nerf | Splats
     cameras: Cameras
     names: tuple[str, ...]
     train: Tensor
@@ -83,13 +90,16 @@ class Run:
         return [file.result() for file in written]
 
 
-def keep_run(folder: RunFolder, nerf: Nerf, scene: Scene) -> Run:
+def keep_run(folder: RunFolder, field: Nerf | Splats, scene: Scene) -> Run:
     """Write the field and the scene's cameras into the run: what `open_run` needs."""
-    with atomic_write(folder.path / "field.safetensors") as temporary:
-        save_file({k: v.cpu().contiguous() for k, v in nerf.state_dict().items()}, temporary)
-    write_json(folder.path / "field.json", dataclasses.asdict(nerf.config))
     keep_cameras(folder, scene)
-    return Run(folder.path, nerf, scene.cameras, scene.names, scene.train, scene.test, scene.origin)
+    if isinstance(field, Splats):
+        write_splats(folder.path / SPLATS, SplatFile(field.used.to("cpu")))
+    else:
+        write_json(folder.path / "field.json", dataclasses.asdict(field.config))
+        with atomic_write(folder.path / "field.safetensors") as temporary:
+            save_file({k: v.cpu().contiguous() for k, v in field.state_dict().items()}, temporary)
+    return Run(folder.path, field, scene.cameras, scene.names, scene.train, scene.test, scene.origin)
 
 
 def keep_cameras(folder: RunFolder, scene: Scene) -> None:
@@ -103,16 +113,24 @@ def open_run(folder: Path | str, device: torch.device | str = "auto") -> Run:
     device = field_device(choose_device(str(device)))
     run = RunFolder.open(Path(folder))
     weights = run.path / "field.safetensors"
-    if not weights.is_file() or not (run.path / "cameras.json").is_file():
+    if not is_finished(run.path) or not (run.path / "cameras.json").is_file():
         raise RunError(f"{folder}: expected a finished run, but it has no field yet; finish it with --resume.")
+    if (run.path / SPLATS).is_file():
+        gaussians = read_splats(run.path / SPLATS).gaussians
+        return _opened(run, lambda cameras: Splats.around(cameras, gaussians), device)
     config = json.loads((run.path / "field.json").read_text(encoding="utf-8"))
-    return _opened(run, load_file(weights), config, device)
+    return _opened(run, lambda cameras: _nerf(load_file(weights), config), device)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run's folder has its field."""
+    return (folder / "field.safetensors").is_file() or (folder / SPLATS).is_file()
 
 
 def open_under_way(folder: Path | str, device: torch.device | str = "auto") -> Run | None:
     """A run as its newest checkpoint of a field has it, or as it is if it is finished; None before there is one."""
     run, device = RunFolder.open(Path(folder)), field_device(choose_device(str(device)))
-    if (run.path / "field.safetensors").is_file():
+    if is_finished(run.path):
         return open_run(folder, device)
     if not (run.path / "cameras.json").is_file() or (config := _recorded_field(run.config)) is None:
         return None
@@ -122,12 +140,13 @@ def open_under_way(folder: Path | str, device: torch.device | str = "auto") -> R
             names = [name for name in saved.keys() if name.startswith(FITTED)]  # noqa: SIM118
             if FITTED + "center" in names:
                 tensors = {name.removeprefix(FITTED): saved.get_tensor(name).clone() for name in names}
-                return _opened(run, tensors, config, device)
+                make = _splats if "means" in tensors else functools.partial(_nerf, config=config)
+                return _opened(run, lambda _, make=make, tensors=tensors: make(tensors), device)
     return None
 
 
-def _opened(run: RunFolder, tensors: dict[str, Tensor], config: dict[str, Any], device: torch.device) -> Run:
-    """A run with the field of these tensors."""
+def _opened(run: RunFolder, field: Callable[[Cameras], Nerf | Splats], device: torch.device) -> Run:
+    """A run with the field that is made for its training cameras."""
     frames = run.path / "cameras.json"
     listed = json.loads(frames.read_text(encoding="utf-8"))
     names = tuple(frame["file_path"] for frame in listed["frames"])
@@ -135,13 +154,27 @@ def _opened(run: RunFolder, tensors: dict[str, Tensor], config: dict[str, Any], 
     train, test = (
         torch.tensor([order[n] for n in listed[f"{s}_filenames"]], dtype=torch.long) for s in ("train", "test")
     )
+    origin = torch.tensor(listed.get("scene_origin", [0, 0, 0]), dtype=torch.float64)
+    cameras = read_cameras(frames, origin)
+    made = field(cameras[train if len(train) else test])
+    return Run(run.path, made.to(device), cameras.to(device), names, train, test, origin)
+
+
+def _nerf(tensors: dict[str, Tensor], config: dict[str, Any]) -> Nerf:
     nerf = Nerf(
         _nerf_config(config),
         center=tensors["center"].clone(), radius=tensors["radius"].clone(), generator=torch.Generator(),
     )  # fmt: skip
     nerf.load_state_dict(tensors)
-    origin = torch.tensor(listed.get("scene_origin", [0, 0, 0]), dtype=torch.float64)
-    return Run(run.path, nerf.to(device), read_cameras(frames, origin).to(device), names, train, test, origin)
+    return nerf
+
+
+def _splats(tensors: dict[str, Tensor]) -> Splats:
+    gaussians = Gaussians(
+        tensors["means"], tensors["log_scales"], tensors["quaternions"], tensors["opacity_logits"],
+        torch.cat([tensors["base"], tensors["further"]], 1),
+    )  # fmt: skip
+    return Splats(gaussians, center=tensors["center"], radius=tensors["radius"])
 
 
 def _recorded_field(record: dict[str, Any]) -> dict[str, Any] | None:

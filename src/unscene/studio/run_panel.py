@@ -15,7 +15,7 @@ from unscene.evaluation.report import duration_text
 from unscene.fields.field import render_view
 from unscene.files import read_pixels
 from unscene.geometry.cameras import Cameras
-from unscene.results.run import Run, open_under_way
+from unscene.results.run import SPLATS, Run, open_under_way
 from unscene.scenes.transforms import png_names
 from unscene.studio.live_view import look_from
 from unscene.studio.panel_picture import PanelPicture
@@ -131,6 +131,7 @@ class RunPanel:
 
     def _take_field(self) -> None:
         saved = [*(self.folder / "checkpoint").glob("*.safetensors"), self.folder / "field.safetensors"]
+        saved.append(self.folder / SPLATS)
         newest = max((file.stat().st_mtime for file in saved if file.is_file()), default=0.0)
         if newest <= self._newest or (run := open_under_way(self.folder, self.device)) is None:
             return

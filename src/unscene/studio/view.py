@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unscene.fields.splats import Splats
 from unscene.studio.door import LOOPBACK
 from unscene.studio.live_view import LiveView
 from unscene.studio.run_panel import RunPanel, look_from_middle
 from unscene.studio.server import PORT, OpenPage, keep_open, open_server
+from unscene.studio.splat_view import show_splats
 from unscene.training.run import RunFolder
 
 
@@ -23,7 +25,10 @@ def view_run(folder: Path, device: str = "auto", *, host: str = LOOPBACK, port: 
     server, address = open_server(host, port, label=f"{folder.name} - Unscene")
     live = LiveView(server, lambda cameras: panel.render(cameras))
     panel = RunPanel(server, folder, device, live.changed)
-    live.start()
+    if panel.run is not None and isinstance(panel.run.field, Splats) and panel.is_finished:
+        show_splats(server, panel.run.field.used)
+    else:
+        live.start()
 
     @server.on_client_connect
     def _(client: Any) -> None:

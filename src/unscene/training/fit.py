@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +81,7 @@ def fit(
     rays_per_step: int,
     companion: Companion | None = None,
     native: bool = False,
+    rates: Sequence[float] | None = None,
 ) -> Generator[Event, None, None]:
     """Minimise the sum of the objective's terms over the model's parameters with Adam.
 
@@ -89,14 +90,15 @@ def fit(
     and without a companion at once, DivergedError is raised when a loss is not finite, naming the term. On a processor
     that is at once; elsewhere no step is taken on such a loss, and it is found when the next report is due.
 
-    native: the steps are mostly native functions' work, so torch keeps to one thread, see `torch_on_one_thread`.
+    native: the steps are mostly native functions' work, so torch keeps to one thread, see `torch_on_one_thread`. rates:
+    how fast each of the model's parameters learns, in step sizes; by default all alike.
     On CUDA a `CapturableObjective` without a companion is run as CUDA graphs.
     """
     if config.steps is None and config.seconds is None:
         raise ValueError("FitConfig needs `steps`, `seconds` or both")
     saved_modules = nn.ModuleDict({"model": model} | ({"companion": companion} if companion else {}))
     captured = companion is None and isinstance(objective, CapturableObjective) and can_capture(_device(model))
-    optimizer = Optimizer(model.parameters(), config.learning_rate, captured=captured)
+    optimizer = Optimizer(model.parameters(), config.learning_rate, captured=captured, rates=rates)
     random = StageRandomness(checkpoints, stage, optimizer.device if captured else None)
     step, spent, rollbacks = 0, 0.0, 0
 

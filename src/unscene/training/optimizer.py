@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,25 @@ FUSED_DEVICES = ("cpu", "cuda")  # where torch has one kernel for all parameters
 class Optimizer:
     """Adam over parameters of one device.
 
-    captured: steps may be part of a CUDA graph; the step size is a tensor then, which a replay reads anew.
+    captured: steps may be part of a CUDA graph; the step size is a tensor then, which a replay reads anew. rates: how
+    fast each parameter learns, in step sizes; by default all alike.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, *, captured: bool = False):
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float, *, captured: bool = False,
+        rates: Sequence[float] | None = None,
+    ):  # fmt: skip
         parameters = list(parameters)
+        if captured and rates is not None:
+            raise ValueError("parameters with rates of their own cannot be captured")
         self.device = parameters[0].device
         self._fused = self.device.type in FUSED_DEVICES
         self._rate = torch.tensor(learning_rate, device=self.device) if captured else learning_rate
+        groups = (
+            [{"params": [p], "rate": rate} for p, rate in zip(parameters, rates, strict=True)] if rates else parameters
+        )
         self._adam = torch.optim.Adam(
-            parameters, lr=self._rate, betas=(0.9, 0.99), eps=1e-15,
+            groups, lr=self._rate, betas=(0.9, 0.99), eps=1e-15,
             fused=self._fused, foreach=None if self._fused else False, capturable=captured,
         )  # fmt: skip
 
@@ -33,7 +42,9 @@ class Optimizer:
         else:
             self._rate = learning_rate
         for group in self._adam.param_groups:
-            group["lr"] = self._rate  # again each time: loading a state makes a copy, which no graph knows
+            group["lr"] = (
+                self._rate * group["rate"] if "rate" in group else self._rate
+            )  # again each time: loading a state makes a copy, which no graph knows
 
     def step_down(self, loss: Tensor) -> None:
         """Follow the gradient of a loss. Where the loss is no finite number, a fused Adam leaves everything as it is,
@@ -44,7 +55,7 @@ class Optimizer:
         if self._fused:
             self._adam.found_inf = (~usable).float()  # pyright: ignore[reportAttributeAccessIssue]
         else:
-            for parameter in self._adam.param_groups[0]["params"]:
+            for parameter in (p for group in self._adam.param_groups for p in group["params"]):
                 if parameter.grad is not None:
                     parameter.grad = torch.where(usable, parameter.grad, 0)
         self._adam.step()

@@ -2,3 +2,5 @@
 #pragma once
 #include "field.h"
 #include "proposal.h"
+#include "splat_lists.h"
+#include "splat_tiles.h"

@@ -13,12 +13,29 @@ typedef unsigned Unsigneds __attribute__((ext_vector_type(LANES)));
 typedef Floats LooseFloats __attribute__((aligned(4)));  // at any float's address
 
 #define UNSCENE_INLINE static inline __attribute__((always_inline))
+#define UNSCENE_FUNCTION inline
 
 UNSCENE_INLINE Floats load(const float* address) { return *(const LooseFloats*)address; }
 UNSCENE_INLINE void store(float* address, Floats x) { *(LooseFloats*)address = x; }
 UNSCENE_INLINE Floats at_least(Floats x, float low) { return low > x ? (Floats)low : x; }
 UNSCENE_INLINE Floats at_most(Floats x, float high) { return high < x ? (Floats)high : x; }
 UNSCENE_INLINE Floats larger(Floats x, Floats y) { return x > y ? x : y; }
+
+UNSCENE_INLINE Floats root(Floats x) { return __builtin_elementwise_sqrt(x); }
+UNSCENE_INLINE Floats floor_of(Floats x) { return __builtin_elementwise_floor(x); }
+UNSCENE_INLINE Ints whole(Floats x) { return __builtin_convertvector(x, Ints); }
+UNSCENE_INLINE Floats chosen(Ints where, Floats x, Floats otherwise) { return where ? x : otherwise; }
+UNSCENE_INLINE float logarithm(float x) { return __builtin_logf(x); }
+#define lane(lanes, i) (lanes)[i]
+
+// x y + z in one operation where the processor has it: the compiler makes none of its own here.
+UNSCENE_INLINE Floats multiply_add(Floats x, Floats y, Floats z) {
+#if defined(__FMA__) || defined(__aarch64__)
+    return __builtin_elementwise_fma(x, y, z);
+#else
+    return x * y + z;
+#endif
+}
 
 // e^x to the last digit or two: 2^n e^r with |r| <= ln(2) / 2, e^r by Cephes' polynomial. x is held within +-87.
 UNSCENE_INLINE Floats exponential(Floats x) {
