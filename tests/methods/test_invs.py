@@ -113,26 +113,28 @@ class RecordingInpainter:
 
     size = SIZE
 
-    def __init__(self):
-        self.shown = SimpleNamespace()
+    def __init__(self, told_symmetry: bool = False):
+        self.shown, self.told_symmetry = SimpleNamespace(), told_symmetry
 
     def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps):
         self.shown = SimpleNamespace(**locals())
         return 1 - partial
 
 
-def test_the_model_is_shown_partial_view_masks_photo_and_pose() -> None:
+@pytest.mark.parametrize("told_symmetry", [False, True])
+def test_the_model_is_shown_partial_view_masks_photo_and_pose(told_symmetry: bool) -> None:
     _, depth = photo_of_the_sphere()
-    source, model = placed(depth), RecordingInpainter()
+    source, model = placed(depth), RecordingInpainter(told_symmetry)
     noise = torch.zeros(4, 8, 8)
     config = InvsConfig(reuse_angle=0, steps=7)
     view = invs_view(source, source.target(RelativePose(30.0, 10.0)), model, config, noise=noise)
     shown = model.shown
-    assert torch.equal(shown.partial[0], view.partial.image())
+    told = view.partial.told(symmetry=told_symmetry)
+    assert torch.equal(shown.partial[0], told[0])
     made = view.partial.covered | view.partial.epipolar_mask
     assert torch.equal(view.image[made], (1 - shown.partial[0])[made])
-    assert torch.equal(shown.soft_masks[0], view.partial.soft_mask)
-    assert torch.equal(shown.epipolar_masks[0], view.partial.epipolar_mask)
+    assert torch.equal(shown.soft_masks[0], told[1])
+    assert torch.equal(shown.epipolar_masks[0], told[2])
     assert torch.equal(shown.source[0], source.on_background) and shown.steps == 7
     expected = torch.tensor([-10.0, 30.0, 30.0]).deg2rad()
     numbers = torch.stack([expected[0], expected[1].sin(), expected[2].cos(), torch.tensor(0.0)])
@@ -160,11 +162,12 @@ def test_the_background_stays_where_nothing_can_hide() -> None:
 
 def test_trust_falls_with_the_angle_and_ends_at_holes() -> None:
     angle = torch.linspace(0, 90, 9)[None].expand(9, 9)
-    swept = torch.zeros(9, 9, dtype=torch.bool)
-    swept[4, 4] = True
+    reach = torch.full((9, 9), torch.inf)
+    reach[4, 4] = 0.5
     coverage = torch.ones(9, 9)
     coverage[4, 4] = 0
-    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, swept)
+    nothing = torch.zeros(9, 9)
+    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, nothing, reach, nothing, torch.zeros(9, 9, 3))
     trusted = trust(seen, 60.0)
     assert trusted[0, 0] == 1 and (trusted[0].diff() <= 0).all() and not trusted[:, 6:].any()
     assert not trusted[3:6, 3:6].any() and trusted[3, 2] > 0

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras, pixel_centers
-from unscene.geometry.epipolar import epipolar_sweep
+from unscene.geometry.epipolar import epipolar_sweep, mirrored_front
 
 IMPORTANCE_RANGE = 20.0  # the nearest point outweighs the farthest by exp(20)
 LEAST_COVERAGE = 0.15  # below this share of a pixel it counts as empty (ours)
@@ -28,14 +28,19 @@ class PartialView:
     """Source pixels seen from the target camera.
 
     color: H W 3, meaningless where nothing was splatted; coverage: H W in [0, 1], the share of each pixel that splats
-    reach; ray_angle: H W in degrees, 0 to 180, between the source's and the target's ray; swept: H W bool, what lies
-    behind the source's surface.
+    reach; ray_angle: H W in degrees, 0 to 180, between the source's and the target's ray; depth: H W, z-depth of the
+    splats; reach: H W, how far back the object would have to reach to be seen there, see `epipolar_sweep`;
+    mirrored_depth, mirrored_color: H W z-depth, 0 where there is none, and H W 3 colours of what would be seen if the
+    object's back mirrored its front.
     """
 
     color: Tensor
     coverage: Tensor
     ray_angle: Tensor
-    swept: Tensor
+    depth: Tensor
+    reach: Tensor
+    mirrored_depth: Tensor
+    mirrored_color: Tensor
 
     @property
     def covered(self) -> Tensor:
@@ -45,7 +50,7 @@ class PartialView:
     @property
     def epipolar_mask(self) -> Tensor:
         """Empty pixels behind the source's surface: the only ones where something new may appear, H W bool."""
-        return self.swept & ~self.covered
+        return self.reach.isfinite() & ~self.covered
 
     @property
     def soft_mask(self) -> Tensor:
@@ -57,12 +62,33 @@ class PartialView:
         empty = torch.where(self.epipolar_mask, hole, BACKGROUND).to(self.color)
         return torch.where(self.covered[..., None], self.color, empty[..., None])
 
+    @property
+    def closeness(self) -> Tensor:
+        """How close behind the visible surface something new would be, H W: 1 right behind it, one half at its mirror
+        image, less beyond, 0 where nothing new can be."""
+        return torch.where(self.epipolar_mask, 1 / (1 + self.reach), 0)
+
+    def told(self, *, symmetry: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """What a model is told of the view: image H W 3, soft mask and epipolar mask, H W in [0, 1].
+
+        symmetry: the holes hold what would be there if the object's back mirrored its front, and the epipolar mask says
+        how close behind the visible surface they are (ours); else they are grey, and the mask is 0 or 1.
+        """
+        if symmetry:
+            return self.mirrored_image(), self.soft_mask, self.closeness
+        return self.image(), self.soft_mask, self.epipolar_mask.float()
+
+    def mirrored_image(self, hole: float = 0.5) -> Tensor:
+        """`image` with the mirrored front's colours where something new may appear, H W 3 (ours)."""
+        mirrored = self.epipolar_mask & (self.mirrored_depth > 0)
+        return torch.where(mirrored[..., None], self.mirrored_color, self.image(hole))
+
 
 def partial_view(image: Tensor, depth: Tensor, source: Cameras, target: Cameras, *, widest: float = 90) -> PartialView:
     """See an object's photo from another camera.
 
     image: H W 3; depth: H W z-depth, 0 off the object; widest: ray angle in degrees from which on pixels are dropped:
-    what is turned that far shows its back. Differentiable in image and depth, but for the sweep, which is a mask.
+    what is turned that far shows its back. Differentiable in image and depth, but for the sweep.
     """
     finer = round(magnification(depth, source, target) + 0.25)
     if finer > 1:
@@ -72,16 +98,21 @@ def partial_view(image: Tensor, depth: Tensor, source: Cameras, target: Cameras,
     normals = surface_normals(points, object_pixels, source.positions[0])[object_pixels]
     points, colors = points[object_pixels], image[object_pixels]
     # behind their own surface they still tell what may be hidden there
-    swept = epipolar_sweep(points.detach(), source, target)
+    reach = epipolar_sweep(points.detach(), source, target)
+    mirrored = mirrored_front(points.detach(), source, target)
+    mirrored_color = torch.zeros(target.height, target.width, 3).to(image)
+    mirrored_color[mirrored.depth > 0] = colors[mirrored.surface[mirrored.depth > 0]]
     angle = ray_angles(points, source.positions[0], target.positions[0])
     faces = ((target.positions[0] - points) * normals).sum(-1) > 0
     xy, target_depth = target.project(_first_view(points), points)
     kept = faces & (angle < widest) & (target_depth > 0)
-    values = torch.cat([colors, angle[:, None]], -1)[kept]
+    values = torch.cat([colors, angle[:, None], target_depth[:, None]], -1)[kept]
     splatted, coverage = softmax_splat(
         values, xy[kept], near_importance(target_depth[kept]), target.height, target.width
     )
-    return PartialView(splatted[..., :3], coverage, splatted[..., 3], swept)
+    return PartialView(
+        splatted[..., :3], coverage, splatted[..., 3], splatted[..., 4], reach, mirrored.depth, mirrored_color
+    )
 
 
 def magnification(depth: Tensor, source: Cameras, target: Cameras) -> float:

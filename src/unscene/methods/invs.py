@@ -56,7 +56,7 @@ def invs_view(
     """The object from a target camera of the photo's size. noise: C h w, the initial latent."""
     seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest)
     completed = model.complete(
-        seen.image()[None], seen.soft_mask[None], seen.epipolar_mask[None], source.on_background[None],
+        *(told[None] for told in seen.told(symmetry=model.told_symmetry)), source.on_background[None],
         pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps,
     )[0]  # fmt: skip
     # where nothing was seen and nothing can hide, the background stays
