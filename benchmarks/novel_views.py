@@ -29,7 +29,7 @@ from unscene.evaluation.metrics import psnr, ssim
 from unscene.evaluation.report import Report, write_report
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.splatting import partial_view
+from unscene.geometry.partial_view import partial_view
 from unscene.geometry.turntable import object_cameras, pose_between, pose_numbers, rotation_angle
 from unscene.losses.perceptual import perceptual_distance
 from unscene.methods.invs import InvsConfig, invs_view, with_own_pixels

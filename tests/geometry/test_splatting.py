@@ -9,14 +9,8 @@ from tests.sphere_views import RADIUS, cameras, sphere_view
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.epipolar import epipolar_sweep, mirrored_front
 from unscene.geometry.masks import dilate, erode
-from unscene.geometry.splatting import (
-    near_importance,
-    partial_view,
-    ray_angles,
-    softmax_splat,
-    surface_normals,
-    unproject,
-)
+from unscene.geometry.partial_view import partial_view
+from unscene.geometry.splatting import near_importance, ray_angles, softmax_splat, surface_normals, unproject
 from unscene.geometry.turntable import object_cameras
 
 

@@ -8,7 +8,8 @@ import torch
 
 from tests.sphere_views import RADIUS, cameras, sphere_view
 from unscene.geometry.masks import dilate
-from unscene.geometry.splatting import PartialView, unproject
+from unscene.geometry.partial_view import PartialView
+from unscene.geometry.splatting import unproject
 from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle
 from unscene.methods.invs import InvsConfig, invs_view, trust
 from unscene.objects.photo import ObjectPhoto

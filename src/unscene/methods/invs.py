@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.splatting import BACKGROUND, PartialView, partial_view
+from unscene.geometry.partial_view import BACKGROUND, PartialView, partial_view
 from unscene.geometry.turntable import pose_between, pose_numbers
 from unscene.stages.novel_view import NovelView
 from unscene.stages.object_source import SourceView

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import over_background
-from unscene.geometry.splatting import partial_view
+from unscene.geometry.partial_view import partial_view
 from unscene.geometry.turntable import pose_between, pose_numbers, rotation_angles
 from unscene.pretraining.depth_errors import with_monocular_errors
 from unscene.pretraining.object_shards import ShardError, decode_view, read_cameras, stream_views

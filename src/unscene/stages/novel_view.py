@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unscene.geometry.splatting import PartialView
+from unscene.geometry.partial_view import PartialView
 
 
 @dataclass(frozen=True)
