@@ -6,16 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.sphere_views import RADIUS, cameras, sphere_view
-from unscene.geometry.masks import dilate
-from unscene.geometry.partial_view import PartialView
+from tests.sphere_views import RADIUS, cameras, painted, sphere_view
+from unscene.geometry.masks import dilate, erode
+from unscene.geometry.partial_view import PartialView, partial_view
 from unscene.geometry.splatting import unproject
-from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle
-from unscene.methods.invs import InvsConfig, invs_view, trust
+from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle, turntable
+from unscene.methods.invs import InvsConfig, invs_turn, invs_view, outwards, trust
 from unscene.objects.photo import ObjectPhoto
 from unscene.priors.depth.completion import Estimate
 from unscene.stages.method_error import MethodError
-from unscene.stages.object_source import place_object
+from unscene.stages.object_source import SourceView, place_object
 
 SIZE = 64
 
@@ -172,3 +172,63 @@ def test_trust_falls_with_the_angle_and_ends_at_holes() -> None:
     trusted = trust(seen, 60.0)
     assert trusted[0, 0] == 1 and (trusted[0].diff() <= 0).all() and not trusted[:, 6:].any()
     assert not trusted[3:6, 3:6].any() and trusted[3, 2] > 0
+
+
+# Views of a turn that know of each other
+
+
+class TrueInpainter:
+    """Completes each view with the truth, as views are asked for."""
+
+    size, told_symmetry = SIZE, False
+
+    def __init__(self, source: SourceView, order: list[RelativePose]):
+        self.truths = [sphere_view(source.target(pose)) for pose in order]
+
+    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps):
+        color, depth = self.truths.pop(0)
+        return torch.where((depth > 0)[..., None], color, 1.0)[None]
+
+
+def exact_source() -> SourceView:
+    camera = cameras(0.0, size=SIZE)
+    color, depth = sphere_view(camera)
+    return SourceView(color, (depth > 0).float(), depth, camera)
+
+
+def test_a_turn_is_made_outwards_from_the_photo_and_its_ends_meet_at_the_back() -> None:
+    poses = turntable(8)
+    assert [poses[index].azimuth for index in outwards(poses)] == [0, 45, 315, 90, 270, 135, 225, 180]
+    assert outwards([RelativePose(30), RelativePose(0, 20), RelativePose(-10)]) == [2, 1, 0]
+
+
+def test_every_view_shows_those_after_it_what_it_has_invented() -> None:
+    source, poses = exact_source(), turntable(8)
+    order = outwards(poses)
+    model = TrueInpainter(source, [poses[index] for index in order])
+    config = InvsConfig(reuse_angle=0)
+    made = dict(invs_turn(source, poses, model, config, noise=torch.zeros(4, 8, 8)))
+    assert list(made) == order
+    back = made[4].partial
+    _, depth = sphere_view(source.target(poses[4]))
+    alone = partial_view(source.color, source.depth, source.camera, source.target(poses[4]))
+    assert not alone.covered.any()  # from the photo nothing is seen of the back
+    assert (back.covered & (depth > 0)).sum() > 0.8 * (depth > 0).sum()
+    truth, inner = sphere_view(source.target(poses[4]))[0], erode((depth > 0)[None], 3)[0]
+    assert (back.color - truth)[back.covered & inner].abs().mean() < 0.06
+
+
+def test_what_is_invented_lies_where_the_object_is() -> None:
+    """With the truth painted into the views: on the sphere, in its colours, seen squarely, and only what was new."""
+    source = exact_source()
+    order = [RelativePose(60.0)]
+    model = TrueInpainter(source, order)
+    ((_, view),) = invs_turn(source, order, model, InvsConfig(), noise=torch.zeros(4, 8, 8))
+    points = view.invented
+    assert len(points) > 200
+    assert (points.positions.norm(dim=-1) - RADIUS).abs().mean() < 0.05
+    assert (points.colors - painted(points.positions)).abs().mean() < 0.08
+    towards = torch.nn.functional.normalize(points.seen_from - points.positions, dim=-1)
+    assert (points.normals * towards).sum(-1).min() > 0.3
+    hidden = ((source.camera.positions[0] - points.positions) * points.positions).sum(-1) < 0.1
+    assert hidden.float().mean() > 0.6  # the rest lay between splats that were seen at a slant

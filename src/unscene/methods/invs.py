@@ -6,6 +6,9 @@ leave open, told which pixels may be new (behind the visible surface) and how fa
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +18,9 @@ from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.partial_view import BACKGROUND, PartialView, partial_view
-from unscene.geometry.turntable import pose_between, pose_numbers
+from unscene.geometry.splatting import SurfacePoints
+from unscene.geometry.turntable import RelativePose, pose_between, pose_numbers
+from unscene.stages.invented_surface import invented_points
 from unscene.stages.novel_view import NovelView
 from unscene.stages.object_source import SourceView
 
@@ -51,10 +56,14 @@ class InvsConfig:
 
 
 def invs_view(
-    source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor
-) -> NovelView:
-    """The object from a target camera of the photo's size. noise: C h w, the initial latent."""
-    seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest)
+    source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor,
+    also: SurfacePoints | None = None,
+) -> NovelView:  # fmt: skip
+    """The object from a target camera of the photo's size.
+
+    noise: C h w, the initial latent; also: what other views have shown of the object.
+    """
+    seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest, also=also)
     completed = model.complete(
         *(told[None] for told in seen.told(symmetry=model.told_symmetry)), source.on_background[None],
         pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps,
@@ -63,6 +72,35 @@ def invs_view(
     empty = ~(seen.covered | seen.epipolar_mask)
     completed = torch.where(empty[..., None], BACKGROUND, completed)
     return NovelView(with_own_pixels(completed, seen, config.reuse_angle), seen)
+
+
+def invs_turn(
+    source: SourceView, poses: list[RelativePose], model: ViewInpainter, config: InvsConfig, *, noise: Tensor
+) -> Iterator[tuple[int, NovelView]]:
+    """Views that agree with each other (ours), each with its place among the poses, as they are made.
+
+    From the photo outwards, to both sides in turn, until the ends meet at the back: each is told what the photo and all
+    views before it show of it, and what it invents is lifted into space for those after it (render, refine, repeat;
+    Liu et al. 2021, "Infinite Nature").
+    """
+    invented: SurfacePoints | None = None
+    for index in outwards(poses):
+        target = source.target(poses[index])
+        view = invs_view(source, target, model, config, noise=noise, also=invented)
+        assert view.partial is not None
+        points = invented_points(view.image, view.partial, target)
+        invented = points if invented is None else invented.and_also(points)
+        yield index, dataclasses.replace(view, invented=points)
+
+
+def outwards(poses: list[RelativePose]) -> list[int]:
+    """The order in which views of a turn are made: the nearest to the photo first, right and left by turns."""
+
+    def turned(index: int) -> tuple[float, float]:
+        azimuth = (poses[index].azimuth + 180) % 360 - 180
+        return round(math.hypot(azimuth, poses[index].elevation), 6), -azimuth
+
+    return sorted(range(len(poses)), key=turned)
 
 
 def with_own_pixels(completed: Tensor, seen: PartialView, widest: float) -> Tensor:
