@@ -18,6 +18,7 @@ from unscene.geometry.splatting import (
     SurfacePoints,
     finer_photo,
     first_view,
+    joined_points,
     lifted,
     magnification,
     near_importance,
@@ -110,7 +111,7 @@ def partial_view(
     mirrored_color = torch.zeros(target.height, target.width, 3).to(image)
     mirrored_color[mirrored.depth > 0] = points.colors[mirrored.surface[mirrored.depth > 0]]
     if also is not None:
-        points = points.and_also(also)
+        points = joined_points([points, also])
     position = target.positions[0]
     angle = ray_angles(points.positions, points.seen_from, position)
     faces = ((position - points.positions) * points.normals).sum(-1) > 0

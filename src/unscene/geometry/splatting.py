@@ -33,14 +33,15 @@ class SurfacePoints:
     def __getitem__(self, chosen: Tensor) -> SurfacePoints:
         return SurfacePoints(self.positions[chosen], self.colors[chosen], self.normals[chosen], self.seen_from[chosen])
 
-    def and_also(self, others: SurfacePoints) -> SurfacePoints:
-        """These points and others."""
-        return SurfacePoints(
-            torch.cat([self.positions, others.positions]),
-            torch.cat([self.colors, others.colors]),
-            torch.cat([self.normals, others.normals]),
-            torch.cat([self.seen_from, others.seen_from]),
-        )
+
+def joined_points(parts: list[SurfacePoints]) -> SurfacePoints:
+    """The points of all parts."""
+    return SurfacePoints(
+        torch.cat([part.positions for part in parts]),
+        torch.cat([part.colors for part in parts]),
+        torch.cat([part.normals for part in parts]),
+        torch.cat([part.seen_from for part in parts]),
+    )
 
 
 def lifted(image: Tensor, depth: Tensor, camera: Cameras, shown: Tensor | None = None) -> SurfacePoints:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from unscene.device import choose_device, device_name
 from unscene.evaluation.orbit_report import report_orbit
-from unscene.evaluation.turns import turn_disagreement
 from unscene.files import write_json
 from unscene.geometry.splatting import SurfacePoints
 from unscene.geometry.turntable import RelativePose, turntable
@@ -81,7 +80,6 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
             for image in images:
                 append(image)
         write_gif(folder.path / "orbit.gif", images, frames_per_second=speed)
-        watch(Note(f"neighbouring views differ by {turn_disagreement(images):.3f}, warped onto each other"))
     seconds = round(time.monotonic() - started, 1)
     write_json(folder.path / "metrics.json", {"seconds": seconds, "peak_memory_gb": round(peak_memory_gb(), 3)})
     summary = {"method": options.method, "preset": options.preset, "model": prepared.model}

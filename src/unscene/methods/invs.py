@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.partial_view import BACKGROUND, PartialView, partial_view
-from unscene.geometry.splatting import SurfacePoints
+from unscene.geometry.splatting import SurfacePoints, joined_points
 from unscene.geometry.turntable import RelativePose, pose_between, pose_numbers
 from unscene.stages.invented_surface import invented_points
 from unscene.stages.novel_view import NovelView
@@ -40,6 +40,10 @@ class InvsConfig:
     """Ray angle, degrees, from which on nothing of the photo's own pixels is put over the completed view any more; less
     the farther they are turned, as the autoencoder loses fine detail such as letters (ours). 0 puts none, as in the
     paper."""
+
+    rounds: int = 2
+    """How often the views of a turn that agrees with itself are made (ours): in a second round the first ones know of
+    what the later ones have invented."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "the bundled model is of 128 pixels and has seen thousands of rendered pairs (paper: Stable Diffusion's "
@@ -81,16 +85,18 @@ def invs_turn(
 
     From the photo outwards, to both sides in turn, until the ends meet at the back: each is told what the photo and all
     views before it show of it, and what it invents is lifted into space for those after it (render, refine, repeat;
-    Liu et al. 2021, "Infinite Nature").
+    Liu et al. 2021, "Infinite Nature"). In the last of `config.rounds` all views know of all others.
     """
-    invented: SurfacePoints | None = None
-    for index in outwards(poses):
-        target = source.target(poses[index])
-        view = invs_view(source, target, model, config, noise=noise, also=invented)
-        assert view.partial is not None
-        points = invented_points(view.image, view.partial, target)
-        invented = points if invented is None else invented.and_also(points)
-        yield index, dataclasses.replace(view, invented=points)
+    invented: list[SurfacePoints] = []
+    for last in [False] * (config.rounds - 1) + [True]:
+        for index in outwards(poses):
+            target = source.target(poses[index])
+            also = joined_points(invented) if invented else None
+            view = invs_view(source, target, model, config, noise=noise, also=also)
+            assert view.partial is not None
+            invented.append(invented_points(view.image, view.partial, target, source))
+            if last:
+                yield index, dataclasses.replace(view, invented=joined_points(invented))
 
 
 def outwards(poses: list[RelativePose]) -> list[int]:
