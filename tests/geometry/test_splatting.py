@@ -231,7 +231,8 @@ def test_a_thing_whose_back_mirrors_its_front_is_completed_by_its_mirror_image(e
         told, soft, closeness = view.told(symmetry=True)
         mirrored = view.epipolar_mask & (view.mirrored_depth > 0)
         assert torch.equal(told[mirrored], view.mirrored_color[mirrored]) and closeness[mirrored].mean() > 0.5
-        assert torch.equal(closeness > 0, view.epipolar_mask) and (soft[view.epipolar_mask] == 1).all()
+        assert torch.equal(closeness > 0, view.epipolar_mask) and (soft[mirrored] == 0.5).all()
+        assert torch.equal(soft[~mirrored], view.soft_mask[~mirrored])
         assert (told[view.epipolar_mask & ~mirrored] == 0.5).all() and not closeness[view.covered].any()
 
 

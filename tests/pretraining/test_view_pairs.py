@@ -247,5 +247,6 @@ def test_holes_show_what_a_mirrored_back_would_and_say_how_close_it_is(pair: Pai
     _, true_depth = sphere_view(pair.target_camera)
     mirrored = new & (inputs["partial"] != 128).any(0)
     assert (mirrored & (true_depth > 0)).sum() > 0.85 * (new & (true_depth > 0)).sum()
-    for name in ("target", "source", "soft_masks", "poses"):
+    assert set(inputs["soft_masks"][0][new].unique().tolist()) == {128, 255}
+    for name in ("target", "source", "poses"):
         assert torch.equal(inputs[name], plain[name])

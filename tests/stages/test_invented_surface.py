@@ -5,7 +5,8 @@ import torch
 from tests.sphere_views import cameras, sphere_view
 from unscene.geometry.masks import erode
 from unscene.geometry.partial_view import PartialView
-from unscene.stages.invented_surface import completed_depth, object_pixels
+from unscene.stages.invented_surface import completed_depth, is_hidden, object_pixels
+from unscene.stages.object_source import SourceView
 
 SIZE = 64
 
@@ -50,3 +51,11 @@ def test_a_white_background_is_no_object_and_pinholes_are_closed() -> None:
     expected = torch.zeros(size, size, dtype=torch.bool)
     expected[8:24, 8:24] = True
     assert torch.equal(shown, expected)
+
+
+def test_nothing_is_invented_beside_or_in_front_of_what_the_photo_shows() -> None:
+    camera = cameras(0.0, size=SIZE)  # at x = 3, looking at a ball of radius 0.8
+    color, depth = sphere_view(camera)
+    source = SourceView(color, (depth > 0).float(), depth, camera)
+    places = torch.tensor([(-0.8, 0, 0), (0.0, 0.5, 0), (1.0, 0, 0), (0.0, 1.2, 0), (0.79, 0, 0), (4.0, 0, 0)])
+    assert is_hidden(places, source).tolist() == [True, True, False, False, True, False]

@@ -27,6 +27,7 @@ from unscene.geometry.splatting import (
 )
 
 LEAST_COVERAGE = 0.15  # below this share of a pixel it counts as empty (ours)
+MIRRORED_SOFTNESS = 0.5  # soft mask of the mirrored front: that of a pixel turned by 90 degrees (ours)
 BACKGROUND = 1.0  # of an object's view: white
 
 
@@ -70,6 +71,11 @@ class PartialView:
         return torch.where(self.covered[..., None], self.color, empty[..., None])
 
     @property
+    def mirrored(self) -> Tensor:
+        """Where something new may appear and the mirrored front is seen, H W bool."""
+        return self.epipolar_mask & (self.mirrored_depth > 0)
+
+    @property
     def closeness(self) -> Tensor:
         """How close behind the visible surface something new would be, H W: 1 right behind it, one half at its mirror
         image, less beyond, 0 where nothing new can be."""
@@ -78,17 +84,18 @@ class PartialView:
     def told(self, *, symmetry: bool) -> tuple[Tensor, Tensor, Tensor]:
         """What a model is told of the view: image H W 3, soft mask and epipolar mask, H W in [0, 1].
 
-        symmetry: the holes hold what would be there if the object's back mirrored its front, and the epipolar mask says
-        how close behind the visible surface they are (ours); else they are grey, and the mask is 0 or 1.
+        symmetry: the holes hold what would be there if the object's back mirrored its front, trusted as little as what
+        is turned most, and the epipolar mask says how close behind the visible surface they are (ours); else they are
+        grey, and the mask is 0 or 1.
         """
         if symmetry:
-            return self.mirrored_image(), self.soft_mask, self.closeness
+            soft = torch.where(self.mirrored, MIRRORED_SOFTNESS, self.soft_mask)
+            return self.mirrored_image(), soft, self.closeness
         return self.image(), self.soft_mask, self.epipolar_mask.float()
 
     def mirrored_image(self, hole: float = 0.5) -> Tensor:
         """`image` with the mirrored front's colours where something new may appear, H W 3 (ours)."""
-        mirrored = self.epipolar_mask & (self.mirrored_depth > 0)
-        return torch.where(mirrored[..., None], self.mirrored_color, self.image(hole))
+        return torch.where(self.mirrored[..., None], self.mirrored_color, self.image(hole))
 
 
 def partial_view(

@@ -7,6 +7,7 @@ leave open, told which pixels may be new (behind the visible surface) and how fa
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +41,6 @@ class InvsConfig:
     """Ray angle, degrees, from which on nothing of the photo's own pixels is put over the completed view any more; less
     the farther they are turned, as the autoencoder loses fine detail such as letters (ours). 0 puts none, as in the
     paper."""
-
     rounds: int = 2
     """How often the views of a turn that agrees with itself are made (ours): in a second round the first ones know of
     what the later ones have invented."""
@@ -49,6 +49,9 @@ class InvsConfig:
         "the bundled model is of 128 pixels and has seen thousands of rendered pairs (paper: Stable Diffusion's "
         "inpainter at 512 pixels, 20 million renders)",
         "models of `unscene train invs` are told the photo as a whole, unless trained with --no-told-photo (paper: no)",
+        "they are told what would be seen if the object's back mirrored its front, unless trained with "
+        "--no-told-symmetry (paper: no; nor is the bundled model)",
+        "the epipolar mask ends where a ray leaves the object's ball (paper: at the image's border)",
         "back faces are dropped by their normals too (paper: the angle of the rays alone)",
     )
     """What a run does otherwise than the paper, whatever its settings."""
@@ -87,16 +90,17 @@ def invs_turn(
     views before it show of it, and what it invents is lifted into space for those after it (render, refine, repeat;
     Liu et al. 2021, "Infinite Nature"). In the last of `config.rounds` all views know of all others.
     """
-    invented: list[SurfacePoints] = []
-    for last in [False] * (config.rounds - 1) + [True]:
+    invented: list[list[SurfacePoints]] = [[] for _ in poses]
+    for left in reversed(range(config.rounds)):
         for index in outwards(poses):
             target = source.target(poses[index])
-            also = joined_points(invented) if invented else None
+            others = list(itertools.chain(*invented))
+            also = joined_points(others) if others else None
             view = invs_view(source, target, model, config, noise=noise, also=also)
             assert view.partial is not None
-            invented.append(invented_points(view.image, view.partial, target, source))
-            if last:
-                yield index, dataclasses.replace(view, invented=joined_points(invented))
+            invented[index].append(invented_points(view.image, view.partial, target, source))
+            if left == 0:
+                yield index, dataclasses.replace(view, invented=joined_points(invented[index]))
 
 
 def outwards(poses: list[RelativePose]) -> list[int]:

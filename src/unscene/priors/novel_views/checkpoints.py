@@ -23,7 +23,6 @@ from unscene.priors.model_folder import model_folder
 from unscene.priors.prior_error import PriorError
 
 SETTINGS = "novel_view.json"
-MASKED_IMAGE = (5, 6, 7, 8)  # input channels of an inpainting checkpoint, after the noisy latent and the mask
 FINGERPRINTED = 1 << 20  # bytes at either end of a file
 
 

@@ -21,7 +21,6 @@ from unscene.priors.diffusion.frozen_parts import read_unet_and_autoencoder
 from unscene.priors.diffusion.latents import decode, downscale, encode
 from unscene.priors.diffusion.text_condition import text_condition
 from unscene.priors.novel_views.checkpoints import (
-    MASKED_IMAGE,
     initial_pipeline,
     model_name,
     read_settings,
@@ -146,14 +145,15 @@ def predict_completion(unet: Any, latents: Tensor, times: Tensor, context: Tenso
 def initial_view_inpainter(
     source: str | Path, *, size: int, seed: int, told_photo: bool, told_symmetry: bool = False
 ) -> ViewInpainter:
-    """An inpainting checkpoint (not SDXL) with more channels: the epipolar mask's it ignores at first.
+    """An inpainting checkpoint (not SDXL) with more channels, which it ignores at first.
 
-    told_photo: with an untrained `photo_token`, drawn from the seed, and channels for the photo's latent, which begin
-    with the weights of the masked image's; told_symmetry: see `ViewInpainter`.
+    told_photo: with an untrained `photo_token`, drawn from the seed, and channels for the photo's latent (which begin
+    at 0: with the weights of the masked image's, of which each is a view of its own, the loss falls more slowly);
+    told_symmetry: see `ViewInpainter`.
     """
     pipeline, name = initial_pipeline(source)
     prompt = text_condition(pipeline, "", "", 1, (size, size), guided=False).states[0]
-    photo = MASKED_IMAGE if told_photo else ()
-    unet = with_input_channels(pipeline.unet, [*range(9), None, *photo])
+    epipolar_and_photo = 1 + LATENT_CHANNELS * told_photo
+    unet = with_input_channels(pipeline.unet, [*range(9), *[None] * epipolar_and_photo])
     token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed) if told_photo else None
     return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, name, size, token, told_symmetry)

@@ -15,7 +15,6 @@ from torch import Tensor
 from unscene.priors.diffusion.frozen_parts import read_unet_and_autoencoder
 from unscene.priors.diffusion.latents import decode, downscale, encode
 from unscene.priors.novel_views.checkpoints import (
-    MASKED_IMAGE,
     initial_pipeline,
     model_name,
     read_settings,
@@ -126,6 +125,6 @@ def initial_zero123(source: str | Path, *, size: int, seed: int) -> Zero123:
     a small one of its class learns along.
     """
     pipeline, name = initial_pipeline(source)
-    unet = with_input_channels(pipeline.unet, [0, 1, 2, 3, *MASKED_IMAGE])
+    unet = with_input_channels(pipeline.unet, [0, 1, 2, 3, 5, 6, 7, 8])
     token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed)
     return Zero123(unet, pipeline.vae, token, pipeline.scheduler, name, size)
