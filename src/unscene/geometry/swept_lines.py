@@ -2,6 +2,7 @@
 
 # Warp's kernel language is Python to the eye but not to a type checker:
 # pyright: reportIndexIssue=false, reportInvalidTypeForm=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false
 
 from dataclasses import dataclass
 

@@ -71,8 +71,9 @@ def invs_view(
     noise: C h w, the initial latent; also: what other views have shown of the object.
     """
     seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest, also=also)
+    image, soft_mask, epipolar_mask = seen.told(symmetry=model.told_symmetry)
     completed = model.complete(
-        *(told[None] for told in seen.told(symmetry=model.told_symmetry)), source.on_background[None],
+        image[None], soft_mask[None], epipolar_mask[None], source.on_background[None],
         pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps,
     )[0]  # fmt: skip
     # where nothing was seen and nothing can hide, the background stays
