@@ -2,13 +2,15 @@
 
     python benchmarks/novel_views.py --invs RUN [RUN ...] --zero123 RUN [RUN ...] --out runs/novel-views
 
-Runs are folders that `unscene train invs` and `unscene train zero123` wrote, one for every seed; unlike budgets (steps,
-pairs per step, shards, weights) and objects that the shards of training may hold are refused. Objects are procedural;
+Runs are folders that `unscene train invs` and `unscene train zero123` wrote, one for every seed (--paper: those that
+were trained with --no-told-photo --no-told-symmetry); unlike budgets (steps, pairs per step, shards, weights) and
+objects that the shards of training may hold are refused. Objects are procedural;
 every one is seen from one source view and one target view in each range of rotation angles. Depth is the renderer's.
 PSNR, SSIM and the distance in the bundled autoencoder's features are those of whole views on white, PSNR also that
 inside the object's true outline: means over objects, then mean and standard deviation over the models. A second table
 and a picture show lettered objects turned by 30 degrees. iNVS stands there twice: as it is, and without the photo's own
 pixels over what the model made of them, as in the paper; Zero-1-to-3 too, with the paper's guidance of 3 and without.
+Beside them stands what no model has touched: the partial view, and it with the mirrored front in its holes.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from unscene.evaluation.metrics import psnr, ssim
 from unscene.evaluation.report import Report, write_report
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.splatting import partial_view
+from unscene.geometry.partial_view import partial_view
 from unscene.geometry.turntable import object_cameras, pose_between, pose_numbers, rotation_angle
 from unscene.losses.perceptual import perceptual_distance
 from unscene.methods.invs import InvsConfig, invs_view, with_own_pixels
@@ -79,12 +81,14 @@ class LetteredPaint(Paint):
 
 def main() -> None:
     arguments = parse()
-    check_budgets([*arguments.invs, *arguments.zero123], arguments.seed)
-    methods: dict[str, list[View]] = {"partial view": [seen_only]}
+    check_budgets([*arguments.invs, *arguments.paper, *arguments.zero123], arguments.seed)
+    methods: dict[str, list[View]] = {"partial view": [seen_only], "mirrored front": [mirrored_front]}
     if arguments.invs:
         both = [invs(run / "model", arguments.steps) for run in arguments.invs]
         methods["iNVS"] = [pasted for pasted, _ in both]
         methods["iNVS, none pasted"] = [alone for _, alone in both]
+    if arguments.paper:
+        methods["iNVS, told as in the paper"] = [invs(run / "model", arguments.steps)[0] for run in arguments.paper]
     if arguments.zero123:
         for guidance, name in ((3.0, "Zero-1-to-3"), (1.0, "Zero-1-to-3, unguided")):
             methods[name] = [zero123(run / "model", arguments.steps, guidance) for run in arguments.zero123]
@@ -117,7 +121,10 @@ def check_budgets(runs: list[Path], seed: int) -> None:
     if any(f"-{seed}-" in name for name in read_index(Path(settings[0]["shards"]))):
         raise SystemExit(f"--seed: expected objects that training has not seen, got {seed}, the seed of its shards.")
     for kind in ("unet", "image_encoder"):
-        files = [next((run / "model" / kind).glob("*.safetensors")) for run in runs]
+        # a model that is not told the photo has no encoder for it
+        files = [file for run in runs for file in (run / "model" / kind).glob("*.safetensors")]
+        if not files:
+            continue
         counts = [sum(math.prod(shape) for shape in check_safetensors(file).values()) for file in files]
         if max(counts) > 1.001 * min(counts):
             raise SystemExit(f"{kind}: expected models of one size, got {min(counts):,} to {max(counts):,} weights.")
@@ -127,6 +134,7 @@ def check_budgets(runs: list[Path], seed: int) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--invs", type=Path, nargs="*", default=[])
+    parser.add_argument("--paper", type=Path, nargs="*", default=[])
     parser.add_argument("--zero123", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--objects", type=int, default=32)
@@ -187,6 +195,12 @@ def seen_only(case: Case) -> Tensor:
     """What the photo shows, on white."""
     source = case.source
     return partial_view(source.color, source.depth, source.camera, case.target).image(hole=1.0)
+
+
+def mirrored_front(case: Case) -> Tensor:
+    """What the photo shows, and where it shows nothing what a back that mirrors the front would show, on white."""
+    source = case.source
+    return partial_view(source.color, source.depth, source.camera, case.target).mirrored_image(hole=1.0)
 
 
 def invs(folder: Path, steps: int) -> tuple[View, View]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import unscene
-from unscene.geometry.splatting import partial_view
+from unscene.geometry.partial_view import partial_view
 from unscene.geometry.turntable import RelativePose
 from unscene.methods.invs import InvsConfig, invs_view
 from unscene.objects import example

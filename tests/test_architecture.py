@@ -58,7 +58,7 @@ IMPORTERS = {  # heavy package -> the modules, or packages of them, that may imp
         "fields.hash_encoding",
         "fields.hash_kernels",
         "fields.processor",
-        "geometry.epipolar",
+        "geometry.swept_lines",
         "objects.ray_tracer",
         "warp_runtime",
     },

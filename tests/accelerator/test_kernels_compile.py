@@ -10,7 +10,7 @@ import warp as wp
 
 import unscene
 from unscene.fields import cuda_splats, hash_kernels
-from unscene.geometry import epipolar
+from unscene.geometry import swept_lines
 from unscene.objects import ray_tracer
 from unscene.warp_runtime import start_warp
 
@@ -33,7 +33,7 @@ KERNELS: dict[str, list[Callable[[], wp.Kernel]]] = {  # one of each Warp module
     "fields/hash_kernels.py": [
         lambda f=f: hash_kernels.grid_kernels(f).encode for f in (1, 2)
     ],  # what fields are made of
-    "geometry/epipolar.py": [lambda: epipolar._sweep],
+    "geometry/swept_lines.py": [lambda: swept_lines._sweep],
     "objects/ray_tracer.py": [ray_tracer._trace_kernel],
 }
 

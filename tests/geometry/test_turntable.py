@@ -11,6 +11,7 @@ from unscene.geometry.turntable import (
     object_cameras,
     object_poses,
     rotation_angle,
+    rotation_angles,
     turntable,
 )
 
@@ -52,6 +53,10 @@ def test_rotation_angles_and_the_lens():
     assert rotation_angle(one(0.0, 0.0), one(90.0, 0.0)) == pytest.approx(90, abs=1e-3)
     assert rotation_angle(one(0.0, 30.0), one(180.0, 30.0, 9.0)) == pytest.approx(120, abs=1e-3)
     assert rotation_angle(one(15.0, 5.0), one(15.0, 5.0)) == pytest.approx(0, abs=0.1)
+    around = object_cameras(
+        torch.tensor([0.0, 90.0]), torch.tensor([30.0, 0.0]), torch.ones(2), field_of_view=45, size=8
+    )
+    torch.testing.assert_close(rotation_angles(around, 1), torch.tensor([90.0, 0.0]), atol=0.1, rtol=0)
     assert focal_length(90, 64) == pytest.approx(32)
     assert math.degrees(2 * math.atan(50 / float(one(0, 0).focal[0, 0]))) == pytest.approx(60, abs=1e-3)
 

@@ -16,6 +16,7 @@ from unscene.device import DeviceError
 from unscene.geometry.turntable import RelativePose
 from unscene.jobs.orbit import grid, orbit, read_pose
 from unscene.jobs.orbit_options import OrbitOptions
+from unscene.methods.invs import InvsConfig
 from unscene.methods.zero123 import Zero123Config
 from unscene.priors.depth.completion import Estimate
 from unscene.priors.novel_views.view_inpainter import initial_view_inpainter
@@ -54,12 +55,20 @@ def test_a_turn_leaves_views_grid_video_and_report(folder: Path, tmp_path: Path)
     assert all(image.shape == (SIZE, SIZE, 3) and image.isfinite().all() for image in made.images)
     names = {path.relative_to(made.folder).parts[0] for path in made.folder.rglob("*") if path.is_file()}
     assert names == {
-        "config.json", "events.jsonl", "grid.png", "metrics.json", "orbit.mp4", "photo.png", "previews", "report.html",
-        "views",
+        "config.json", "events.jsonl", "grid.png", "metrics.json", "orbit.gif", "orbit.mp4", "photo.png", "points.ply",
+        "previews", "report.html", "views",
     }  # fmt: skip
     assert len(list((made.folder / "views").glob("*.png"))) == 4 == len(list((made.folder / "previews").glob("*.png")))
     capture = cv2.VideoCapture(str(made.folder / "orbit.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    with Image.open(made.folder / "orbit.gif") as animation:
+        assert (animation.n_frames, animation.size, animation.info["loop"]) == (4, (SIZE, SIZE), 0)
+    header = (made.folder / "points.ply").read_bytes().split(b"end_header")[0].decode()
+    on_object = int((made.photo < 0.99).any(-1).sum())
+    assert int(header.split("element vertex ")[1].split()[0]) > 0.9 * on_object  # the photo's own points at least
+    with Image.open(made.folder / "grid.png") as shown:
+        corner = torch.from_numpy(np.array(shown))[:SIZE, :SIZE].float() / 255
+    assert (corner - made.photo).abs().max() < 0.01
     assert [event.done for event in events if isinstance(event, ItemDone)] == [1, 2, 3, 4]
     notes = [event.text for event in events if isinstance(event, Note)]
     assert "cut out by its alpha channel" in notes and "depth: ball.depth.png" in notes
@@ -89,6 +98,28 @@ def test_a_resumed_turn_keeps_the_views_it_has_and_ends_like_an_uninterrupted_on
     resumed = orbit(folder / "ball.png", tmp_path / "run", options(folder), resume=True)
     assert [path.stat().st_mtime_ns for path in first] == stamps
     assert all(torch.equal(a, b) for a, b in zip(whole.images, resumed.images, strict=True))
+    assert (resumed.folder / "points.ply").read_bytes() == (whole.folder / "points.ply").read_bytes()
+
+
+def test_independent_views_of_a_turn_are_those_of_their_poses(folder: Path, tmp_path: Path) -> None:
+    turn = orbit(folder / "ball.png", tmp_path / "turn", options(folder, turn="independent"))
+    posed = orbit(folder / "ball.png", tmp_path / "posed", options(folder, pose=("90,0,1", "180,0,1")))
+    assert all(torch.equal(a, b) for a, b in zip(turn.images[1:3], posed.images, strict=True))
+    assert not (turn.folder / "points.ply").exists() and (turn.folder / "orbit.gif").exists()
+    agreeing = orbit(folder / "ball.png", tmp_path / "agreeing", options(folder, invs=InvsConfig(rounds=1)))
+    assert torch.equal(agreeing.images[0], turn.images[0])  # the photo's own view is the first of both
+    assert not torch.equal(agreeing.images[2], turn.images[2])  # the back knows of both sides
+
+
+def test_a_photo_without_depth_gets_a_turn_from_its_outline(folder: Path, tmp_path: Path) -> None:
+    events = []
+    outline = options(folder, depth="outline", pose=("0,0,1",))
+    made = orbit(folder / "alone.png", tmp_path / "run", outline, watch=events.append)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert "depth: the outline alone, inflated smoothly: a guess" in notes
+    assert json.loads((made.folder / "config.json").read_text())["depth"].endswith("a guess")
+    soft = shown_of(made.folder)[1]
+    assert (soft[(made.photo < 0.99).any(-1)] < 0.05).float().mean() > 0.9
 
 
 def test_single_poses_and_their_names(folder: Path, tmp_path: Path) -> None:
@@ -183,7 +214,7 @@ def test_numbers_that_mean_nothing_are_refused(folder: Path, tmp_path: Path, cha
 def test_a_photo_without_depth_says_how_to_get_one(folder: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(PriorError, match=r"hf download Intel/zoedepth.*--depth.*--method zero123"):
+    with pytest.raises(PriorError, match=r"Four ways.*hf download Intel/zoedepth.*--method zero123.*--depth outline"):
         orbit(folder / "alone.png", tmp_path / "run", options(folder))
     assert not (tmp_path / "run").exists()
 

@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.sphere_views import RADIUS, cameras, sphere_view
-from unscene.geometry.masks import dilate
-from unscene.geometry.splatting import PartialView, unproject
-from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle
-from unscene.methods.invs import InvsConfig, invs_view, trust
+from tests.sphere_views import RADIUS, cameras, painted, sphere_view
+from unscene.geometry.masks import dilate, erode
+from unscene.geometry.partial_view import PartialView, partial_view
+from unscene.geometry.splatting import unproject
+from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle, turntable
+from unscene.methods.invs import InvsConfig, invs_turn, invs_view, outwards, trust
 from unscene.objects.photo import ObjectPhoto
 from unscene.priors.depth.completion import Estimate
 from unscene.stages.method_error import MethodError
-from unscene.stages.object_source import place_object
+from unscene.stages.object_source import SourceView, place_object
 
 SIZE = 64
 
@@ -113,26 +114,28 @@ class RecordingInpainter:
 
     size = SIZE
 
-    def __init__(self):
-        self.shown = SimpleNamespace()
+    def __init__(self, told_symmetry: bool = False):
+        self.shown, self.told_symmetry = SimpleNamespace(), told_symmetry
 
     def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps):
         self.shown = SimpleNamespace(**locals())
         return 1 - partial
 
 
-def test_the_model_is_shown_partial_view_masks_photo_and_pose() -> None:
+@pytest.mark.parametrize("told_symmetry", [False, True])
+def test_the_model_is_shown_partial_view_masks_photo_and_pose(told_symmetry: bool) -> None:
     _, depth = photo_of_the_sphere()
-    source, model = placed(depth), RecordingInpainter()
+    source, model = placed(depth), RecordingInpainter(told_symmetry)
     noise = torch.zeros(4, 8, 8)
     config = InvsConfig(reuse_angle=0, steps=7)
     view = invs_view(source, source.target(RelativePose(30.0, 10.0)), model, config, noise=noise)
     shown = model.shown
-    assert torch.equal(shown.partial[0], view.partial.image())
+    told = view.partial.told(symmetry=told_symmetry)
+    assert torch.equal(shown.partial[0], told[0])
     made = view.partial.covered | view.partial.epipolar_mask
     assert torch.equal(view.image[made], (1 - shown.partial[0])[made])
-    assert torch.equal(shown.soft_masks[0], view.partial.soft_mask)
-    assert torch.equal(shown.epipolar_masks[0], view.partial.epipolar_mask)
+    assert torch.equal(shown.soft_masks[0], told[1])
+    assert torch.equal(shown.epipolar_masks[0], told[2])
     assert torch.equal(shown.source[0], source.on_background) and shown.steps == 7
     expected = torch.tensor([-10.0, 30.0, 30.0]).deg2rad()
     numbers = torch.stack([expected[0], expected[1].sin(), expected[2].cos(), torch.tensor(0.0)])
@@ -160,11 +163,72 @@ def test_the_background_stays_where_nothing_can_hide() -> None:
 
 def test_trust_falls_with_the_angle_and_ends_at_holes() -> None:
     angle = torch.linspace(0, 90, 9)[None].expand(9, 9)
-    swept = torch.zeros(9, 9, dtype=torch.bool)
-    swept[4, 4] = True
+    reach = torch.full((9, 9), torch.inf)
+    reach[4, 4] = 0.5
     coverage = torch.ones(9, 9)
     coverage[4, 4] = 0
-    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, swept)
+    nothing = torch.zeros(9, 9)
+    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, nothing, reach, nothing, torch.zeros(9, 9, 3))
     trusted = trust(seen, 60.0)
     assert trusted[0, 0] == 1 and (trusted[0].diff() <= 0).all() and not trusted[:, 6:].any()
     assert not trusted[3:6, 3:6].any() and trusted[3, 2] > 0
+
+
+# Views of a turn that know of each other
+
+
+class TrueInpainter:
+    """Completes each view with the truth, as views are asked for."""
+
+    size, told_symmetry = SIZE, False
+
+    def __init__(self, source: SourceView, order: list[RelativePose]):
+        self.truths = [sphere_view(source.target(pose)) for pose in order]
+
+    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps):
+        color, depth = self.truths.pop(0)
+        return torch.where((depth > 0)[..., None], color, 1.0)[None]
+
+
+def exact_source() -> SourceView:
+    camera = cameras(0.0, size=SIZE)
+    color, depth = sphere_view(camera)
+    return SourceView(color, (depth > 0).float(), depth, camera)
+
+
+def test_a_turn_is_made_outwards_from_the_photo_and_its_ends_meet_at_the_back() -> None:
+    poses = turntable(8)
+    assert [poses[index].azimuth for index in outwards(poses)] == [0, 45, 315, 90, 270, 135, 225, 180]
+    assert outwards([RelativePose(30), RelativePose(0, 20), RelativePose(-10)]) == [2, 1, 0]
+
+
+def test_every_view_shows_those_after_it_what_it_has_invented() -> None:
+    source, poses = exact_source(), turntable(8)
+    order = outwards(poses)
+    model = TrueInpainter(source, [poses[index] for index in order] * 2)
+    config = InvsConfig(reuse_angle=0, rounds=2)
+    made = dict(invs_turn(source, poses, model, config, noise=torch.zeros(4, 8, 8)))
+    assert list(made) == order and not model.truths
+    back = made[4].partial
+    _, depth = sphere_view(source.target(poses[4]))
+    alone = partial_view(source.color, source.depth, source.camera, source.target(poses[4]))
+    assert not alone.covered.any()  # from the photo nothing is seen of the back
+    assert (back.covered & (depth > 0)).sum() > 0.8 * (depth > 0).sum()
+    truth, inner = sphere_view(source.target(poses[4]))[0], erode((depth > 0)[None], 3)[0]
+    assert (back.color - truth)[back.covered & inner].abs().mean() < 0.06
+
+
+def test_what_is_invented_lies_where_the_object_is() -> None:
+    """With the truth painted into the views: on the sphere, in its colours, seen squarely, and only what was new."""
+    source = exact_source()
+    order = [RelativePose(60.0)]
+    model = TrueInpainter(source, order)
+    ((_, view),) = invs_turn(source, order, model, InvsConfig(rounds=1), noise=torch.zeros(4, 8, 8))
+    points = view.invented
+    assert len(points) > 200
+    assert (points.positions.norm(dim=-1) - RADIUS).abs().mean() < 0.05
+    assert (points.colors - painted(points.positions)).abs().mean() < 0.08
+    towards = torch.nn.functional.normalize(points.seen_from - points.positions, dim=-1)
+    assert (points.normals * towards).sum(-1).min() > 0.3
+    hidden = ((source.camera.positions[0] - points.positions) * points.positions).sum(-1) < 0.1
+    assert hidden.float().mean() > 0.6  # the rest lay between splats that were seen at a slant

@@ -10,7 +10,7 @@ import torch
 from tests.objects.object_cameras import camera_at, halves, holed, plain
 from unscene.objects.mesh import TexturedMesh, joined, normalized, rotation, transformed, translation
 from unscene.objects.object_error import ObjectError
-from unscene.objects.ray_tracer import Lighting, RayTracer
+from unscene.objects.ray_tracer import Lamp, Lighting, RayTracer
 from unscene.objects.shapes import box, quad, superellipsoid, turned
 from unscene.objects.texture_atlas import TextureAtlas
 
@@ -116,6 +116,23 @@ def test_what_stands_in_the_light_casts_a_shadow() -> None:
     torch.testing.assert_close(both[open_floor], alone[open_floor])
     expected = (0.3 * 1.0 + 0.7 * 1.2 * 0.8) ** (1 / 2.2)
     assert float(alone[open_floor][0]) == pytest.approx(expected, abs=2e-3)
+
+
+def test_further_lamps_share_the_light_with_the_main_one() -> None:
+    """Each with shadows of its own; one from below adds nothing above."""
+    main = Lighting((0.6, 0.0, 0.8), ambient=0.3, specular=0.0)
+    post = joined([floor(1.0), transformed(box(np.array([0.2, 0.2, 0.6]), [plain(RED)]), translation(0, 0, 0))])
+    sides = dataclasses.replace(main, further=(Lamp((-0.6, 0.0, 0.8), 1.0),))
+    color = RayTracer(post, sides).render(camera_at(0, 90), 0).color[..., 0]
+    left, right, far = (16, 16 - 4), (16, 16 + 4), (16 + 6, 16)
+    open_floor = (0.3 + 0.7 * 1.2 * 0.8) ** (1 / 2.2)
+    half = (0.3 + 0.7 * 1.2 * 0.4) ** (1 / 2.2)
+    assert float(color[far]) == pytest.approx(open_floor, abs=2e-3)
+    assert float(color[left]) == pytest.approx(half, abs=0.03) == float(color[right])
+    below = dataclasses.replace(main, further=(Lamp((0.0, 0.0, -1.0), 1.0),))
+    assert float(RayTracer(floor(1.0), below).render(camera_at(0, 90), 0).color[16, 22, 0]) == pytest.approx(
+        half, abs=2e-3
+    )
 
 
 def test_a_convex_body_does_not_shadow_its_lit_side() -> None:

@@ -1,89 +1,87 @@
-"""Where, in a second view, things may hide behind the surface that a first view sees (iNVS, section 3.2)."""
+"""What may hide behind the surface that a first view sees, as a second view sees it (iNVS, section 3.2).
 
-# Warp's kernel language is Python to the eye but not to a type checker:
-# pyright: reportIndexIssue=false, reportInvalidTypeForm=false, reportOperatorIssue=false
+Objects are in their own space here: centre at the origin, nothing farther than RADIUS from it, z up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
-import warp as wp
 from torch import Tensor
+from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
-from unscene.warp_runtime import start_warp, torch_stream
+from unscene.geometry.swept_lines import Segments, sweep
+
+RADIUS = 1.0  # of the ball that holds the object
+THINNEST = 0.05  # between a surface and its mirror image, at least: of what is seen behind the centre
+STEEP = 0.5  # of a viewing direction's length is level, less from above 60 degrees of elevation
+
+
+@dataclass(frozen=True)
+class MirroredFront:
+    """What a view would see if the object were a solid whose back mirrored the front that another view sees.
+
+    depth: H W z-depth, 0 off the solid; surface: H W, index of the front's point whose colour is seen, or -1.
+    """
+
+    depth: Tensor
+    surface: Tensor
 
 
 def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
-    """Pixels of the target camera that see behind a surface, H W bool.
+    """How far back the object would have to reach for the target's pixels to see it, H W: 0 at the surface the source
+    sees, 1 where its mirror image would be (see `mirrored_front`), infinite where the object cannot be.
 
-    points: P 3, on the surface the source camera sees. A point pushed away from the source moves along its epipolar
-    line in the target; everything from where the point itself is seen to the image's border is swept. The paper
-    projects a point nudged by 0.01; the direction here is the limit of that for a small nudge, exact at any distance.
+    points: P 3, on that surface. A point pushed away from the source moves along its epipolar line in the target. The
+    paper nudges it by 0.01 and goes on to the image's border; here the line is exact at any distance, and ends where
+    the source's ray leaves the object's ball.
     """
-    start, direction = epipolar_directions(points, source, target)
-    swept = torch.zeros(target.height, target.width, dtype=torch.uint8, device=points.device)
-    if len(start):
-        start_warp()
-        wp.launch(
-            _sweep,
-            dim=len(start),
-            inputs=[wp.from_torch(start, dtype=wp.vec2), wp.from_torch(direction, dtype=wp.vec2)],
-            outputs=[wp.from_torch(swept, dtype=wp.uint8)],
-            stream=torch_stream(points.device) if points.is_cuda else None,
-            device=None if points.is_cuda else "cpu",
-        )
-    return swept.bool()
+    position = source.positions[0].double()
+    away = F.normalize(points.double() - position, dim=-1)
+    forward = _facing(source)
+    to_mirror = (-2 * (points.double() @ forward) / (away @ forward)).clamp_min(THINNEST)
+    lengths = torch.where(_is_moved(points, source, target), _to_ball(points.double(), away), -1)
+    return sweep(Segments(points, away, lengths), torch.zeros_like(to_mirror), 1 / to_mirror, target)[0]
 
 
-def epipolar_directions(points: Tensor, source: Cameras, target: Cameras) -> tuple[Tensor, Tensor]:
-    """Where the target sees P points, and which way they move there when pushed away from the source, each P 2.
+def mirrored_front(points: Tensor, source: Cameras, target: Cameras) -> MirroredFront:
+    """What the target would see if the object's back mirrored its front, and it were solid in between (ours).
 
-    Directions have a largest component of 1, or are 0 where not even a point pushed to infinity moves by a pixel (both
-    cameras at about one place) or where the point is behind the target.
+    points: P 3, on the surface the source sees. The mirror is the plane through the centre that faces the source,
+    upright as things stand, unless the camera looks steeply down on it.
     """
+    forward = _facing(source)
+    behind = -2 * (points.double() @ forward)  # to the mirror image, negative from beyond the centre
+    heading = forward * torch.where(behind < 0, -1.0, 1.0)[:, None]
+    pose = target.T_world_camera[0].double()
+    depth = (points.double() - pose[:, 3]) @ pose[:, 2]
+    nearest, surface = sweep(Segments(points, heading, behind.abs()), depth, heading @ pose[:, 2], target)
+    return MirroredFront(torch.where(nearest.isfinite(), nearest, 0), surface)
+
+
+def _facing(source: Cameras) -> Tensor:
+    """Normal of the mirror's plane, away from the source, 3."""
+    forward = F.normalize(-source.positions[0].double(), dim=-1)
+    level = forward * forward.new_tensor([1, 1, 0])
+    return F.normalize(level, dim=-1) if float(level.norm()) > STEEP else forward
+
+
+def _to_ball(points: Tensor, away: Tensor) -> Tensor:
+    """How far it is along unit directions (P 3) from points (P 3) to where they leave the ball, P; -1 if they miss
+    it."""
+    along = (points * away).sum(-1)
+    inside = along.square() - points.square().sum(-1) + RADIUS**2
+    return torch.where(inside > 0, inside.clamp_min(0).sqrt() - along, -1)
+
+
+def _is_moved(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
+    """Whether the target would see points (P 3) move by a pixel if they were pushed to infinity, P bool: not if both
+    cameras are at about one place."""
     pose = target.T_world_camera[0].double()
     local = (points.double() - pose[:, 3]) @ pose[:, :3]
     away = (points.double() - source.positions[0].double()) @ pose[:, :3]
-    depth = local[:, 2:].clamp_min(1e-9)
-    start, _ = target.project(torch.zeros(len(points), dtype=torch.long, device=points.device), points.float())
-    # d/ds of (local + s away), projected: numerators only, the positive factor 1 / depth^2 turns no direction
-    velocity = (away[:, :2] * depth - local[:, :2] * away[:, 2:]) * target.focal[0].double()
-    largest = velocity.abs().amax(-1, keepdim=True)
     # away at infinity is seen velocity / (depth * away's depth) pixels from the point, if it is in front at all
-    still = (largest < depth * away[:, 2:]) | (largest == 0) | (local[:, 2:] <= 1e-9)
-    direction = torch.where(still, 0, velocity / largest.clamp_min(1e-30))
-    return start.float().contiguous(), direction.float().contiguous()
-
-
-@wp.kernel
-def _sweep(start: wp.array(dtype=wp.vec2), direction: wp.array(dtype=wp.vec2), swept: wp.array2d(dtype=wp.uint8)):
-    """Walk to the border one pixel along the faster axis at a time; across it mark both pixels the line runs between,
-    or lines that part from each other would leave gaps."""
-    point = start[wp.tid()]
-    step = direction[wp.tid()]
-    if step[0] == 0.0 and step[1] == 0.0:
-        return
-    sideways = wp.abs(step[0]) < wp.abs(step[1])
-    x = point[0] - 0.5
-    y = point[1] - 0.5
-    height = swept.shape[0]
-    width = swept.shape[1]
-    for _ in range(2 * (height + width)):
-        if (x < -1.0 and step[0] <= 0.0) or (x > float(width) and step[0] >= 0.0):
-            return
-        if (y < -1.0 and step[1] <= 0.0) or (y > float(height) and step[1] >= 0.0):
-            return
-        column = int(wp.floor(x))
-        row = int(wp.floor(y))
-        if sideways:
-            row = int(wp.floor(y + 0.5))
-        else:
-            column = int(wp.floor(x + 0.5))
-        if row >= 0 and row < height and column >= 0 and column < width:
-            swept[row, column] = wp.uint8(1)
-        if sideways:
-            column += 1
-        else:
-            row += 1
-        if row >= 0 and row < height and column >= 0 and column < width:
-            swept[row, column] = wp.uint8(1)
-        x += step[0]
-        y += step[1]
+    velocity = (away[:, :2] * local[:, 2:] - local[:, :2] * away[:, 2:]) * target.focal[0].double()
+    return velocity.abs().amax(-1) >= local[:, 2] * away[:, 2]

@@ -1,8 +1,6 @@
-"""What one photo with depth already shows of another view: its pixels splatted there, and how far to trust each.
+"""Pixels of one view lifted to points in space, and points splatted into another.
 
-The partial view of iNVS (Kant et al. 2023, section 3): source pixels are lifted to 3D by their depth, splatted into the
-target camera so that near ones win, and come with the angle between the two cameras' rays. Images and maps are
-H W (3), of a single view; a `Cameras` argument here is one camera.
+Images and maps are H W (3), of a single view; a `Cameras` argument here is one camera.
 """
 
 from __future__ import annotations
@@ -14,74 +12,48 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras, pixel_centers
-from unscene.geometry.epipolar import epipolar_sweep
 
 IMPORTANCE_RANGE = 20.0  # the nearest point outweighs the farthest by exp(20)
-LEAST_COVERAGE = 0.15  # below this share of a pixel it counts as empty (ours)
 SAME_SURFACE = 0.02  # relative difference of depth within a surface (ours)
 FINEST = 8.0  # times: what a photo is refined to at most when the camera moves closer
-BACKGROUND = 1.0  # of an object's view: white
 
 
 @dataclass(frozen=True)
-class PartialView:
-    """Source pixels seen from the target camera.
+class SurfacePoints:
+    """Coloured points of a surface: positions, colors, normals, seen_from (where each was seen from), all P 3."""
 
-    color: H W 3, meaningless where nothing was splatted; coverage: H W in [0, 1], the share of each pixel that splats
-    reach; ray_angle: H W in degrees, 0 to 180, between the source's and the target's ray; swept: H W bool, what lies
-    behind the source's surface.
-    """
+    positions: Tensor
+    colors: Tensor
+    normals: Tensor
+    seen_from: Tensor
 
-    color: Tensor
-    coverage: Tensor
-    ray_angle: Tensor
-    swept: Tensor
+    def __len__(self) -> int:
+        return len(self.positions)
 
-    @property
-    def covered(self) -> Tensor:
-        """Pixels that show the source's, H W bool."""
-        return self.coverage >= LEAST_COVERAGE
-
-    @property
-    def epipolar_mask(self) -> Tensor:
-        """Empty pixels behind the source's surface: the only ones where something new may appear, H W bool."""
-        return self.swept & ~self.covered
-
-    @property
-    def soft_mask(self) -> Tensor:
-        """How far not to trust each pixel, H W in [0, 1]: ray angle / 180 where covered, 1 where new, 0 elsewhere."""
-        return torch.where(self.covered, self.ray_angle / 180, self.epipolar_mask.float())
-
-    def image(self, hole: float = 0.5) -> Tensor:
-        """H W 3: the splatted colours, ``hole`` where something new may appear, background elsewhere."""
-        empty = torch.where(self.epipolar_mask, hole, BACKGROUND).to(self.color)
-        return torch.where(self.covered[..., None], self.color, empty[..., None])
+    def __getitem__(self, chosen: Tensor) -> SurfacePoints:
+        return SurfacePoints(self.positions[chosen], self.colors[chosen], self.normals[chosen], self.seen_from[chosen])
 
 
-def partial_view(image: Tensor, depth: Tensor, source: Cameras, target: Cameras, *, widest: float = 90) -> PartialView:
-    """See an object's photo from another camera.
-
-    image: H W 3; depth: H W z-depth, 0 off the object; widest: ray angle in degrees from which on pixels are dropped:
-    what is turned that far shows its back. Differentiable in image and depth, but for the sweep, which is a mask.
-    """
-    finer = round(magnification(depth, source, target) + 0.25)
-    if finer > 1:
-        image, depth, source = finer_photo(image, depth, source, finer)
-    object_pixels = depth > 0
-    points = unproject(depth, source)
-    normals = surface_normals(points, object_pixels, source.positions[0])[object_pixels]
-    points, colors = points[object_pixels], image[object_pixels]
-    # behind their own surface they still tell what may be hidden there
-    swept = epipolar_sweep(points.detach(), source, target)
-    angle = ray_angles(points, source.positions[0], target.positions[0])
-    faces = ((target.positions[0] - points) * normals).sum(-1) > 0
-    xy, target_depth = target.project(_first_view(points), points)
-    kept = faces & (angle < widest) & (target_depth > 0)
-    values = torch.cat([colors, angle[:, None]], -1)[kept]
-    splatted, coverage = softmax_splat(
-        values, xy[kept], near_importance(target_depth[kept]), target.height, target.width
+def joined_points(parts: list[SurfacePoints]) -> SurfacePoints:
+    """The points of all parts."""
+    return SurfacePoints(
+        torch.cat([part.positions for part in parts]),
+        torch.cat([part.colors for part in parts]),
+        torch.cat([part.normals for part in parts]),
+        torch.cat([part.seen_from for part in parts]),
     )
-    return PartialView(splatted[..., :3], coverage, splatted[..., 3], swept)
+
+
+def lifted(image: Tensor, depth: Tensor, camera: Cameras, shown: Tensor | None = None) -> SurfacePoints:
+    """The points that the pixels of an image (H W 3) with depth (H W, 0 for none) show, or those of ``shown``, H W
+    bool."""
+    known = depth > 0
+    points = unproject(depth, camera)
+    position = camera.positions[0]
+    normals = surface_normals(points, known, position)
+    chosen = known if shown is None else known & shown
+    positions = points[chosen]
+    return SurfacePoints(positions, image[chosen], normals[chosen], position.expand_as(positions))
 
 
 def magnification(depth: Tensor, source: Cameras, target: Cameras) -> float:
@@ -91,7 +63,7 @@ def magnification(depth: Tensor, source: Cameras, target: Cameras) -> float:
         return 1.0
     rays = source.rays(torch.zeros(1, dtype=torch.long, device=depth.device), source.principal[:1])
     middle = rays.origins + rays.directions * known.median()
-    _, away = target.project(_first_view(middle), middle)
+    _, away = target.project(first_view(middle), middle)
     ratio = float(target.focal[0, 0] / source.focal[0, 0]) * float(known.median()) / max(float(away), 1e-6)
     return min(ratio, FINEST) if float(away) > 0 else 1.0
 
@@ -113,7 +85,7 @@ def finer_photo(image: Tensor, depth: Tensor, camera: Cameras, factor: int) -> t
 def unproject(depth: Tensor, camera: Cameras) -> Tensor:
     """World points H W 3 of the pixel centres at z-depth ``depth`` (H W)."""
     xy = pixel_centers(camera.width, camera.height, depth.device).reshape(-1, 2)
-    rays = camera.rays(_first_view(xy), xy)
+    rays = camera.rays(first_view(xy), xy)
     distance = depth.reshape(-1) / rays.depth_per_distance
     return (rays.origins + rays.directions * distance[:, None]).view(*depth.shape, 3)
 
@@ -152,7 +124,8 @@ def softmax_splat(values: Tensor, xy: Tensor, importance: Tensor, height: int, w
 
 
 def ray_angles(points: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Angle in degrees between the rays from two positions (3) to each point (P 3): P, with finite gradients."""
+    """Angle in degrees between the rays from two positions (3, or one for each) to points (P 3): P, with finite
+    gradients."""
     first, second = F.normalize(points - source, dim=-1), F.normalize(points - target, dim=-1)
     # the chord's form keeps precision at small angles, where the cosine has none
     chord = (first - second).square().sum(-1).clamp(1e-12, 4 - 1e-6).sqrt()
@@ -174,7 +147,8 @@ def surface_normals(points: Tensor, known: Tensor, position: Tensor) -> Tensor:
     return unit * torch.where((unit * towards).sum(-1, keepdim=True) < 0, -1.0, 1.0)
 
 
-def _first_view(rows: Tensor) -> Tensor:
+def first_view(rows: Tensor) -> Tensor:
+    """The index of the one camera there is, for every row."""
     return torch.zeros(len(rows), dtype=torch.long, device=rows.device)
 
 

@@ -72,6 +72,12 @@ def rotation_angle(first: Cameras, second: Cameras) -> float:
     return math.degrees(math.acos(max(-1.0, min(1.0, float(a @ b)))))
 
 
+def rotation_angles(cameras: Cameras, view: int) -> Tensor:
+    """Degrees between the directions from the origin to one of some cameras and to each of them, N."""
+    towards = torch.nn.functional.normalize(cameras.positions, dim=-1)
+    return torch.rad2deg((towards @ towards[view]).clamp(-1, 1).acos())
+
+
 def pose_numbers(azimuth: Tensor, elevation: Tensor, distance: Tensor) -> Tensor:
     """The pose as Zero-1-to-3 takes it, N 4: polar angle, sine and cosine of the azimuth, distance.
 

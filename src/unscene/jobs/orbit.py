@@ -14,12 +14,14 @@ from torch import Tensor
 from unscene.device import choose_device, device_name
 from unscene.evaluation.orbit_report import report_orbit
 from unscene.files import write_json
+from unscene.geometry.splatting import SurfacePoints
 from unscene.geometry.turntable import RelativePose, turntable
-from unscene.jobs.orbit_methods import prepare
+from unscene.jobs.orbit_methods import Prepared, prepare
 from unscene.jobs.orbit_options import OrbitOptions, check_options, with_example
 from unscene.jobs.presets import orbit_deviations
 from unscene.memory import peak_memory_gb
-from unscene.results.export import video_writer
+from unscene.results.animation import write_gif
+from unscene.results.export import video_writer, write_ply
 from unscene.scenes.image_files import image_size, read_image
 from unscene.stages.method_error import MethodError
 from unscene.stages.novel_view import NovelView
@@ -67,24 +69,17 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
     watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     folder.write_image("photo.png", prepared.photo)
     watch(StageStarted(STAGE))
-    images = []
-    for done, pose in enumerate(poses, start=1):
-        file = folder.path / "views" / f"{done - 1:03}_{pose_name(pose)}.png"
-        if not file.is_file():
-            made = prepared.view(pose)
-            if made.partial is not None:
-                watch(Picture(f"view {done - 1:03} {pose_name(pose)}", conditions(made)))
-            folder.write_image(file.relative_to(folder.path), made.image)
-        images.append(torch.from_numpy(read_image(file, file.name, image_size(file, file.name))).float() / 255)
-        watch(ItemDone(STAGE, done, len(poses)))
+    images = _views(prepared, poses, folder, watch)
     watch(StageDone(STAGE, time.monotonic() - started))
     result = Orbit(poses, images, prepared.photo, folder.path)
-    folder.write_image("grid.png", grid([prepared.photo, *images] if options.pose else images))
+    # a turn begins with the photo's own view
+    folder.write_image("grid.png", grid([prepared.photo, *(images if options.pose else images[1:])]))
     if not options.pose:
         speed = max(1, round(len(images) / TURN_SECONDS))
         with video_writer(folder.path / "orbit.mp4", frames_per_second=speed) as append:
             for image in images:
                 append(image)
+        write_gif(folder.path / "orbit.gif", images, frames_per_second=speed)
     seconds = round(time.monotonic() - started, 1)
     write_json(folder.path / "metrics.json", {"seconds": seconds, "peak_memory_gb": round(peak_memory_gb(), 3)})
     summary = {"method": options.method, "preset": options.preset, "model": prepared.model}
@@ -94,6 +89,36 @@ def orbit(photo: Path, out: Path | str, options: OrbitOptions = DEFAULT, *, resu
     )  # fmt: skip
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return result
+
+
+def _views(prepared: Prepared, poses: list[RelativePose], folder: RunFolder, watch: Watch) -> list[Tensor]:
+    """All views, written as they are made; one that is there is kept. Views that build upon each other are all made
+    anew, unless they all are there: the same ones, as nothing but the seed decides."""
+    files = [folder.path / "views" / f"{index:03}_{pose_name(pose)}.png" for index, pose in enumerate(poses)]
+    points = folder.path / "points.ply"
+    absent = [index for index, file in enumerate(files) if not file.is_file()]
+    todo = absent
+    if prepared.known is not None and (absent or not points.is_file()):
+        todo = list(range(len(poses)))
+    known = [] if prepared.known is None else [prepared.known]
+    for made, (place, view) in enumerate(prepared.views([poses[index] for index in todo]), start=1):
+        index = todo[place]
+        if index in absent:
+            if view.partial is not None:
+                watch(Picture(f"view {index:03} {pose_name(poses[index])}", conditions(view)))
+            folder.write_image(files[index].relative_to(folder.path), view.image)
+        known += [] if view.invented is None else [view.invented]
+        watch(ItemDone(STAGE, len(poses) - len(todo) + made, len(poses)))
+    if todo and prepared.known is not None:
+        write_surface(points, known)
+    return [torch.from_numpy(read_image(file, file.name, image_size(file, file.name))).float() / 255 for file in files]
+
+
+def write_surface(path: Path, known: list[SurfacePoints]) -> None:
+    """Write all points as a coloured PLY in the object's own space: centre at the origin, radius about 1, z up."""
+    positions = torch.cat([points.positions for points in known]).double().cpu().numpy()
+    colors = (torch.cat([points.colors for points in known]).clamp(0, 1) * 255).round().byte().cpu().numpy()
+    write_ply(path, positions, colors, precise=False)
 
 
 def read_pose(text: str, elevation: float) -> RelativePose:
@@ -124,7 +149,7 @@ def pose_name(pose: RelativePose) -> str:
 
 
 def conditions(view: NovelView) -> Tensor:
-    """Side by side what the photo showed of a view, the soft mask, the epipolar mask, and the view."""
+    """Side by side what was known of a view, the soft mask, the epipolar mask, and the view."""
     assert view.partial is not None
     masks = (view.partial.soft_mask, view.partial.epipolar_mask.float())
     shown = [view.partial.image(), *(mask[..., None].expand(-1, -1, 3) for mask in masks), view.image]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.masks import over_background
+from unscene.geometry.splatting import SurfacePoints, lifted
 from unscene.geometry.turntable import RelativePose
 from unscene.jobs.orbit_options import GUESSED_ELEVATION, OrbitOptions
-from unscene.methods.invs import invs_view
+from unscene.methods.invs import invs_turn, invs_view
 from unscene.methods.shap_e import DISTANCE, FIELD_OF_VIEW, shap_e_mesh
 from unscene.methods.zero123 import zero123_view
 from unscene.objects.photo import ObjectPhoto, exif_field_of_view, read_object_photo
 from unscene.priors.depth.completion import Estimate
+from unscene.priors.depth.outline import outline_depth
 from unscene.priors.prior_error import PriorError
 from unscene.stages.novel_view import NovelView
 from unscene.stages.object_source import place_object
 
 GUESSED_FIELD_OF_VIEW = 45.0  # degrees
+OUTLINE = "outline"  # what --depth calls a depth made of nothing else
 NETWORK_CONTAMINATION = 0.3  # the share that iNVS's release lineage drops of a monocular depth
 NETWORK_ORDER = ("zoedepth", "depth-anything-v2")  # the paper's first
 NETWORK_SIDE = 512  # pixels of the photo's crop that a depth network sees: about what they are trained at
@@ -32,14 +35,16 @@ NETWORK_SIDE = 512  # pixels of the photo's crop that a depth network sees: abou
 
 @dataclass(frozen=True)
 class Prepared:
-    """A method with its photo: the view of every pose, the photo as the model sees it, the model's name, further facts
-    for the record, and what the user should know."""
+    """A method with its photo: the views of some poses, each with its place among them, as they are made; the photo as
+    the model sees it, the model's name, further facts for the record, and what the user should know; known: the points
+    that the photo shows, if views add to them."""
 
-    view: Callable[[RelativePose], NovelView]
+    views: Callable[[list[RelativePose]], Iterator[tuple[int, NovelView]]]
     photo: Tensor
     model: str
     facts: dict[str, Any]
     notes: tuple[str, ...]
+    known: SurfacePoints | None = None
 
 
 def prepare(photo: Path, options: OrbitOptions) -> Prepared:
@@ -57,6 +62,8 @@ def _prepare_invs(photo: Path, options: OrbitOptions) -> Prepared:
     read = _read_photo(photo, options, model.size, field_of_view=lens, depth=file)
     if file is not None and read.depth is not None:
         estimate, contamination = Estimate(read.depth, False, file.name), 0.0
+    elif options.depth == OUTLINE:
+        estimate, contamination = outline_depth(read.alpha, read.focal), 0.0
     else:
         estimate, contamination = _network_depth(photo, options, model.size, lens), NETWORK_CONTAMINATION
     if options.contamination is not None:
@@ -75,7 +82,15 @@ def _prepare_invs(photo: Path, options: OrbitOptions) -> Prepared:
     def view(pose: RelativePose) -> NovelView:
         return invs_view(source, source.target(pose), model, options.invs, noise=noise)
 
-    return Prepared(view, source.on_background, model.name, facts, tuple(notes))
+    def turn(poses: list[RelativePose]) -> Iterator[tuple[int, NovelView]]:
+        for pose in poses:
+            source.target(pose)  # refused before any view is made
+        return invs_turn(source, poses, model, options.invs, noise=noise)
+
+    agrees = options.turn == "agreeing" and not options.pose
+    known = lifted(source.color, source.depth, source.camera) if agrees else None
+    views = turn if agrees else one_by_one(view)
+    return Prepared(views, source.on_background, model.name, facts, tuple(notes), known)
 
 
 def _prepare_zero123(photo: Path, options: OrbitOptions) -> Prepared:
@@ -88,7 +103,7 @@ def _prepare_zero123(photo: Path, options: OrbitOptions) -> Prepared:
     def view(pose: RelativePose) -> NovelView:
         return zero123_view(source, pose, model, options.zero123, noise=noise)
 
-    return Prepared(view, source, model.name, {}, read.notes)
+    return Prepared(one_by_one(view), source, model.name, {}, read.notes)
 
 
 def _prepare_shap_e(photo: Path, options: OrbitOptions) -> Prepared:
@@ -105,7 +120,14 @@ def _prepare_shap_e(photo: Path, options: OrbitOptions) -> Prepared:
         f"the photo was matched to the mesh at an azimuth of {mesh.azimuth:g} degrees",
         f"the mesh is seen from {DISTANCE:g} radii with {FIELD_OF_VIEW:g} degrees of view, whatever the photo's lens",
     )
-    return Prepared(lambda pose: mesh.view(pose, SIZE), source, model.name, {}, notes)
+    return Prepared(one_by_one(lambda pose: mesh.view(pose, SIZE)), source, model.name, {}, notes)
+
+
+def one_by_one(
+    view: Callable[[RelativePose], NovelView],
+) -> Callable[[list[RelativePose]], Iterator[tuple[int, NovelView]]]:
+    """Views that know nothing of each other, in order."""
+    return lambda poses: ((index, view(pose)) for index, pose in enumerate(poses))
 
 
 def _noise(shape: tuple[int, int, int], options: OrbitOptions) -> Tensor:
@@ -144,11 +166,12 @@ def _depth_image(photo: Path, asked: str | None) -> Path | None:
     if asked is None:
         beside = photo.with_name(f"{photo.stem}.depth.png")
         return beside if beside.is_file() else None
-    if asked in NETWORKS or Path(asked).is_dir():
+    if asked in (*NETWORKS, OUTLINE) or Path(asked).is_dir():
         return None
     if not Path(asked).is_file():
         raise PriorError(
-            f"--depth: expected an image, {', '.join(NETWORKS)} or a network's folder, but there is no '{asked}'."
+            f"--depth: expected an image, {', '.join(NETWORKS)}, {OUTLINE} or a network's folder, but there is no "
+            f"'{asked}'."
         )
     return Path(asked)
 
@@ -182,7 +205,8 @@ def _located_network(asked: str | None) -> tuple[Path, str]:
             continue
     raise PriorError(
         "depth: iNVS needs the photo's depth, and this machine has neither an image of it beside the photo "
-        "(NAME.depth.png) nor a depth network. Three ways forward: fetch a network once, with `hf download "
+        "(NAME.depth.png) nor a depth network. Four ways forward: fetch a network once, with `hf download "
         f"{NETWORKS['zoedepth'][0]}` or `--depth depth-anything-v2`; give a depth image or a network's folder with "
-        "--depth; or take a method without depth, --method zero123."
+        "--depth; take a method without depth, --method zero123; or guess depth from the outline, as if the object "
+        f"were blown up: --depth {OUTLINE}."
     )

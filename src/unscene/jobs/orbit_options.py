@@ -17,6 +17,7 @@ from unscene.objects import example
 from unscene.ranges import check_ranges
 from unscene.stages.method_error import MethodError
 
+Turn = Literal["agreeing", "independent"]
 OrbitMethod = Literal["invs", "zero123", "shap-e"]
 GUESSED_ELEVATION = 15.0  # degrees
 
@@ -34,8 +35,9 @@ class OrbitOptions:
     """The method's model: a folder of `unscene train`, or, but for invs, one of the hub; by default the bundled one
     (invs) or the published ones (zero123, shap-e)."""
     depth: str | None = None
-    """For invs. A greyscale image of the photo's depth, in any unit, zoedepth, depth-anything-v2, or a network's
-    folder; by default NAME.depth.png beside the photo, else a depth network that this machine has."""
+    """For invs. A greyscale image of the photo's depth, in any unit, zoedepth, depth-anything-v2, a network's folder,
+    or outline, a guess from the outline alone, as if the object were blown up; by default NAME.depth.png beside the
+    photo, else a depth network that this machine has."""
     field_of_view: float | None = None
     """For invs. Of the photo's longer side, degrees; by default what its EXIF says, else 45."""
     elevation: float | None = None
@@ -52,6 +54,9 @@ class OrbitOptions:
     of the photo's distance, all relative to the photo. May be repeated; to the left it is --pose=-30,0,1."""
     frames: int = 24
     """Views of the turn."""
+    turn: Turn = "agreeing"
+    """For invs. How the views of a turn are made: agreeing, outwards from the photo, each told what those before it
+    show (ours), or independent, each from the photo alone, as in the paper and as views of --pose are."""
     device: str = "auto"
     """Where to compute: auto (CUDA where it works, else the processor), cpu, cuda, cuda:N or mps."""
     seed: int = 0
@@ -92,6 +97,7 @@ def check_options(options: OrbitOptions) -> None:
         "invs.widest": (options.invs.widest, 0, 180),
         "invs.reuse-angle": (options.invs.reuse_angle, 0, 180),
         "invs.steps": (options.invs.steps, 1, 1000),
+        "invs.rounds": (options.invs.rounds, 1, 100),
         "zero123.steps": (options.zero123.steps, 1, 1000),
         "zero123.guidance": (options.zero123.guidance, 0, 100),
         "shap-e.steps": (options.shap_e.steps, 1, 1000),

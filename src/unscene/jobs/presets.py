@@ -47,13 +47,13 @@ def orbit_preset(preset: Preset, method: OrbitMethod) -> OrbitOptions:
     options = OrbitOptions(preset="paper", method=method)
     own: dict[str, Any] = {method.replace("-", "_"): options.settings.paper()}
     if method == "invs":
-        own |= {"depth": "zoedepth", "contamination": 0.3}
+        own |= {"depth": "zoedepth", "contamination": 0.3, "turn": "independent"}
     return dataclasses.replace(options, **own)
 
 
 def orbit_deviations(options: OrbitOptions) -> list[Deviation]:
     """Every setting of an orbit that is not its paper's."""
     paper = orbit_preset("paper", options.method)
-    names = ("weights", "depth", "contamination") if options.method == "invs" else ()
+    names = ("weights", "depth", "contamination", "turn") if options.method == "invs" else ()
     pairs: list[tuple[str, Any, Any]] = [(name, getattr(options, name), getattr(paper, name)) for name in names]
     return deviations([*pairs, (options.method, options.settings, paper.settings)])

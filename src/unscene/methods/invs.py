@@ -6,6 +6,10 @@ leave open, told which pixels may be new (behind the visible surface) and how fa
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,8 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.splatting import BACKGROUND, PartialView, partial_view
-from unscene.geometry.turntable import pose_between, pose_numbers
+from unscene.geometry.partial_view import BACKGROUND, PartialView, partial_view
+from unscene.geometry.splatting import SurfacePoints, joined_points
+from unscene.geometry.turntable import RelativePose, pose_between, pose_numbers
+from unscene.stages.invented_surface import invented_points
 from unscene.stages.novel_view import NovelView
 from unscene.stages.object_source import SourceView
 
@@ -35,11 +41,17 @@ class InvsConfig:
     """Ray angle, degrees, from which on nothing of the photo's own pixels is put over the completed view any more; less
     the farther they are turned, as the autoencoder loses fine detail such as letters (ours). 0 puts none, as in the
     paper."""
+    rounds: int = 2
+    """How often the views of a turn that agrees with itself are made (ours): in a second round the first ones know of
+    what the later ones have invented."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "the bundled model is of 128 pixels and has seen thousands of rendered pairs (paper: Stable Diffusion's "
         "inpainter at 512 pixels, 20 million renders)",
         "models of `unscene train invs` are told the photo as a whole, unless trained with --no-told-photo (paper: no)",
+        "they are told what would be seen if the object's back mirrored its front, unless trained with "
+        "--no-told-symmetry (paper: no; nor is the bundled model)",
+        "the epipolar mask ends where a ray leaves the object's ball (paper: at the image's border)",
         "back faces are dropped by their normals too (paper: the angle of the rays alone)",
     )
     """What a run does otherwise than the paper, whatever its settings."""
@@ -51,18 +63,55 @@ class InvsConfig:
 
 
 def invs_view(
-    source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor
-) -> NovelView:
-    """The object from a target camera of the photo's size. noise: C h w, the initial latent."""
-    seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest)
+    source: SourceView, target: Cameras, model: ViewInpainter, config: InvsConfig, *, noise: Tensor,
+    also: SurfacePoints | None = None,
+) -> NovelView:  # fmt: skip
+    """The object from a target camera of the photo's size.
+
+    noise: C h w, the initial latent; also: what other views have shown of the object.
+    """
+    seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest, also=also)
+    image, soft_mask, epipolar_mask = seen.told(symmetry=model.told_symmetry)
     completed = model.complete(
-        seen.image()[None], seen.soft_mask[None], seen.epipolar_mask[None], source.on_background[None],
+        image[None], soft_mask[None], epipolar_mask[None], source.on_background[None],
         pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps,
     )[0]  # fmt: skip
     # where nothing was seen and nothing can hide, the background stays
     empty = ~(seen.covered | seen.epipolar_mask)
     completed = torch.where(empty[..., None], BACKGROUND, completed)
     return NovelView(with_own_pixels(completed, seen, config.reuse_angle), seen)
+
+
+def invs_turn(
+    source: SourceView, poses: list[RelativePose], model: ViewInpainter, config: InvsConfig, *, noise: Tensor
+) -> Iterator[tuple[int, NovelView]]:
+    """Views that agree with each other (ours), each with its place among the poses, as they are made.
+
+    From the photo outwards, to both sides in turn, until the ends meet at the back: each is told what the photo and all
+    views before it show of it, and what it invents is lifted into space for those after it (render, refine, repeat;
+    Liu et al. 2021, "Infinite Nature"). In the last of `config.rounds` all views know of all others.
+    """
+    invented: list[list[SurfacePoints]] = [[] for _ in poses]
+    for left in reversed(range(config.rounds)):
+        for index in outwards(poses):
+            target = source.target(poses[index])
+            others = list(itertools.chain(*invented))
+            also = joined_points(others) if others else None
+            view = invs_view(source, target, model, config, noise=noise, also=also)
+            assert view.partial is not None
+            invented[index].append(invented_points(view.image, view.partial, target, source))
+            if left == 0:
+                yield index, dataclasses.replace(view, invented=joined_points(invented[index]))
+
+
+def outwards(poses: list[RelativePose]) -> list[int]:
+    """The order in which views of a turn are made: the nearest to the photo first, right and left by turns."""
+
+    def turned(index: int) -> tuple[float, float]:
+        azimuth = (poses[index].azimuth + 180) % 360 - 180
+        return round(math.hypot(azimuth, poses[index].elevation), 6), -azimuth
+
+    return sorted(range(len(poses)), key=turned)
 
 
 def with_own_pixels(completed: Tensor, seen: PartialView, widest: float) -> Tensor:

@@ -109,7 +109,7 @@ def mug(rng: Rng, paint: Paint) -> TexturedMesh:
     wall = np.stack([lower + (radius - lower) * share, share * height], -1)
     hollow = (wall * [1, 0.92] + [-thickness, 0.08 * height])[::-1]  # downwards: its outside is the cup's inside
     rim = transformed(torus(radius - thickness / 2, 0.55 * thickness, inside), translation(0, 0, height))
-    cup = [_open_above(turned(wall, outside, inside), height), _open_above(turned(hollow, inside, inside), height), rim]
+    cup = [open_above(turned(wall, outside, inside), height), open_above(turned(hollow, inside, inside), height), rim]
     arc, turn = height * rng.uniform(0.22, 0.32), 1.04 * np.pi
     handle = torus(arc, rng.uniform(0.035, 0.06), inside if rng.random() < 0.5 else outside, turn)
     place = translation(0.5 * (radius + lower), 0, 0.5 * height) @ rotation(0, np.pi / 2) @ rotation(2, -turn / 2)
@@ -118,7 +118,7 @@ def mug(rng: Rng, paint: Paint) -> TexturedMesh:
     return joined([*cup, transformed(handle, lean @ place)])
 
 
-def _open_above(vessel: TexturedMesh, height: float) -> TexturedMesh:
+def open_above(vessel: TexturedMesh, height: float) -> TexturedMesh:
     """The vessel without the triangles that lie flat at its height."""
     lid = (vessel.vertices[vessel.faces][:, :, 2] > height - 1e-5).all(1)
     return dataclasses.replace(vessel, faces=vessel.faces[~lid], face_texture=vessel.face_texture[~lid])

@@ -1,4 +1,4 @@
-"""Views of textured meshes by ray tracing: colour, alpha and depth of one object under a sky and one lamp.
+"""Views of textured meshes by ray tracing: colour, alpha and depth of one object under a sky and a few lamps.
 
 Warp's bounding volume hierarchy finds the hits; shading is NumPy over the hit points. Warp launches on a CPU run on one
 thread but release the GIL, so a pool splits the rays.
@@ -33,21 +33,36 @@ SHININESS = 40.0
 
 
 @dataclass(frozen=True)
+class Lamp:
+    """direction: 3, unit, towards it; strength: relative to the main lamp's."""
+
+    direction: tuple[float, float, float]
+    strength: float
+
+
+@dataclass(frozen=True)
 class Lighting:
-    """direction: 3, unit, towards the lamp; ambient: the sky's share of the light, in [0, 1]; specular: the highlight's
-    gain."""
+    """direction: 3, unit, towards the main lamp; ambient: the sky's share of the light, in [0, 1]; specular: the gain
+    of the main lamp's highlight; further: lamps that share the rest of the light with the main one."""
 
     direction: tuple[float, float, float]
     ambient: float
     specular: float
+    further: tuple[Lamp, ...] = ()
 
 
 def random_lighting(rng: np.random.Generator) -> Lighting:
-    """A lamp 20 to 80 degrees above the horizon, from soft to strong."""
-    azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(20, 80))
+    """A main lamp 20 to 80 degrees above the horizon, from soft to strong, and up to two weaker ones from any side."""
+    main, ambient, specular = _towards(rng, 20, 80), float(rng.uniform(0.35, 0.75)), float(rng.uniform(0, 0.25))
+    further = tuple(Lamp(_towards(rng, 0, 70), float(rng.uniform(0.2, 0.9))) for _ in range(rng.integers(3)))
+    return Lighting(main, ambient, specular, further)
+
+
+def _towards(rng: np.random.Generator, lowest: float, highest: float) -> tuple[float, float, float]:
+    """A direction between two elevations in degrees."""
+    azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(lowest, highest))
     across = math.cos(elevation)
-    direction = (across * math.cos(azimuth), across * math.sin(azimuth), math.sin(elevation))
-    return Lighting(direction, ambient=float(rng.uniform(0.35, 0.75)), specular=float(rng.uniform(0, 0.25)))
+    return across * math.cos(azimuth), across * math.sin(azimuth), math.sin(elevation)
 
 
 @dataclass(frozen=True)
@@ -174,21 +189,31 @@ class RayTracer:
     def _lit(
         self, albedo: np.ndarray, points: np.ndarray, normals: np.ndarray, flat: np.ndarray, directions: np.ndarray
     ) -> np.ndarray:
-        """Colours M 3 under the lamp (with shadows and a highlight) and a sky brighter above than below."""
+        """Colours M 3 under lamps with shadows, the main one with a highlight, and a sky brighter above than below."""
         light = np.array(self._lighting.direction, np.float32)
+        direct, lit = self._direct(light, points, normals, flat)
+        for lamp in self._lighting.further:
+            direct += lamp.strength * self._direct(np.array(lamp.direction, np.float32), points, normals, flat)[0]
+        direct /= 1 + sum(lamp.strength for lamp in self._lighting.further)
+        sky = 0.75 + 0.25 * normals[:, 2]
+        radiance = self._lighting.ambient * sky + (1 - self._lighting.ambient) * 1.2 * direct
+        shade = radiance ** np.float32(1 / GAMMA)  # light adds linearly, textures are gamma encoded
+        half = unit(light - directions[lit])
+        highlight = np.zeros_like(direct)
+        highlight[lit] = self._lighting.specular * np.maximum((normals[lit] * half).sum(1), 0) ** SHININESS
+        return np.clip(albedo * shade[:, None] + highlight[:, None], 0, 1)
+
+    def _direct(
+        self, light: np.ndarray, points: np.ndarray, normals: np.ndarray, flat: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What reaches M points from one lamp, M, and the indices of those that it reaches."""
         facing = normals @ light
         lit = np.flatnonzero((facing > 0) & (flat @ light > 0))
         origins = points[lit] + flat[lit] * SHADOW_OFFSET
         lit = lit[self.trace(origins, np.broadcast_to(light, origins.shape)).face < 0]
         direct = np.zeros_like(facing)
         direct[lit] = facing[lit]
-        sky = 0.75 + 0.25 * normals[:, 2]
-        radiance = self._lighting.ambient * sky + (1 - self._lighting.ambient) * 1.2 * direct
-        shade = radiance ** np.float32(1 / GAMMA)  # light adds linearly, textures are gamma encoded
-        half = unit(light - directions[lit])
-        highlight = np.zeros_like(facing)
-        highlight[lit] = self._lighting.specular * np.maximum((normals[lit] * half).sum(1), 0) ** SHININESS
-        return np.clip(albedo * shade[:, None] + highlight[:, None], 0, 1)
+        return direct, lit
 
 
 def _pixel_rays(cameras: Cameras, view: int, samples: int) -> Rays:

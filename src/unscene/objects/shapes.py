@@ -1,4 +1,4 @@
-"""Parts of objects: boxes, superellipsoids, turned surfaces, tori and extruded polygons, with uv to read text on.
+"""Parts of objects: boxes, superellipsoids, turned surfaces, tori, tubes, extruded polygons, with uv to read text on.
 
 Every part stands upright (z up) with textures that read left to right seen from outside. A texture repeats as often
 as makes its picture about square on the surface.
@@ -6,9 +6,11 @@ as makes its picture about square on the surface.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from unscene.objects.mesh import TexturedMesh, joined, smooth_normals
+from unscene.objects.mesh import TexturedMesh, joined, smooth_normals, unit
 
 COLUMNS = 48  # around a turned surface
 
@@ -129,6 +131,40 @@ def torus(radius: float, thickness: float, texture: np.ndarray, turn: float = 2 
     return patch(points, texture, _repeats(turn * radius, 2 * np.pi * thickness))
 
 
+def tube(path: np.ndarray, radii: np.ndarray, texture: np.ndarray) -> TexturedMesh:
+    """A round tube along a curve, its ends closed: handles, spouts, legs, tails.
+
+    path: P 3, no point twice and none turning back on itself; radii: P.
+    """
+    path, radii = np.asarray(path, np.float64), np.asarray(radii, np.float64)
+    tangents = unit(np.gradient(path, axis=0))
+    across = [_perpendicular(tangents[0])]
+    for tangent in tangents[1:]:  # carried along without twisting
+        across.append(unit(across[-1] - tangent * (across[-1] @ tangent)))
+    first = np.stack(across)
+    second = np.cross(tangents, first)
+    angle = np.linspace(0, 2 * np.pi, 17)
+    around = np.stack([np.cos(angle), np.sin(angle)], -1)
+    around[-1] = around[0]
+    rings = around[None, :, :1] * first[:, None] + around[None, :, 1:] * second[:, None]
+    walls = path[:, None] + radii[:, None, None] * rings
+    ends = [np.broadcast_to(end, (1, *walls.shape[1:])) for end in (path[0], path[-1])]
+    length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+    return patch(np.concatenate([ends[0], walls, ends[1]]), texture, _repeats(2 * np.pi * float(radii.mean()), length))
+
+
+def rippled(mesh: TexturedMesh, amplitude: float, waves: np.ndarray, phases: np.ndarray) -> TexturedMesh:
+    """The mesh with its surface moved in and out smoothly, as soft things are never quite regular.
+
+    amplitude: of the whole, a length; waves: K 3, radians per length; phases: K, radians.
+    """
+    height = np.sin(mesh.vertices @ waves.T + phases).mean(1, keepdims=True)
+    # by position, or vertices that differ in uv alone would part
+    outwards = smooth_normals(mesh.vertices, mesh.faces)
+    vertices = (mesh.vertices + amplitude * height * outwards).astype(np.float32)
+    return dataclasses.replace(mesh, vertices=vertices, normals=smooth_normals(vertices, mesh.faces))
+
+
 def extruded(outline: np.ndarray, height: float, sides: list[np.ndarray], cap: np.ndarray) -> TexturedMesh:
     """A prism over an outline (P 2, counter-clockwise, star-shaped about its mean); sides: textures, used in turn."""
     flat = np.concatenate([outline, np.zeros((len(outline), 1))], -1)
@@ -138,6 +174,11 @@ def extruded(outline: np.ndarray, height: float, sides: list[np.ndarray], cap: n
         for index, (start, end) in enumerate(zip(flat, np.roll(flat, -1, axis=0), strict=True))
     ]
     return joined([*walls, disc(flat, cap, False), disc(flat + up, cap, True)])
+
+
+def _perpendicular(direction: np.ndarray) -> np.ndarray:
+    """Some unit vector at right angles to a direction, 3."""
+    return unit(np.cross(direction, np.eye(3)[np.abs(direction).argmin()]))
 
 
 def _repeats(width: float, height: float) -> tuple[int, int]:

@@ -59,6 +59,9 @@ class NovelViewTraining:
     told_photo: bool = True
     """Tell iNVS of the photo as a whole and the pose, as Zero-1-to-3 is told (ours), so that what no pixel of the photo
     shows gets its colours; without it the model is the paper's."""
+    told_symmetry: bool = True
+    """Tell iNVS in the holes of a partial view what would be there if the object's back mirrored its front, and how far
+    behind the visible surface they are (ours); without it they are grey, as in the paper."""
     untold: float = 0.1
     """Share of pairs that Zero-1-to-3 is told nothing about, so that it can be guided."""
     average_decay: float = 0.998
@@ -93,11 +96,13 @@ def train_invs(config: NovelViewTraining, watch: Watch = ignore) -> Path:
         model = load_view_inpainter(folder)
     else:
         start = _inpainter(config.initial)
-        model = initial_view_inpainter(start, size=config.size, seed=config.seed, told_photo=config.told_photo)
+        model = initial_view_inpainter(
+            start, size=config.size, seed=config.seed, told_photo=config.told_photo, told_symmetry=config.told_symmetry
+        )
 
     def draw(batch: dict[str, Tensor]) -> list[Tensor]:
         partial, source = (batch[name].permute(0, 2, 3, 1) for name in ("partial", "source"))
-        soft, epipolar = batch["soft_masks"][:, 0], batch["epipolar_masks"][:, 0] > 0
+        soft, epipolar = batch["soft_masks"][:, 0], batch["epipolar_masks"][:, 0]
         completed = model.complete(partial, soft, epipolar, source, batch["poses"], noise=batch["noise"])
         masks = (batch["soft_masks"].expand(-1, 3, -1, -1), batch["epipolar_masks"].expand(-1, 3, -1, -1))
         return [batch["source"], batch["partial"], *masks, completed.permute(0, 3, 1, 2), batch["target"]]
@@ -154,9 +159,12 @@ def _train(
     timesteps = model.scheduler.config.num_train_timesteps
     noise = NoiseDraw(model.latent_shape, config.noise_bias, config.untold, timesteps)
     share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
+    symmetry = model.told_symmetry if isinstance(model, ViewInpainter) else config.told_symmetry
 
     def batches(first: int) -> Iterable[dict[str, Tensor]]:
-        drawn = PairBatches(config.shards, noise, batch=config.batch, first=first, seed=config.seed, **share)
+        drawn = PairBatches(
+            config.shards, noise, batch=config.batch, first=first, seed=config.seed, symmetry=symmetry, **share
+        )
         for batch in loaded(drawn, config.workers):
             yield {name: batch[name] for name in objective.inputs}
 
@@ -165,14 +173,20 @@ def _train(
         folder, losses = model.save(config.out / "model"), config.out / "losses.jsonl"
         write_model_card(folder, f"Novel-view model: {stage}", f"unscene train {stage}", asdict(config), losses)
 
-    shown = next(iter(PairBatches(config.shards, noise, batch=SHEET_PAIRS, first=0, seed=config.seed + 1)))
+    sheet_pairs = PairBatches(config.shards, noise, batch=SHEET_PAIRS, first=0, seed=config.seed + 1, symmetry=symmetry)
+    shown = next(iter(sheet_pairs))
     side = shown["target"].shape[-1]
     if side != model.size:
         raise ShardError(
             f"{config.shards}: expected views of {model.size} pixels, got {side}; set --size, or render others."
         )
     shown = {name: as_floats(value, accelerator.device) for name, value in shown.items()}
-    actual = {"size": model.size, "told_photo": objective.told_photo, "processes": accelerator.num_processes}
+    actual = {
+        "size": model.size,
+        "told_photo": objective.told_photo,
+        "told_symmetry": symmetry,
+        "processes": accelerator.num_processes,
+    }
     settings = asdict(config) | {"model": stage} | actual
     _check_as_begun(config.out, settings)
     if accelerator.is_main_process:

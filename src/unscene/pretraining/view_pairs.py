@@ -19,12 +19,14 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import over_background
-from unscene.geometry.splatting import partial_view
-from unscene.geometry.turntable import pose_between, pose_numbers, rotation_angle
+from unscene.geometry.partial_view import partial_view
+from unscene.geometry.turntable import pose_between, pose_numbers, rotation_angles
+from unscene.pretraining.depth_errors import with_monocular_errors
 from unscene.pretraining.object_shards import ShardError, decode_view, read_cameras, stream_views
 from unscene.priors.diffusion.noise_levels import biased_levels
 
-COMMON_ANGLE = 60.0  # degrees (ours)
+COMMON_ANGLE = 120.0  # degrees (ours)
+EXACT_SHARE = 0.5  # of pairs whose source depth is the renderer's (ours)
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,11 @@ class PairBatches(IterableDataset):
     """The batches from a step on, the same whoever draws them: one process's share of an endless stream."""
 
     def __init__(
-        self, shards: Path, noise: NoiseDraw, *, batch: int, first: int, seed: int, process: int = 0, processes: int = 1
-    ):
+        self, shards: Path, noise: NoiseDraw, *, batch: int, first: int, seed: int, symmetry: bool = False,
+        process: int = 0, processes: int = 1,
+    ):  # fmt: skip
         self.shards, self.noise, self.batch, self.first, self.seed = shards, noise, batch, first, seed
+        self.symmetry = symmetry
         self.process, self.processes = process, processes
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -75,7 +79,7 @@ class PairBatches(IterableDataset):
         rows = []
         for epoch, sample in drawn:
             rng = np.random.default_rng([self.seed, epoch, zlib.crc32(str(sample["__key__"]).encode())])
-            rows.append(model_inputs(draw_pair(sample, rng)) | _draw_noise(self.noise, rng))
+            rows.append(model_inputs(draw_pair(sample, rng), symmetry=self.symmetry) | _draw_noise(self.noise, rng))
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -96,7 +100,7 @@ def loaded(batches: PairBatches, workers: int) -> DataLoader:
 
 
 def draw_pair(sample: dict[str, bytes], rng: np.random.Generator) -> Pair:
-    """Two different views of an undecoded sample, near ones more often: at 60 degrees 1 / e times as often as at none.
+    """Two different views of an undecoded sample, near ones more often: at 120 degrees 1 / e times as often as at none.
 
     Of two opposite views the source shows nothing of the target; a model learns little by reusing pixels there.
     """
@@ -107,23 +111,29 @@ def draw_pair(sample: dict[str, bytes], rng: np.random.Generator) -> Pair:
             "render others with `unscene shards`."
         )
     source = int(rng.integers(len(cameras)))
-    angles = np.array([rotation_angle(cameras[[source]], cameras[[view]]) for view in range(len(cameras))])
+    angles = rotation_angles(cameras, source).numpy()
     weights = np.exp(-angles / COMMON_ANGLE) * (np.arange(len(cameras)) != source)
     target = int(rng.choice(len(cameras), p=weights / weights.sum()))
     color, depth, source_camera = decode_view(sample, source)
     target_color, _, target_camera = decode_view(sample, target)
+    if rng.random() >= EXACT_SHARE:
+        depth = with_monocular_errors(depth, rng)
     return Pair(color, depth, source_camera, target_color, target_camera)
 
 
-def model_inputs(pair: Pair) -> dict[str, Tensor]:
-    """What the models see of a pair, as bytes: target, source and partial view 3 H W, both masks 1 H W, the pose 4."""
+def model_inputs(pair: Pair, *, symmetry: bool = False) -> dict[str, Tensor]:
+    """What the models see of a pair, as bytes: target, source and partial view 3 H W, both masks 1 H W; the pose, 4.
+
+    symmetry: see `PartialView.told`.
+    """
     seen = partial_view(pair.source[..., :3].float() / 255, pair.depth, pair.source_camera, pair.target_camera)
+    partial, soft, epipolar = seen.told(symmetry=symmetry)
     return {
         "target": _bytes(on_background(pair.target)),
         "source": _bytes(on_background(pair.source)),
-        "partial": _bytes(seen.image()),
-        "soft_masks": (seen.soft_mask * 255).round().to(torch.uint8)[None],
-        "epipolar_masks": seen.epipolar_mask[None],
+        "partial": _bytes(partial),
+        "soft_masks": _bytes(soft[..., None]),
+        "epipolar_masks": _bytes(epipolar[..., None]),
         "poses": pose_numbers(*pose_between(pair.source_camera, pair.target_camera))[0],
     }
 

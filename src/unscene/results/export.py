@@ -69,10 +69,10 @@ def write_points(
         colors.append(render.color[near])
         yield ItemDone(stage, view + 1, len(cameras))
     rgb = (torch.cat(colors).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    _write_ply(path, torch.cat(positions).double().cpu().numpy() + origin.numpy(), rgb, precise=bool(origin.any()))
+    write_ply(path, torch.cat(positions).double().cpu().numpy() + origin.numpy(), rgb, precise=bool(origin.any()))
 
 
-def _write_ply(path: Path, positions: np.ndarray, colors: np.ndarray, *, precise: bool) -> None:
+def write_ply(path: Path, positions: np.ndarray, colors: np.ndarray, *, precise: bool) -> None:
     """Binary PLY of positions P 3 and colours P 3 uint8.
 
     precise: positions as double, which surveyors' programs read (CloudCompare, PDAL, Open3D): float would round UTM

@@ -63,6 +63,15 @@ def test_the_epipolar_channel_changes_nothing_at_first(checkpoint: Path) -> None
     assert initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=True).unet.config.in_channels == 14
 
 
+def test_the_noisiest_level_is_noise_alone(checkpoint: Path) -> None:
+    model = initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=True)
+    original = load_checkpoint(checkpoint, DiffusionConfig()).pipeline.scheduler
+    predicts_noise = original.config.prediction_type == "epsilon"
+    assert (float(model.scheduler.alphas_cumprod[-1]) > 1e-4) == predicts_noise
+    ours = initial_view_inpainter(BUNDLED, size=128, seed=0, told_photo=False).scheduler
+    assert ours.config.prediction_type == "v_prediction" and float(ours.alphas_cumprod[-1]) < 1e-6
+
+
 def test_pin_holes_survive_the_way_to_latents(model: ViewInpainter) -> None:
     soft, epipolar = torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 1, SIZE, SIZE)
     soft[0, 0, 13, 21] = epipolar[0, 0, 13, 21] = 1
@@ -106,12 +115,12 @@ def test_sdxl_is_refused_in_words(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("told_photo", [True, False])
 def test_a_saved_model_is_the_same_model(checkpoint: Path, tmp_path: Path, told_photo: bool) -> None:
-    model = initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=told_photo)
+    model = initial_view_inpainter(checkpoint, size=SIZE, seed=0, told_photo=told_photo, told_symmetry=told_photo)
     loaded = load_view_inpainter(model.save(tmp_path / "model"))
     views = some_views(model)
     # weights travel in half precision
     torch.testing.assert_close(loaded.complete(**views, steps=2), model.complete(**views, steps=2), atol=0.02, rtol=0)
-    assert (loaded.photo_token is not None) == told_photo and loaded.size == SIZE
+    assert (loaded.photo_token is not None) == told_photo == loaded.told_symmetry and loaded.size == SIZE
     text = "".join(file.read_text() for file in (tmp_path / "model").rglob("*.json"))
     assert str(tmp_path) not in text and str(checkpoint) not in text
     assert all(file.suffix in (".json", ".safetensors") for file in (tmp_path / "model").rglob("*") if file.is_file())

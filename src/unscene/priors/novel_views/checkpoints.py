@@ -94,10 +94,14 @@ def initial_pipeline(source: str | Path) -> tuple[Any, str]:
             f"{checkpoint.name}: expected a checkpoint of Stable Diffusion 1 or 2's layout to start a novel-view model "
             "from, got SDXL's, whose U-Net wants more conditions; start from bundled, sd-1.5 or sd-2."
         )
-    # few steps must start at the noisiest level, which is where novel views are decided (Lin et al. 2024, section 3.3)
     scheduler = checkpoint.pipeline.scheduler
     checkpoint.pipeline.scheduler = DDIMScheduler.from_config(
-        scheduler.config, timestep_spacing="trailing", clip_sample=False
+        scheduler.config,
+        # few steps must start at the noisiest level, which is where novel views are decided, and at that level nothing
+        # may be left of the signal: models read brightness and colour from it (Lin et al. 2024, sections 3.1 to 3.3)
+        timestep_spacing="trailing",
+        rescale_betas_zero_snr=scheduler.config.prediction_type == "v_prediction",  # noise says nothing about noise
+        clip_sample=False,
     )
     return checkpoint.pipeline, checkpoint.name
 

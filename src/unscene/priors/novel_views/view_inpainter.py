@@ -51,6 +51,9 @@ class ViewInpainter:
     photo_token: PhotoToken | None = None
     """If it is also told of the photo as a whole and of the pose, in the two ways of Zero-1-to-3 (ours): as a token
     after the prompt and by the photo's latent beside the others. Of some views the photo shows nothing."""
+    told_symmetry: bool = False
+    """Whether its partial views and epipolar masks tell what would be there if the object's back mirrored its front
+    (ours), see `PartialView.told`."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -65,9 +68,9 @@ class ViewInpainter:
     ) -> Tensor:  # fmt: skip
         """Complete partial views.
 
-        partial: N H W 3 in [0, 1], grey where something new may appear; soft_masks: N H W in [0, 1]; epipolar_masks:
-        N H W bool; source: the photo, N H W 3 on white; poses: N 4, see `turntable.pose_numbers`; noise: N C h w, the
-        initial latents, of unit variance. Returns N H W 3 in [0, 1].
+        partial, soft_masks, epipolar_masks: N H W 3 and N H W in [0, 1], as `PartialView.told` has them; source: the
+        photo, N H W 3 on white; poses: N 4, see `turntable.pose_numbers`; noise: N C h w, the initial latents, of unit
+        variance. Returns N H W 3 in [0, 1].
         """
         device = self.unet.device
         pixels, photo = (images.permute(0, 3, 1, 2).to(device) for images in (partial, source))
@@ -91,6 +94,7 @@ class ViewInpainter:
     def save(self, folder: Path) -> Path:
         """Write the model for `load_view_inpainter`."""
         settings = {"kind": KIND, "size": self.size, "told_photo": self.photo_token is not None}
+        settings["told_symmetry"] = self.told_symmetry
         networks, tensors = {"unet": self.unet, "vae": self.autoencoder}, {"prompt": self.prompt}
         if self.photo_token is not None:
             networks["image_encoder"] = self.photo_token.image_encoder
@@ -106,7 +110,8 @@ def load_view_inpainter(folder: Path) -> ViewInpainter:
     unet, autoencoder, scheduler = read_unet_and_autoencoder(folder, extra_channels=extra)
     prompt = read_tensors(folder, ("prompt",))["prompt"].float()
     token = read_photo_token(folder) if told_photo else None
-    return ViewInpainter(unet, autoencoder, scheduler, prompt, model_name(folder), settings["size"], token)
+    symmetry = bool(settings.get("told_symmetry"))
+    return ViewInpainter(unet, autoencoder, scheduler, prompt, model_name(folder), settings["size"], token, symmetry)
 
 
 def view_context(
@@ -137,14 +142,18 @@ def predict_completion(unet: Any, latents: Tensor, times: Tensor, context: Tenso
     return unet(torch.cat([latents, context], 1).to(unet.dtype), times, states.to(unet.dtype)).sample.float()
 
 
-def initial_view_inpainter(source: str | Path, *, size: int, seed: int, told_photo: bool) -> ViewInpainter:
+def initial_view_inpainter(
+    source: str | Path, *, size: int, seed: int, told_photo: bool, told_symmetry: bool = False
+) -> ViewInpainter:
     """An inpainting checkpoint (not SDXL) with more channels, which it ignores at first.
 
-    told_photo: with an untrained `photo_token`, drawn from the seed, and channels for the photo's latent.
+    told_photo: with an untrained `photo_token`, drawn from the seed, and channels for the photo's latent (which begin
+    at 0: with the weights of the masked image's, of which each is a view of its own, the loss falls more slowly);
+    told_symmetry: see `ViewInpainter`.
     """
     pipeline, name = initial_pipeline(source)
     prompt = text_condition(pipeline, "", "", 1, (size, size), guided=False).states[0]
     epipolar_and_photo = 1 + LATENT_CHANNELS * told_photo
     unet = with_input_channels(pipeline.unet, [*range(9), *[None] * epipolar_and_photo])
     token = initial_photo_token(unet.config.cross_attention_dim, size=size, seed=seed) if told_photo else None
-    return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, name, size, token)
+    return ViewInpainter(unet, pipeline.vae, pipeline.scheduler, prompt, name, size, token, told_symmetry)
