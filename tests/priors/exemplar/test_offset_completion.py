@@ -81,7 +81,7 @@ def test_a_rug_runs_on_where_a_floor_would_show_fewer_seams():
         config = OffsetConfig(context_weight=weight)
         filled = complete_by_offsets(torch.where(hole[..., None], 0.0, image), hole, ~hole, config)
         laid.append(((filled - floor).abs().amax(-1) < 0.1)[hole].float().mean())
-    assert laid[0] > 0.3 and laid[1] < 0.2
+    assert laid[0] > 0.3 and laid[1] < 0.6 * laid[0]
 
 
 def test_large_holes_are_cut_at_a_smaller_size_and_copied_at_full_size():

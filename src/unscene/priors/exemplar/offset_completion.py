@@ -54,7 +54,7 @@ class OffsetConfig:
     context: float = 0.2
     """How far around a missing pixel an offset must lead to the like of what is visible, as a share of the root of the
     hole's area (ours): seams alone, one pixel wide, let a plain floor cut into a patterned rug."""
-    context_weight: float = 3.0
+    context_weight: float = 1.5
     """Weight of the mean squared difference of those, beside the two of a seam."""
     expectation_weight: float = 1.0
     """Weight of a pixel's squared difference from what is expected, beside the two of a seam (ours)."""
