@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
-from unscene.geometry.masks import pixel_points, sees
+from unscene.geometry.masks import VisibilityConfig, unseen_by_all
+from unscene.jobs.running import drain
 from unscene.methods.in_n_out import InNOutConfig
 from unscene.scenes.room import room
 from unscene.scenes.room import true_depth as room_depth
@@ -28,6 +29,7 @@ from unscene.scenes.still_life import true_depth as still_life_depth
 from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import ignore
 
 WITNESSES, SAME = 2, 0.02  # photos that must see a surface, and up to which relative difference of true depth they do
 
@@ -37,16 +39,9 @@ def truly_known(scene: Scene, depths: Tensor) -> Tensor:
     assert scene.masks is not None
     cameras, masks = scene.cameras[scene.train], scene.masks[scene.train]
     full = F.interpolate(depths[:, None], masks.shape[1:])[:, 0]
-    known = torch.zeros_like(masks)
-    for view, mask in enumerate(masks):
-        rows, columns = mask.nonzero(as_tuple=True)
-        points = pixel_points(cameras, view, torch.stack([columns, rows], -1) + 0.5, full[view][mask])
-        witnesses = torch.zeros(len(points), dtype=torch.long)
-        for other in range(len(cameras)):
-            if other != view:
-                witnesses += sees(cameras, other, points, masks[other], depths[other], SAME)
-        known[view][mask] = witnesses >= WITNESSES
-    return known
+    rule = VisibilityConfig(views=WITNESSES, depth_tolerance=SAME, observers=len(cameras))
+    unseen = [unseen_by_all(view, full[view][mask], masks, depths, cameras, rule) for view, mask in enumerate(masks)]
+    return masks & ~torch.stack(unseen)
 
 
 def main() -> None:
@@ -64,15 +59,8 @@ def main() -> None:
     checkpoints = Checkpoints(None, options.seed)
     nerf = Nerf.around(scene.cameras[scene.train], config.nerf, checkpoints.generator("field"))
     unmasked = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, error=config.pixel_error)
-    for _ in reconstruct(unmasked, replace(config.reconstruction, steps=options.steps), checkpoints):
-        pass
-    looking = look_behind(nerf, scene, config.visibility, "unseen")
-    while True:
-        try:
-            next(looking)
-        except StopIteration as end:
-            region = end.value[2]
-            break
+    drain(reconstruct(unmasked, replace(config.reconstruction, steps=options.steps), checkpoints), ignore)
+    _, _, region = drain(look_behind(nerf, scene, config.visibility, "unseen"), ignore)
 
     masks, known = scene.masks[scene.train], truly_known(scene, depths)
     told = masks & ~region[scene.train]

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.box_scene import BoxScene, box_scene
-from unscene.stages.base_views import carry_over, choose_views, origin_map
+from unscene.stages.base_views import _leaders, _packed, _unpacked, carry_over, choose_views, origin_map
 from unscene.stages.hidden_surfaces import small_size, who_looks_well
 from unscene.stages.independent_inpainting import InpaintedView
 
@@ -76,7 +76,7 @@ def test_views_look_well_at_their_own_points_and_not_from_far_away(room: BoxScen
     assert masks is not None
     views, (width, height) = torch.arange(len(scene)), small_size(scene.cameras)
     surfaces = F.interpolate(room.depth[:, None], (height, width))[:, 0]
-    looks = who_looks_well(scene.cameras, views, masks, surfaces)
+    looks = who_looks_well(scene.cameras, views, views, masks, surfaces)
     holes = F.adaptive_max_pool2d(masks[:, None].float(), (height, width))[:, 0] > 0
     assert looks.shape == (int(holes.sum()), len(scene))
     owner = torch.repeat_interleave(views, holes.flatten(1).sum(1))
@@ -85,7 +85,7 @@ def test_views_look_well_at_their_own_points_and_not_from_far_away(room: BoxScen
     assert looks.float().mean() < 0.9  # what one hides another sees, or hides another surface
     nowhere = torch.full_like(surfaces, torch.inf)
     nowhere[3] = surfaces[3]
-    alone = who_looks_well(scene.cameras, views[3:4], masks, nowhere)
+    alone = who_looks_well(scene.cameras, views[3:4], views[3:4], masks, nowhere)
     assert alone.shape[1] == 1 and alone.float().mean() > 0.9
 
 
@@ -100,3 +100,23 @@ def test_the_map_shows_what_was_known_told_and_invented(room: BoxScene) -> None:
     for part, channel in ((masks[3] & ~region, 1), (region & ~hole, 2), (hole, 0)):
         assert part.any() and ((shown - 0.5 * base.image)[part].argmax(-1) == channel).all()
     assert torch.equal(shown[~masks[3]], base.image[~masks[3]])
+
+
+def test_a_view_is_led_by_the_base_view_that_sees_most_of_what_it_hides(room: BoxScene) -> None:
+    scene, masks = room.scene, room.scene.masks
+    assert masks is not None
+    width, height = small_size(scene.cameras)
+    surfaces = F.interpolate(room.depth[:, None], (height, width))[:, 0]
+    leaders = _leaders(scene, masks, surfaces, [settled(room, 0), settled(room, 7)])
+    assert leaders[0] == 0 and leaders[7] == 1 and leaders[1] == 0 and leaders[6] == 1
+    beyond = surfaces.clone()
+    beyond[0] = 3 * surfaces[0]  # the first hides another surface than all the rest
+    assert (_leaders(scene, masks, surfaces, [settled(room, 0), settled(room, 7)])[3:5] == torch.tensor([0, 1])).all()
+    assert (_leaders(scene, masks, beyond, [settled(room, 0), settled(room, 7)])[3:5] == 1).all()
+
+
+def test_base_views_come_back_from_a_checkpoint(room: BoxScene) -> None:
+    views = [settled(room, 3), settled(room, 5)]
+    back = _unpacked(_packed(views))
+    assert [base.view for base in back] == [3, 5]
+    assert all(torch.equal(a.image, b.image) and torch.equal(a.hole, b.hole) for a, b in zip(views, back, strict=True))

@@ -204,15 +204,15 @@ def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     target, spread = focus_point(cameras), (positions - center).norm(dim=-1).mean()
     if not look_at_one_point(cameras, target):
         target = center + torch.nn.functional.normalize(cameras.forward.mean(0), dim=0) * 4 * spread
-    forward = torch.nn.functional.normalize(target - center, dim=0)
     sideways = cameras.forward.mean(0) - (cameras.forward.mean(0) @ up) * up
     if sideways.norm() < ALL_AROUND:
-        axis = torch.eye(3, device=up.device)[up.abs().argmin()]
-        forward = torch.nn.functional.normalize(torch.linalg.cross(up, axis), dim=0)
-        right, true_up = torch.linalg.cross(forward, up), forward  # level
+        right = torch.linalg.cross(up, torch.eye(3, device=up.device)[up.abs().argmin()])
+        forward = -up  # from above: the ellipse is level
     else:
-        right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
-        true_up = torch.linalg.cross(right, forward)
+        forward = torch.nn.functional.normalize(target - center, dim=0)
+        right = torch.linalg.cross(forward, up)
+    right = torch.nn.functional.normalize(right, dim=0)
+    true_up = torch.linalg.cross(right, forward)
     extent = torch.stack([(positions - center) @ right, (positions - center) @ true_up]).std(1)
     phase = torch.arange(frames, dtype=torch.float32, device=center.device) * (2 * torch.pi / frames)
     path = center + 1.2 * extent[0] * phase.cos()[:, None] * right + 1.2 * extent[1] * phase.sin()[:, None] * true_up

@@ -218,14 +218,14 @@ def in_n_out(
         rays_per_step=pretraining.rays, native=nerf.is_native,
     )  # fmt: skip
 
-    # Stage 2: the other views, aligned with the base view, each with the one that looks from nearest.
+    # Stage 2: the other views, aligned with the base view, each with the one that sees most of what it hides.
     subset = torch.tensor([base.view for base in bases.views])
     filled = behind.with_images(subset, torch.stack([base.image for base in bases.views]))
     if isinstance(prior, LatentInpainter):
         others = views_with_holes(region, train[~torch.isin(train, subset)])
         views = spread(others, config.most_views)
         for index, leader in enumerate(bases.views):
-            led = views[bases.nearest[views] == index]
+            led = views[bases.leaders[views] == index]
             aligned = yield from inpaint_aligned(
                 nerf, behind, led, region, leader, prior, checkpoints,
                 ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,

@@ -194,7 +194,7 @@ def inpaint_reference(
 ) -> Generator[Event, None, InpaintedView]:  # fmt: skip
     """The reference view inpainted, with a depth behind its hole that has no outliers."""
     if product := checkpoints.product(STAGE, scene.device):
-        return InpaintedView(view, **product)
+        return InpaintedView.of_tensors(product)
     yield StageStarted(STAGE)
     started, generator, hole = time.monotonic(), checkpoints.generator(STAGE), region[view]
     inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
@@ -217,8 +217,7 @@ def inpaint_reference(
         deviations=config.outlier_deviations,
     )  # fmt: skip
     reference = replace(inpainted, depth=complete_disparity(depth, outliers))
-    tensors = {name: getattr(reference, name) for name in ("image", "start", "noise", "depth", "hole")}
-    checkpoints.save(STAGE, tensors, finished=True)
+    checkpoints.save(STAGE, reference.tensors(), finished=True)
     yield Picture("reference", reference.image, scene.names[view])
     yield Note(remark)
     yield Note(f"reference view: {scene.names[view]}; {int(outliers.sum())} of {int(hole.sum())} points are outliers")

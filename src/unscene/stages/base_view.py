@@ -56,7 +56,7 @@ def choose_base_view(
     other random numbers. Raises MethodError for a view by hand with nothing to inpaint.
     """
     if product := checkpoints.product(STAGE, scene.device):
-        return InpaintedView(int(product.pop("view")), **product)
+        return InpaintedView.of_tensors(product)
     yield StageStarted(STAGE)
     started, generator = time.monotonic(), checkpoints.generator(STAGE if seed == 0 else f"{STAGE}, seed {seed}")
     if by_hand is None:
@@ -73,8 +73,7 @@ def choose_base_view(
     if estimate_depth is not None:
         completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
         winner = replace(winner, depth=completed)
-    tensors = {name: getattr(winner, name) for name in ("image", "start", "noise", "depth", "hole")}
-    checkpoints.save(STAGE, {"view": torch.tensor(winner.view)} | tensors, finished=True)
+    checkpoints.save(STAGE, winner.tensors(), finished=True)
     yield ViewInpainted(scene.names[winner.view], winner.image)
     yield Note(remark)
     yield Provenance(f"the base view's picture: {picture}")

@@ -16,14 +16,12 @@ from torch.nn import functional as F
 
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
-from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import sees, surface_points, tidy
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.hidden_surfaces import SAME, who_looks_well
 from unscene.stages.independent_inpainting import (
     InpaintedView,
-    continued_surface,
     inpaint_along,
     inpaintable_views,
 )
@@ -39,10 +37,11 @@ LEAST_GAIN = 0.05  # share of all hidden points that a further base view must se
 
 @dataclass(frozen=True)
 class BaseViews:
-    """The base views, the paper's first, and for all N views which of them sees most of what they hide (N)."""
+    """The base views, the paper's first. leaders: N, for each view the index of the one that looks well at most of what
+    it hides, the first where none does."""
 
     views: tuple[InpaintedView, ...]
-    nearest: Tensor
+    leaders: Tensor
 
 
 def add_base_views(
@@ -57,11 +56,11 @@ def add_base_views(
     """
     views = inpaintable_views(prior, scene, spread(views_with_holes(region, scene.train), ASKED))
     views = torch.cat([torch.tensor([first.view]), views[views != first.view]])
-    looks = who_looks_well(scene.cameras, views, region, surfaces)
+    looks = who_looks_well(scene.cameras, views, views, region, surfaces)
     chosen, shares = choose_views(looks, most)
     settled, saved = [first], checkpoints.product(STAGE, scene.device)
     if saved is not None:
-        settled += [_unpacked(saved, index) for index in range(int(saved["count"]))]
+        settled += _unpacked(saved)
     elif len(chosen) > 1:
         yield StageStarted(STAGE)
         started, generator = time.monotonic(), checkpoints.generator(STAGE)
@@ -85,7 +84,7 @@ def add_base_views(
         yield Picture("origin", origin_map(base, mask, region[base.view]), scene.names[base.view])
     if len(settled) == 1:
         yield Note(f"one base view: it looks well at {shares[0]:.0%} of what is hidden")
-    return BaseViews(tuple(settled), _nearest(scene.cameras, settled))
+    return BaseViews(tuple(settled), _leaders(scene, region, surfaces, settled))
 
 
 def choose_views(looks: Tensor, most: int) -> tuple[list[int], list[float]]:
@@ -138,13 +137,14 @@ def _inpaint_open(
     prior: Inpainter, generator: torch.Generator, strength: float | None,
 ) -> InpaintedView | None:  # fmt: skip
     """A view inpainted where settled ones leave it open; None if they leave nothing."""
-    hole = region[view]
-    surface = continued_surface(nerf, scene, view, hole, generator)
+    hole, depth = region[view], render_view(nerf, scene.cameras, view).depth
+    surface = continue_surface(scene.cameras, view, depth, hole, generator)
     image, left = carry_over(scene, view, surface.depth, hole, settled)
     left = tidy(left, hole, max(1, round(scene.cameras.width / 300)))
     if not left.any():
         return None
-    told = scene.with_images(torch.tensor([view]), torch.where(left[..., None], scene.image(view), image)[None])
+    image = torch.where(left[..., None], scene.image(view), image)
+    told = scene.with_images(torch.tensor([view]), image[None])
     open_, maps = region.clone(), depths.clone()
     open_[view] = left
     train = scene.train.tolist()
@@ -152,25 +152,26 @@ def _inpaint_open(
         told = told.with_images(torch.tensor([base.view]), base.image[None])
         open_[base.view] = False
         maps[train.index(base.view)] = F.interpolate(base.depth[None, None], depths.shape[1:])[0, 0]
-    known = torch.where(hole & ~left, surface.depth, render_view(nerf, scene.cameras, view).depth)
+    known = torch.where(hole & ~left, surface.depth, depth)
     behind = continue_surface(scene.cameras, view, known, left, generator)
     return inpaint_along(told, view, open_, maps, behind, prior, generator, strength=strength)
 
 
-def _nearest(cameras: Cameras, settled: list[InpaintedView]) -> Tensor:
-    """For each of N views the index of the settled one that looks from nearest."""
-    positions = cameras.positions[[base.view for base in settled]]
-    return torch.cdist(cameras.positions, positions).argmin(1).cpu()
-
-
-_PARTS = ("image", "start", "noise", "depth", "hole")
+def _leaders(scene: Scene, region: Tensor, surfaces: Tensor, settled: list[InpaintedView]) -> Tensor:
+    bases, leaders = torch.tensor([base.view for base in settled]), torch.zeros(len(scene), dtype=torch.long)
+    for view in views_with_holes(region, scene.train):
+        looks = who_looks_well(scene.cameras, view[None], bases, region, surfaces)
+        leaders[view] = looks.sum(0).argmax().cpu()
+    return leaders
 
 
 def _packed(views: list[InpaintedView]) -> dict[str, Tensor]:
-    tensors = {f"{part} {index}": getattr(base, part) for index, base in enumerate(views) for part in _PARTS}
-    numbers = {f"view {index}": torch.tensor(base.view) for index, base in enumerate(views)}
-    return tensors | numbers | {"count": torch.tensor(len(views))}
+    return {f"{index} {part}": tensor for index, base in enumerate(views) for part, tensor in base.tensors().items()}
 
 
-def _unpacked(saved: dict[str, Tensor], index: int) -> InpaintedView:
-    return InpaintedView(int(saved[f"view {index}"]), **{part: saved[f"{part} {index}"] for part in _PARTS})
+def _unpacked(saved: dict[str, Tensor]) -> list[InpaintedView]:
+    parts: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in saved.items():
+        index, part = name.split()
+        parts.setdefault(int(index), {})[part] = tensor
+    return [InpaintedView.of_tensors(parts[index]) for index in sorted(parts)]

@@ -47,26 +47,30 @@ def small_size(cameras: Cameras) -> tuple[int, int]:
     return max(1, round(cameras.width * scale)), max(1, round(cameras.height * scale))
 
 
-def who_looks_well(cameras: Cameras, views: Tensor, region: Tensor, surfaces: Tensor) -> Tensor:
-    """Which of V views look well at each hidden point: P V bool, the points of the first view first.
+def who_looks_well(cameras: Cameras, views: Tensor, lookers: Tensor, region: Tensor, surfaces: Tensor) -> Tensor:
+    """Which of L views (``lookers``) look well at each point that ``views`` (V) hide: P L bool, the points of the first
+    view first.
 
     region: N H W bool and surfaces: N h w of all views. A view looks at a point of another's hole if it hides the same
-    surface there, and well if a pixel of it covers at most `WELL` times as much of that as one of the best view.
+    surface there, and well if a pixel of it covers at most `WELL` times as much of that as one of the best looker.
     """
     small = cameras.resized(surfaces.shape[2], surfaces.shape[1])
-    holes = F.adaptive_max_pool2d(region[views][:, None].float(), surfaces.shape[1:])[:, 0] > 0
     points, normals = list[Tensor](), list[Tensor]()
-    for view, hole in zip(views.tolist(), holes, strict=True):
-        surface = surface_points(small, view, surfaces[view])
+    for view in views.tolist():
+        surface, hole = surface_points(small, view, surfaces[view]), _small(region[view], surfaces)
         across, down = (torch.gradient(surface, dim=dim)[0] for dim in (1, 0))
         normals.append(F.normalize(torch.linalg.cross(across, down), dim=-1)[hole])
         points.append(surface[hole])
     points, normals = torch.cat(points), torch.cat(normals)
-    covered = points.new_full((len(points), len(views)), torch.inf)
-    for index, view in enumerate(views.tolist()):
-        toward = F.normalize(points - small.positions[view], dim=-1)
-        depth = ((points - small.positions[view]) * small.forward[view]).sum(-1)
-        facing = (toward * normals).sum(-1).abs().clamp_min(1e-3)
-        looks = sees(small, view, points, ~holes[index], surfaces[view], SAME)
-        covered[looks, index] = (depth.square() / facing)[looks]
+    covered = points.new_full((len(points), len(lookers)), torch.inf)
+    for index, looker in enumerate(lookers.tolist()):
+        away = points - small.positions[looker]
+        facing = (F.normalize(away, dim=-1) * normals).sum(-1).abs().clamp_min(1e-3)
+        looks = sees(small, looker, points, ~_small(region[looker], surfaces), surfaces[looker], SAME)
+        covered[looks, index] = ((away @ small.forward[looker]).square() / facing)[looks]
     return covered <= WELL * covered.amin(1, keepdim=True).clamp_max(torch.finfo(covered.dtype).max)
+
+
+def _small(mask: Tensor, surfaces: Tensor) -> Tensor:
+    """A mask (H W bool) at the size of the surfaces, set wherever any of it is."""
+    return F.adaptive_max_pool2d(mask[None].float(), surfaces.shape[1:])[0] > 0

@@ -3,6 +3,7 @@ inpaintings were made elsewhere."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,16 @@ class InpaintedView:
     noise: Tensor
     depth: Tensor
     hole: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, for a checkpoint."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return parts | {"view": torch.tensor(self.view)}
+
+    @staticmethod
+    def of_tensors(tensors: dict[str, Tensor]) -> InpaintedView:
+        """What `tensors` told."""
+        return InpaintedView(**{**tensors, "view": int(tensors["view"])})  # pyright: ignore[reportArgumentType]
 
 
 def inpaint_alone(
