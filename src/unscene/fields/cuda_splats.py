@@ -16,7 +16,17 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from unscene.fields.native_splats import GEOMETRY, SPLAT, TILE, Drawn, Inputs, Result, splat_inputs, splat_tiles
+from unscene.fields.native_splats import (
+    GEOMETRY,
+    SPLAT,
+    TILE,
+    Drawn,
+    Inputs,
+    Result,
+    backward_tiles,
+    splat_inputs,
+    splat_tiles,
+)
 from unscene.fields.processor import HEADERS, Arguments
 from unscene.warp_runtime import start_warp, torch_stream
 
@@ -51,11 +61,7 @@ def draw_backward(
     ends = drawn.counts.cumsum(0, dtype=torch.int32)
     first_slots = ends - drawn.counts
     slots = drawn.splats.new_empty(len(drawn.lists), GEOMETRY + amount)
-    tiles = splat_tiles(drawn, width, height)
-    tiles.first_slots, tiles.slots = first_slots.data_ptr(), slots.data_ptr()
-    tiles.image, tiles.transmittance = result.image.data_ptr(), result.transmittance.data_ptr()
-    tiles.image_gradient = result.image_gradient.data_ptr()
-    tiles.transmittance_gradient = result.transmittance_gradient.data_ptr()
+    tiles = backward_tiles(drawn, width, height, result, first_slots, slots)
     _launch(f"SplatBlocks<{amount}>::backward", tiles, BLOCK * len(drawn.ends), slots.device)
 
     gradients = [torch.empty_like(tensor) for tensor in gaussians[:5]]

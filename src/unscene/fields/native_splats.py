@@ -150,11 +150,7 @@ def draw_backward(
     ends = drawn.counts.cumsum(0, dtype=torch.int32)
     first_slots = ends - drawn.counts
     slots = drawn.splats.new_empty(int(ends[-1]) if len(ends) else 0, GEOMETRY + amount)
-    tiles = splat_tiles(drawn, width, height)
-    tiles.first_slots, tiles.slots = pointer(first_slots), pointer(slots)
-    tiles.image, tiles.transmittance = pointer(result.image), pointer(result.transmittance)
-    tiles.image_gradient = pointer(result.image_gradient)
-    tiles.transmittance_gradient = pointer(result.transmittance_gradient)
+    tiles = backward_tiles(drawn, width, height, result, first_slots, slots)
     launch(f"SplatTiles<{amount}>::backward", tiles, len(drawn.ends))
 
     gradients = [torch.empty_like(tensor) for tensor in gaussians[:5]]
@@ -203,6 +199,18 @@ def splat_tiles(drawn: Drawn, width: int, height: int) -> _SplatTile:
         channels=_address(drawn.channels), starts=_address(drawn.starts), lists=_address(drawn.lists),
         ends=_address(drawn.ends), columns=ceil(width / TILE), width=width, height=height,
     )  # fmt: skip
+
+
+def backward_tiles(
+    drawn: Drawn, width: int, height: int, result: Result, first_slots: Tensor, slots: Tensor
+) -> _SplatTile:
+    """`splat_tiles` with what came out, its gradients, and the slots that those of the Gaussians go into."""
+    tiles = splat_tiles(drawn, width, height)
+    tiles.first_slots, tiles.slots = _address(first_slots), _address(slots)
+    tiles.image, tiles.transmittance = _address(result.image), _address(result.transmittance)
+    tiles.image_gradient = _address(result.image_gradient)
+    tiles.transmittance_gradient = _address(result.transmittance_gradient)
+    return tiles
 
 
 def _address(tensor: Tensor) -> int:
