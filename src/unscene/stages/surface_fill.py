@@ -218,20 +218,23 @@ def _seen_by_others(
 ) -> tuple[Tensor, Tensor]:
     """Colours (h w 3) of points on a surface (h w 3) from the view nearest to ``view`` that sees them, and whether one
     does (h w bool), where that is ``wanted`` (h w bool)."""
-    cameras, flat = scene.cameras, points.reshape(-1, 3)
+    cameras, asked, nowhere = scene.cameras, points[wanted], ~wanted
     colors, known = torch.zeros_like(points), torch.zeros_like(wanted)
     nearest = (cameras.positions[scene.train] - cameras.positions[view]).norm(dim=-1).argsort()
     for index in nearest[: OTHER_VIEWS + 1].tolist():
         other = int(scene.train[index])
         if other == view:
             continue
-        invented = dilate(region[other][None], 1)[0]
-        shown = sees(cameras, other, flat, invented, depths[index], TOLERANCE).view(wanted.shape)
-        shown = erode((shown | ~wanted)[None], 1)[0] & wanted & ~known
+        shown = wanted.clone()
+        shown[wanted] = sees(cameras, other, asked, dilate(region[other][None], 1)[0], depths[index], TOLERANCE)
+        shown = erode((shown | nowhere)[None], 1)[0] & wanted & ~known
         if shown.any():
-            pixels, _ = cameras.project(torch.full((len(flat),), other, device=flat.device), flat)
-            there = sample_image(scene.image(other), pixels.view(*known.shape, 2))
-            colors, known = torch.where(shown[..., None], there, colors), known | shown
+            there = points[shown]
+            pixels, _ = cameras.project(torch.full((len(there),), other, device=there.device), there)
+            colors[shown] = sample_image(scene.image(other), pixels[None])[0]
+            known |= shown
+            if known.sum() == len(asked):
+                break
     return colors, known
 
 

@@ -136,7 +136,7 @@ def test_moves_are_the_best_of_all():
 
         best = min(cost(np.array(choice)) for choice in itertools.product([False, True], repeat=8))
         moved = _expanded(
-            keep, move, first, second, stay=stay, first_moves=first_moves, second_moves=second_moves
+            keep - move, first, second, stay=stay, first_moves=first_moves, second_moves=second_moves
         )  # fmt: skip
         assert cost(moved) == pytest.approx(best, abs=0.02)  # capacities are whole thousandths
 
@@ -170,7 +170,7 @@ def test_low_contrast_moves_are_exact_too() -> None:
     move[0] = -0.01
     nothing = np.zeros(0, int)
     moved = _expanded(
-        keep, move, nothing, nothing, stay=np.zeros(0), first_moves=np.zeros(0), second_moves=np.zeros(0)
+        keep - move, nothing, nothing, stay=np.zeros(0), first_moves=np.zeros(0), second_moves=np.zeros(0)
     )  # fmt: skip
     assert moved.sum() == 1 and moved[0]
 

@@ -49,7 +49,7 @@ class OffsetConfig:
     """Visible patches whose recurrence is counted, spread evenly over all."""
     most_pixels: int = 2500
     """Missing pixels up to which a hole is cut; larger ones are cut at half or a quarter of the size."""
-    sweeps: int = 3
+    sweeps: int = 2
     """Rounds over all offsets, at most."""
     context: float = 0.2
     """How far around a missing pixel an offset must lead to the like of what is visible, as a share of the root of the
@@ -126,6 +126,7 @@ def choose_offsets(
     """
     at = missing.nonzero().numpy()
     colors, visible = _looked_up(image, known, at, offsets)
+    colors[~visible] = np.nan
     reach = max(3, round(config.context * len(at) ** 0.5))
     alone = np.where(visible, 0.0, IMPOSSIBLE) + _rim_seams(image, missing, known, at, offsets)
     alone += config.context_weight * _context(image, missing, known, at, offsets, reach)
@@ -133,34 +134,30 @@ def choose_offsets(
         difference = np.square(colors - expected[:, at[:, 0], at[:, 1]].T.numpy()).sum(-1)
         alone += config.expectation_weight * np.nan_to_num(difference)
     first, second = _neighbors(missing)
-
-    def seams(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Costs of the pairs when the first has offsets a and the second b."""
-        cost = np.zeros(len(first))
-        for pixel in (first, second):
-            known_difference = np.square(colors[a, pixel] - colors[b, pixel]).sum(-1)
-            cost += np.where(visible[a, pixel] & visible[b, pixel], known_difference, UNKNOWN_SEAM)
-        return np.where(a == b, 0.0, cost)
-
-    pixels = np.arange(len(at))
-    label = alone.argmin(0)
-    between = seams(label[first], label[second])
+    pixels, ends, label = np.arange(len(at)), np.stack([first, second], 1), alone.argmin(0)
+    by_first, by_second = (colors[label[of], ends.T].swapaxes(0, 1) for of in (first, second))  # what shows at both
+    between = np.where(label[first] == label[second], 0.0, _seams(by_first, by_second))
     energy = alone[label, pixels].sum() + between.sum()
     for _ in range(config.sweeps):
         before = energy
         for candidate in range(len(offsets)):
-            new = np.full(len(first), candidate)
+            gain = alone[label, pixels] - alone[candidate]
+            if (gain + _at_nodes(first, second, between, between, len(at)) <= 0).all():
+                continue  # not even if all seams vanished
+            anew = colors[candidate, ends]
             moved = _expanded(
-                alone[label, pixels], alone[candidate], first, second, stay=between,
-                first_moves=seams(new, label[second]), second_moves=seams(label[first], new),
+                gain, first, second, stay=between,
+                first_moves=_seams(anew, by_second) * (label[second] != candidate),
+                second_moves=_seams(by_first, anew) * (label[first] != candidate),
             )  # fmt: skip
             if not moved.any():
                 continue
             proposal = np.where(moved, candidate, label)
-            seen = seams(proposal[first], proposal[second])
+            to_first, to_second = (np.where(moved[of, None, None], anew, was) for of, was in ((first, by_first), (second, by_second)))
+            seen = np.where(proposal[first] == proposal[second], 0.0, _seams(to_first, to_second))
             cost = alone[proposal, pixels].sum() + seen.sum()
             if cost < energy:
-                label, between, energy = proposal, seen, cost
+                label, between, energy, by_first, by_second = proposal, seen, cost, to_first, to_second
         if energy > before - 1e-6:
             break
     chosen = torch.full(missing.shape, -1)
@@ -168,58 +165,70 @@ def choose_offsets(
     return chosen
 
 
+def _seams(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """What P pairs cost when two offsets show these colours at both of their pixels (P 2 C, NaN: not visible)."""
+    difference = one - other
+    squared = np.einsum("pec,pec->pe", difference, difference)
+    return np.where(np.isnan(squared), UNKNOWN_SEAM, squared).sum(1, dtype=float)
+
+
+def _at_nodes(
+    first: np.ndarray, second: np.ndarray, to_first: np.ndarray, to_second: np.ndarray, count: int
+) -> np.ndarray:
+    """The sums of what pairs give to their first and second nodes, one for each of ``count`` nodes."""
+    return np.bincount(first, to_first, count) + np.bincount(second, to_second, count)
+
+
 def _expanded(
-    keep: np.ndarray, move: np.ndarray, first: np.ndarray, second: np.ndarray, *,
+    gain: np.ndarray, first: np.ndarray, second: np.ndarray, *,
     stay: np.ndarray, second_moves: np.ndarray, first_moves: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """Which of N nodes move, at the least total cost: keep or move of each node (N), and of each pair stay if neither
-    moves, first_moves or second_moves if one does, nothing if both do (Kolmogorov and Zabih 2004)."""
+    """Which of N nodes move, at the least total cost: each gains by moving (N, any sign), and of each pair stay is paid
+    if neither moves, first_moves or second_moves if one does, nothing if both do (Kolmogorov and Zabih 2004)."""
     stay = np.minimum(stay, first_moves + second_moves)  # squares keep no triangle inequality
-    moved = _may_move(keep - move, first, second, stay, first_moves, second_moves)
-    if not moved.any():
-        return moved
-    among = moved[first] & moved[second]
-    gain = keep - move  # of moving while the others stay
-    gain += np.bincount(first, stay - first_moves, len(keep)) + np.bincount(second, stay - second_moves, len(keep))
-    number = np.cumsum(moved) - 1
-    moved[moved] = _cut(
-        gain[moved], number[first[among]], number[second[among]], (first_moves + second_moves - stay)[among]
-    )
+    alone = gain + _at_nodes(first, second, stay - first_moves, stay - second_moves, len(gain))
+    together = first_moves + second_moves - stay
+    can = _gaining(alone, first, second, together, np.ones(len(gain), bool))
+    moved = _gaining(alone, first, second, together, np.zeros(len(gain), bool))
+    open_ = can & ~moved
+    if open_.any():
+        beside = _at_nodes(first, second, together * moved[second], together * moved[first], len(gain))
+        among, number = open_[first] & open_[second], np.cumsum(open_) - 1
+        moved[open_] = _cut((alone + beside)[open_], number[first[among]], number[second[among]], together[among])
     return moved
 
 
-def _may_move(
-    gain: np.ndarray, first: np.ndarray, second: np.ndarray,
-    stay: np.ndarray, first_moves: np.ndarray, second_moves: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """The nodes that can gain anything by moving, if all do that can: hardly ever many. The cut is theirs alone.
+def _gaining(
+    alone: np.ndarray, first: np.ndarray, second: np.ndarray, together: np.ndarray, moved: np.ndarray
+) -> np.ndarray:
+    """The nodes (N bool) that gain by moving beside those that move, from a guess on until nothing changes.
 
-    A node gains most from a pair if the other moves as well; one that gains nothing even so stays in any case, and so
-    its neighbours gain less than was thought.
+    Begun with all, it leaves those that the best move is among; begun with none, it ends with some that are surely in
+    it. There is hardly ever much between the two, and the cut is for that alone.
     """
-    may, left = np.ones(len(gain), bool), -1
-    while left != (left := int(may.sum())):
-        from_first = np.where(may[second], second_moves, stay - first_moves)
-        from_second = np.where(may[first], first_moves, stay - second_moves)
-        total = gain + np.bincount(first, from_first, len(gain)) + np.bincount(second, from_second, len(gain))
-        may &= total > 0
-    return may
+    before = ~moved
+    while (before != moved).any():
+        before = moved
+        beside = _at_nodes(first, second, together * moved[second], together * moved[first], len(alone))
+        moved = alone + beside > 0
+    return moved
 
 
 def _cut(gain: np.ndarray, first: np.ndarray, second: np.ndarray, together: np.ndarray) -> np.ndarray:
     """Which of N nodes move: each gains by moving alone (N), pairs gain more if both do (together, at least 0)."""
-    nodes, source, sink = np.arange(len(gain)), len(gain), len(gain) + 1
+    if not len(first):
+        return gain > 0
+    nodes, source, sink = np.arange(len(gain)), np.full(len(gain), len(gain)), np.full(len(gain), len(gain) + 1)
     extra = np.bincount(second, -together, len(gain)) - gain
+    tail, head = np.concatenate([source, nodes, first]), np.concatenate([nodes, sink, second])
     capacity = np.concatenate([extra.clip(0), (-extra).clip(0), together])
-    tail = np.concatenate([np.full(len(nodes), source), nodes, first])
-    head = np.concatenate([nodes, np.full(len(nodes), sink), second])
     whole = (capacity * UNITS).clip(0, LARGEST_CAPACITY).round().astype(np.int32)
-    graph = csr_matrix((whole, (tail, head)), shape=(len(gain) + 2,) * 2)
-    residual = graph - maximum_flow(graph, source, sink).flow
-    residual.data = residual.data.clip(0)
+    both_ways = (np.concatenate([tail, head]), np.concatenate([head, tail]))  # as the flow has it, to be subtracted
+    residual = csr_matrix((np.concatenate([whole, 0 * whole]), both_ways), shape=(len(gain) + 2,) * 2)
+    residual.data -= maximum_flow(residual, len(gain), len(gain) + 1).flow.data
     residual.eliminate_zeros()
     moved = np.ones(len(gain) + 2, bool)
-    moved[breadth_first_order(residual, source, return_predecessors=False)] = False
+    moved[breadth_first_order(residual, len(gain), return_predecessors=False)] = False
     return moved[: len(gain)]
 
 
