@@ -41,8 +41,8 @@ class OffsetConfig:
 
     size: int = 7
     """Pixels along the sides of the patches whose recurrence is counted."""
-    offsets: int = 300
-    """Most frequent offsets to choose among. The paper has 60, for holes in photos whose texture recurs more."""
+    offsets: int = 80
+    """Most frequent offsets to choose among (paper: 60). Three hundred fill no better, in twice the time."""
     shortest: int = 6
     """Pixels along an axis that an offset must exceed: nearer patches are alike because they overlap."""
     most_patches: int = 8000
