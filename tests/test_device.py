@@ -350,7 +350,7 @@ OPTIONS = unscene.RemoveOptions(
     prior="exemplar", video_frames=0, fill="mask",
     in_n_out=InNOutConfig(
         nerf=TINY_NERF, reconstruction=FitConfig(steps=2), prior=FitConfig(steps=3, checkpoint_seconds=0),
-        joint=FitConfig(steps=1), rays=64, prior_rays=16, candidates=1,
+        joint=FitConfig(steps=1), rays=64, prior_rays=16, joint_prior_rays=16, candidates=1,
     ),
 )  # fmt: skip
 

@@ -221,7 +221,7 @@ def test_names_that_would_meet(paths: list[str], wanted: list[str]) -> None:
 
 QUICK = unscene.FitConfig(steps=2)
 IN_N_OUT = InNOutConfig(
-    nerf=TINY_NERF, reconstruction=QUICK, prior=QUICK, joint=QUICK, rays=64, prior_rays=16,
+    nerf=TINY_NERF, reconstruction=QUICK, prior=QUICK, joint=QUICK, rays=64, prior_rays=16, joint_prior_rays=16,
     candidates=8, patch=PatchConfig(size=16),
 )  # fmt: skip
 MALD_NERF = MaldNerfConfig(

@@ -58,7 +58,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = unscene.FitConfig(steps=2)
 FAST = unscene.FitConfig(steps=150, learning_rate=3e-2, warmup_steps=5)
 IN_N_OUT = InNOutConfig(
-    nerf=TINY_NERF, reconstruction=FAST, prior=QUICK, joint=QUICK, rays=512, prior_rays=64,
+    nerf=TINY_NERF, reconstruction=FAST, prior=QUICK, joint=QUICK, rays=512, prior_rays=64, joint_prior_rays=64,
     candidates=2, patch=PatchConfig(size=16),
 )  # fmt: skip
 REMOVE = unscene.RemoveOptions(prior="exemplar", video_frames=4, in_n_out=IN_N_OUT)

@@ -140,7 +140,7 @@ def test_a_report_names_preset_departures_and_what_made_the_picture(
     quick = FitConfig(steps=2)
     settings = dataclasses.replace(
         InNOutConfig.paper(), nerf=TINY_NERF, reconstruction=quick, prior=quick, joint=quick, rays=64, known_rays=64,
-        prior_rays=64, candidates=2, patch=PatchConfig(size=16),
+        prior_rays=64, joint_prior_rays=64, candidates=2, patch=PatchConfig(size=16),
     )  # fmt: skip
     options = dataclasses.replace(
         removal_preset("paper", "in-n-out"), prior="exemplar", depth="field", perceptual="oriented-energies",

@@ -43,8 +43,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 STEPS = FitConfig(steps=3)
 SETTINGS = InNOutConfig(
-    nerf=TINY_NERF, reconstruction=STEPS, prior=STEPS, joint=STEPS, rays=64, prior_rays=32, candidates=2,
-    patch=PatchConfig(size=16),
+    nerf=TINY_NERF, reconstruction=STEPS, prior=STEPS, joint=STEPS, rays=64, prior_rays=32, joint_prior_rays=32,
+    candidates=2, patch=PatchConfig(size=16),
 )  # fmt: skip
 OPTIONS = unscene.RemoveOptions(prior="telea", fill="mask", video_frames=0, in_n_out=SETTINGS)
 OTHER_VIEW = replace(OPTIONS, in_n_out=replace(SETTINGS, base_view="5"))

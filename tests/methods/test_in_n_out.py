@@ -42,7 +42,7 @@ CONFIG = InNOutConfig(
     reconstruction=FitConfig(steps=4, checkpoint_seconds=0),
     prior=FitConfig(steps=3, checkpoint_seconds=0),
     joint=FitConfig(steps=5, checkpoint_seconds=0),
-    rays=64, prior_rays=32, visibility=NOTHING_SEEN, candidates=2, base_views=1, views_at_once=3,
+    rays=64, prior_rays=32, joint_prior_rays=32, visibility=NOTHING_SEEN, candidates=2, base_views=1, views_at_once=3,
     patch=PatchConfig(size=16),
 )  # fmt: skip
 SHORT = replace(CONFIG, reconstruction=FitConfig(steps=1), prior=FitConfig(steps=1), joint=FitConfig(steps=1))

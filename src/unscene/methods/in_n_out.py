@@ -90,8 +90,11 @@ class InNOutConfig:
     """Of the base view's depth in L_prior: smooth relative (ours), or DS-NeRF's likelihood (paper's appendix)."""
     depth_weight: float = 0.5
     """Weight of that in L_prior (ours; release: 0.01)."""
+    joint_prior_rays: int = 1536
+    """The base views' rays per step in stage 3, beside patches (ours; release: as before). As many as before do no
+    better."""
     joint_depth_weight: float = 0.5
-    """The same in stage 3 (ours; release: 0.1)."""
+    """Weight of their depth in L_prior in stage 3 (ours; release: 0.1)."""
     share_elsewhere: float = 0.5
     """Share of the base view's inpainted points looked at from other views, if they hide them too (ours; paper: 0)."""
     ela: bool = True
@@ -147,7 +150,7 @@ class InNOutConfig:
             nerf=NerfConfig(view_dependence=False),
             reconstruction=stage, prior=stage, joint=stage,
             regularizer=RegularizerConfig(interlevel=1.0, distortion=0.0, hash_decay=0.0),
-            rays=4096, prior_rays=256**2, known_rays=4096,
+            rays=4096, prior_rays=256**2, joint_prior_rays=256**2, known_rays=4096,
             pixel_error="squared", restart=True,
             candidates=5, candidate_spacing=3, base_strength=1.0, base_views=1,
             prior_weight=1.0, depth_error="likelihood", depth_weight=0.01, joint_depth_weight=0.1, share_elsewhere=0.0,
@@ -205,11 +208,13 @@ def in_n_out(
     )  # fmt: skip
     pretraining, joint_pretraining = (
         SingleViewPrior(
-            known, bases.views, region, surfaces, rays=config.prior_rays, known_rays=config.known_rays,
+            known, bases.views, region, surfaces, rays=rays, known_rays=config.known_rays,
             weight=config.prior_weight, depth_error=config.depth_error, depth_weight=weight,
             share_elsewhere=config.share_elsewhere,
         )
-        for weight in (config.depth_weight, config.joint_depth_weight)
+        for rays, weight in (
+            (config.prior_rays, config.depth_weight), (config.joint_prior_rays, config.joint_depth_weight)
+        )
     )  # fmt: skip
     if config.restart:
         nerf.start_anew(checkpoints.generator("field of the single-view prior"))
@@ -257,7 +262,7 @@ def in_n_out(
 
         if config.restart:
             nerf.start_anew(checkpoints.generator("field of the joint optimisation"))
-        rays = pretraining.rays + game.sampler.size**2
+        rays = joint_pretraining.rays + game.sampler.size**2
         yield from fit(
             "joint optimisation", nerf, joint, config.joint, checkpoints,
             rays_per_step=rays, native=nerf.is_native, companion=game,

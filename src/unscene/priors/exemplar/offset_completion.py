@@ -153,7 +153,9 @@ def choose_offsets(
             if not moved.any():
                 continue
             proposal = np.where(moved, candidate, label)
-            to_first, to_second = (np.where(moved[of, None, None], anew, was) for of, was in ((first, by_first), (second, by_second)))
+            to_first, to_second = (
+                np.where(moved[of, None, None], anew, was) for of, was in ((first, by_first), (second, by_second))
+            )
             seen = np.where(proposal[first] == proposal[second], 0.0, _seams(to_first, to_second))
             cost = alone[proposal, pixels].sum() + seen.sum()
             if cost < energy:
