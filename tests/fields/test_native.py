@@ -14,6 +14,7 @@ from tests.fields.reference_hash_grid import ReferenceHashGrid
 from unscene.fields import native_field, native_proposal, processor
 from unscene.fields.hash_grid import HashGridConfig
 from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.occupancy import RESOLUTION, pack_cells, unpack_cells
 from unscene.fields.processor import level_table
 from unscene.geometry.cameras import Rays
 
@@ -45,6 +46,7 @@ def field(config: NerfConfig = BASE) -> Nerf:
 def twin(model: Nerf) -> Nerf:
     """The same field in double precision, with the plain torch encoding: nothing of it can run natively."""
     other = Nerf(model.config, center=model.center, radius=model.radius, generator=torch.Generator())
+    other.confine(model.occupancy)
     other.load_state_dict(model.state_dict())
     other.grid, other.proposal_grid = ReferenceHashGrid(other.grid), ReferenceHashGrid(other.proposal_grid)
     return other.double()
@@ -114,6 +116,35 @@ def test_outputs_and_gradients_match_double_precision(size: str, count: int, jit
         assert error(output, expected) < 3e-6  # of intervals far away single precision keeps no more
     for gradient, expected in zip(gradients(model, ours), gradients(reference, theirs), strict=True):
         assert error(gradient, expected) < 1e-5
+
+
+def test_a_confined_field_matches_double_precision() -> None:
+    model = field(SIZES["as they come"])
+    cells = torch.rand((RESOLUTION,) * 3, generator=torch.Generator().manual_seed(4)) < 0.5
+    model.confine(pack_cells(cells))
+    ours = proposed_and_seen(model, rays(300), jitter(300), None)
+    free = proposed_and_seen(field(SIZES["as they come"]), rays(300), jitter(300), None)
+    assert error(ours[2], free[2]) > 0.1
+    reference, same_rays, shift = twin(model), double(rays(300)), jitter(300).double()
+    torch.set_default_dtype(torch.float64)
+    try:
+        theirs = proposed_and_seen(reference, same_rays, shift, ours[1].double())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    # on a cell's face either side may be taken: of the few rays with a sample there, all is different
+    agree = torch.stack([(a - b).abs().amax(-1) < 1e-4 for a, b in zip(ours, theirs, strict=True)]).all(0)
+    assert agree.float().mean() > 0.95
+    loss, expected = (
+        torch.stack([(x[agree] * random_like(x)[agree]).sum() for x in (out[0], *out[2:])]).sum()
+        for out in (ours, theirs)
+    )
+    to_ours, to_theirs = (
+        torch.autograd.grad(value, [of.grid.table, of.proposal_grid.table])
+        for value, of in ((loss, model), (expected, reference))
+    )
+    for gradient, other in zip(to_ours, to_theirs, strict=True):
+        assert error(gradient, other) < 1e-4
+    assert (unpack_cells(pack_cells(cells)) == cells).all()
 
 
 @pytest.mark.parametrize("size", ["as they come", "no view dependence"])
@@ -186,11 +217,14 @@ def test_gradients_are_finite_for_wild_features(size: float) -> None:
 def test_operators_keep_torch_s_contract() -> None:
     model, origins, directions = field(), rays(20).origins, rays(20).directions
     near, span = 0.05, 0.94
-    coarse = (origins, directions, jitter(20), model.proposal_grid.table, level_table(BASE.proposal_grid), 48, 16)
-    torch.library.opcheck(native_proposal.proposal, (*coarse, near, span))
+    coarse = (origins, directions, jitter(20), model.proposal_grid.table, level_table(BASE.proposal_grid))
+    torch.library.opcheck(native_proposal.proposal, (*coarse, None, 48, 16, near, span))
+    cells = pack_cells(torch.ones((RESOLUTION,) * 3, dtype=torch.bool))
+    torch.library.opcheck(native_proposal.proposal, (*coarse, cells, 48, 16, near, span))
     edges = model._propose(origins, directions, None)[1].detach()
     fine = (origins, directions, edges, model.grid.table, level_table(BASE.grid), *model.network.parameters())
-    torch.library.opcheck(native_field.field, (*fine, near, span, True, True))
+    torch.library.opcheck(native_field.field, (*fine, None, near, span, True, True))
+    torch.library.opcheck(native_field.field, (*fine, cells, near, span, True, True))
 
 
 @pytest.mark.parametrize(

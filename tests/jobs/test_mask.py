@@ -31,7 +31,7 @@ def exact_depths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         yield from ()
         return torch.from_numpy(depths_of(seen_box()[0]))
 
-    monkeypatch.setattr("unscene.jobs.mask.median_depths", depths)
+    monkeypatch.setattr("unscene.segmentation.fitted_surfaces.median_depths", depths)
     return fits
 
 

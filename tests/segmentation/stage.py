@@ -11,11 +11,12 @@ from unscene.segmentation.surface_graph import SurfaceGraph
 from unscene.segmentation.voxels import SurfaceVoxels
 
 FLOOR, RADIUS = 24, 5.0  # half side of the floor and radius of the ball, in spacings
-FLOOR_COLOUR, BALL_COLOUR = (70.0, 5.0, 15.0), (40.0, 50.0, 30.0)
+FLOOR_COLOUR, BALL_COLOUR, CARPET_COLOUR = (70.0, 5.0, 15.0), (40.0, 50.0, 30.0), (35.0, 10.0, -40.0)
 
 
-def stage(darkened: float = 0.0) -> tuple[Region, np.ndarray, np.ndarray]:
-    """The region, the ball's voxels and those of its shadow, a disk aside of it that is darker by a share."""
+def stage(darkened: float = 0.0, *, carpet: bool = False) -> tuple[Region, np.ndarray, np.ndarray]:
+    """The region, the ball's voxels and those of its shadow, a disk aside of it that is darker by a share. carpet: the
+    disk is one, of a colour that is nowhere else."""
     x, z = np.mgrid[-FLOOR : FLOOR + 1, -FLOOR : FLOOR + 1].reshape(2, -1).astype(np.float32)
     floor = np.stack([x, np.zeros_like(x), z], -1)
     angle = np.arange(314) * 2.39996
@@ -27,7 +28,9 @@ def stage(darkened: float = 0.0) -> tuple[Region, np.ndarray, np.ndarray]:
     shadow = ~is_ball & (np.hypot(points[:, 0] - 5, points[:, 2]) < 5)
     normals = np.where(is_ball[:, None], (points - [0, 0.95 * RADIUS, 0]) / RADIUS, [0, 1, 0]).astype(np.float32)
     lab = np.where(is_ball[:, None], BALL_COLOUR, FLOOR_COLOUR).astype(np.float32)
-    lab[shadow, 0] *= 1 - darkened
+    light = (lab[shadow, :1] * (1 - darkened) + 16) / (lab[shadow, :1] + 16)
+    lab[shadow] = (lab[shadow] + [16, 0, 0]) * light - [16, 0, 0]  # as CIELAB is where there is less light
+    lab[shadow] = CARPET_COLOUR if carpet else lab[shadow]
     return _region(points, normals, lab, np.where(is_ball, 0.2, 0.0)), is_ball, shadow
 
 

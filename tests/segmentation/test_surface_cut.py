@@ -66,6 +66,11 @@ def test_a_floor_without_a_shadow_stays() -> None:
     assert (with_shadow(region, ball) & ~ball).mean() < 0.005
 
 
+def test_a_dark_carpet_is_no_shadow() -> None:
+    region, ball, carpet = stage(carpet=True)
+    assert (with_shadow(region, ball) & carpet).sum() < 0.05 * carpet.sum()
+
+
 def test_what_stands_on_nothing_has_no_shadow_here() -> None:
     region, ball, _ = stage(darkened=0.3)
     assert (with_shadow(type(region)(region.voxels, region.graph, []), ball) == ball).all()

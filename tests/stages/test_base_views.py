@@ -7,7 +7,15 @@ import torch
 from torch.nn import functional as F
 
 from tests.box_scene import BoxScene, box_scene
-from unscene.stages.base_views import _leaders, _packed, _unpacked, carry_over, choose_views, origin_map
+from unscene.stages.base_views import (
+    _leaders,
+    _packed,
+    _unpacked,
+    carry_over,
+    choose_views,
+    origin_map,
+    origin_shares,
+)
 from unscene.stages.hidden_surfaces import small_size, who_looks_well
 from unscene.stages.independent_inpainting import InpaintedView
 
@@ -100,6 +108,12 @@ def test_the_map_shows_what_was_known_told_and_invented(room: BoxScene) -> None:
     for part, channel in ((masks[3] & ~region, 1), (region & ~hole, 2), (hole, 0)):
         assert part.any() and ((shown - 0.5 * base.image)[part].argmax(-1) == channel).all()
     assert torch.equal(shown[~masks[3]], base.image[~masks[3]])
+    known, told, invented = (
+        f"{part.sum() / masks[3].sum():.0%}" for part in (masks[3] & ~region, region & ~hole, hole)
+    )
+    of_hole = InpaintedView(3, base.image, base.start, base.noise, base.depth, hole)
+    words = f"photos show {known}, other base views told it {told}, it invented {invented}"
+    assert words in origin_shares(of_hole, masks[3], region)
 
 
 def test_a_view_is_led_by_the_base_view_that_sees_most_of_what_it_hides(room: BoxScene) -> None:

@@ -33,13 +33,18 @@ def overlay(image: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
 
 
 def contact_sheet(scene: Scene, objects: Mapping[str, Tensor]) -> bytes:
-    """All training views with the objects' masks (N H W bool each) on one JPEG."""
+    """The `mask_sheet` as JPEG."""
+    sheet = mask_sheet(scene, objects)[..., ::-1]
+    return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
+def mask_sheet(scene: Scene, objects: Mapping[str, Tensor]) -> np.ndarray:
+    """All training views with the objects' masks (N H W bool each) on one picture, H W 3 uint8."""
     pictures = (
         overlay(scene.images[view], {name: masks[view] for name, masks in objects.items()})
         for view in scene.train.tolist()
     )
-    sheet = side_by_side([picture.numpy() for picture in pictures], THUMBNAIL)[..., ::-1]
-    return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+    return side_by_side([picture.numpy() for picture in pictures], THUMBNAIL)
 
 
 def side_by_side(pictures: Sequence[np.ndarray], longest: int) -> np.ndarray:

@@ -20,6 +20,12 @@ from unscene.training.run import RunFolder
 
 COMPARISONS = 6
 NOVEL_VIEWS = 3  # on the orbit
+LEGENDS = {  # of pictures that a run keeps, by how their captions begin
+    "origin": "green: photos show it, blue: another base view told it, orange: this one invented it",
+    "masks and shadows": "red: the masks, blue: the shadow that they grow over",
+    "before and after cleaning": "left: with haze and floaters, right: without",
+    "outside of photos": "red: no photo shows it, blue: hidden by the object in all that do",
+}
 
 
 def report_run(
@@ -97,7 +103,12 @@ def _gallery(run: Path, scene: Scene, removal: Removal) -> list[tuple[str, Tenso
     path = orbit_path(scene.cameras[scene.train], NOVEL_VIEWS)
     for index in range(NOVEL_VIEWS):
         pictures.append((f"novel view {index + 1}", render_view(removal.field, path, index).color))
-    return [*pictures, *read_previews(run)]
+    return [*pictures, *((_with_legend(caption), picture) for caption, picture in read_previews(run))]
+
+
+def _with_legend(caption: str) -> str:
+    legend = next((text for start, text in LEGENDS.items() if caption.startswith(start)), None)
+    return caption if legend is None else f"{caption} ({legend})"
 
 
 def _tinted(scene: Scene, removal: Removal, view: int) -> Tensor:

@@ -26,7 +26,7 @@ class _Field(Arguments):
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in (
             "origins", "directions", "edges", "table", "levels",
-            "weight_hidden", "bias_hidden", "weight_output", "bias_output",
+            "weight_hidden", "bias_hidden", "weight_output", "bias_output", "occupancy",
             "weights", "color", "appearance", "encoded",
             "weights_gradient", "color_gradient", "appearance_gradient",
             "encoded_gradient", "network_gradient", "table_gradient",
@@ -50,14 +50,15 @@ def fits(grid: nn.Module, network: nn.Module, samples: int) -> bool:
 @torch.library.custom_op("unscene::field", mutates_args=(), device_types="cpu")
 def field(
     origins: Tensor, directions: Tensor, edges: Tensor, table: Tensor, levels: Tensor,
-    weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor,
+    weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor, occupancy: Tensor | None,
     near: float, span: float, learns: bool, learns_geometry: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Weights R 16, composited colour R 3 and appearance R 8, and the encoded samples if a gradient is wanted.
 
     origins, directions: R 3, in units of the field; edges: R 17; table: rows features, levels: `level_table`, of an
-    "add"-hashed grid; weights and biases: of the `Perceptron`; near, span: of the distances' spacing. Table and network
-    get gradients from weights, colour and appearance; learns_geometry: off, none of them through the weights.
+    "add"-hashed grid; weights and biases: of the `Perceptron`; occupancy: words of `pack_cells`, None: density may be
+    everywhere; near, span: of the distances' spacing. Table and network get gradients from weights, colour and
+    appearance; learns_geometry: off, none of them through the weights.
     """
     rays, inputs = len(origins), weight_hidden.shape[1]
     weights = origins.new_empty(rays, SAMPLES)
@@ -66,8 +67,9 @@ def field(
     arguments = _Field(
         origins=pointer(origins), directions=pointer(directions), edges=pointer(edges), table=pointer(table),
         levels=pointer(levels), weight_hidden=pointer(weight_hidden), bias_hidden=pointer(bias_hidden),
-        weight_output=pointer(weight_output), bias_output=pointer(bias_output), weights=pointer(weights),
-        color=pointer(color), appearance=pointer(appearance), encoded=pointer(encoded) if learns else None,
+        weight_output=pointer(weight_output), bias_output=pointer(bias_output), occupancy=pointer(occupancy),
+        weights=pointer(weights), color=pointer(color), appearance=pointer(appearance),
+        encoded=pointer(encoded) if learns else None,
         rays=rays, level_count=len(levels), near=near, span=span,
     )  # fmt: skip
     launch(_function(table, weight_hidden, "forward"), arguments, ceil(rays / CHUNK_RAYS))
@@ -77,7 +79,7 @@ def field(
 @torch.library.custom_op("unscene::field_backward", mutates_args=(), device_types="cpu")
 def _field_backward(
     origins: Tensor, directions: Tensor, edges: Tensor, table: Tensor, levels: Tensor,
-    weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor,
+    weight_hidden: Tensor, bias_hidden: Tensor, weight_output: Tensor, bias_output: Tensor, occupancy: Tensor | None,
     near: float, span: float, learns_geometry: bool, encoded: Tensor,
     weights_gradient: Tensor, color_gradient: Tensor, appearance_gradient: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -91,7 +93,8 @@ def _field_backward(
     arguments = _Field(
         origins=pointer(origins), directions=pointer(directions), edges=pointer(edges), levels=pointer(levels),
         weight_hidden=pointer(weight_hidden), bias_hidden=pointer(bias_hidden), weight_output=pointer(weight_output),
-        bias_output=pointer(bias_output), encoded=pointer(encoded), weights_gradient=pointer(gradients[0]),
+        bias_output=pointer(bias_output), occupancy=pointer(occupancy), encoded=pointer(encoded),
+        weights_gradient=pointer(gradients[0]),
         color_gradient=pointer(gradients[1]), appearance_gradient=pointer(gradients[2]),
         encoded_gradient=pointer(encoded_gradient), network_gradient=pointer(network_gradient),
         table_gradient=pointer(table_gradient), rays=rays, level_count=len(levels), learns_geometry=learns_geometry,
@@ -108,7 +111,7 @@ def _function(table: Tensor, weight_hidden: Tensor, name: str) -> str:
 
 
 @field.register_fake
-def _(origins, directions, edges, table, levels, weight_hidden, b, c, d, near, span, learns, learns_geometry):
+def _(origins, directions, edges, table, levels, weight_hidden, b, c, d, e, near, span, learns, learns_geometry):
     rays, padded_inputs = len(origins), (weight_hidden.shape[1] + 15) // 16 * 16
     return (
         origins.new_empty(rays, SAMPLES),
@@ -119,7 +122,7 @@ def _(origins, directions, edges, table, levels, weight_hidden, b, c, d, near, s
 
 
 @_field_backward.register_fake
-def _(origins, directions, edges, table, levels, a, b, c, d, near, span, learns_geometry, encoded, e, f, g):
+def _(origins, directions, edges, table, levels, a, b, c, d, e, near, span, learns_geometry, encoded, f, g, h):
     return torch.empty_like(table), table.new_empty(sum(p.numel() for p in (a, b, c, d)))
 
 
@@ -138,7 +141,7 @@ def _backward(ctx, weights_gradient, color_gradient, appearance_gradient, _encod
     network = tensors[5:9]
     parts = to_network.split([parameter.numel() for parameter in network])
     to_parameters = [part.view_as(parameter) for part, parameter in zip(parts, network, strict=True)]
-    return None, None, None, to_table, None, *to_parameters, None, None, None, None
+    return None, None, None, to_table, None, *to_parameters, None, None, None, None, None
 
 
 field.register_autograd(_backward, setup_context=_setup)

@@ -23,7 +23,8 @@ class _Proposal(Arguments):
 
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in (
-            "origins", "directions", "jitter", "table", "levels", "weights", "fine_edges", "optical_depths",
+            "origins", "directions", "jitter", "table", "levels", "occupancy",
+            "weights", "fine_edges", "optical_depths",
             "weights_gradient", "learning", "table_gradient", "learning_count",
         )],
         *[(name, ctypes.c_int) for name in ("rays", "level_count", "samples", "fine_samples")],
@@ -42,19 +43,21 @@ def fits(grid: nn.Module, samples: int) -> bool:
 @torch.library.custom_op("unscene::proposal", mutates_args=(), device_types="cpu")
 def proposal(
     origins: Tensor, directions: Tensor, jitter: Tensor | None, table: Tensor, levels: Tensor,
-    samples: int, fine_samples: int, near: float, span: float,
+    occupancy: Tensor | None, samples: int, fine_samples: int, near: float, span: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Weights R samples, edges of the field's samples R fine_samples + 1, and optical depths for the backward pass.
 
     origins, directions: R 3, in units of the field; jitter: R or None; table: rows 1, levels: `level_table`, of an
-    "add"-hashed grid; near, span: of the distances' spacing. The table alone gets a gradient, from the weights alone.
+    "add"-hashed grid; occupancy: words of `pack_cells`, or None; near, span: of the distances' spacing. The table alone
+    gets a gradient, from the weights alone.
     """
     rays, blocks = len(origins), ceil(len(origins) / LANES)
     weights, fine_edges = origins.new_empty(rays, samples), origins.new_empty(rays, fine_samples + 1)
     optical_depths = origins.new_empty(blocks, samples, LANES)
     arguments = _Proposal(
         origins=pointer(origins), directions=pointer(directions), jitter=pointer(jitter), table=pointer(table),
-        levels=pointer(levels), weights=pointer(weights), fine_edges=pointer(fine_edges),
+        levels=pointer(levels), occupancy=pointer(occupancy), weights=pointer(weights),
+        fine_edges=pointer(fine_edges),
         optical_depths=pointer(optical_depths), rays=rays, level_count=len(levels), samples=samples,
         fine_samples=fine_samples, near=near, span=span,
     )  # fmt: skip
@@ -85,7 +88,7 @@ def _proposal_backward(
 
 
 @proposal.register_fake
-def _(origins, directions, jitter, table, levels, samples, fine_samples, near, span):
+def _(origins, directions, jitter, table, levels, occupancy, samples, fine_samples, near, span):
     rays = len(origins)
     blocks = (rays + LANES - 1) // LANES
     return (
@@ -101,7 +104,7 @@ def _(origins, directions, jitter, table, levels, near, span, optical_depths, we
 
 
 def _setup(ctx, inputs, output) -> None:
-    origins, directions, jitter, table, levels, _, _, ctx.near, ctx.span = inputs
+    origins, directions, jitter, table, levels, _, _, _, ctx.near, ctx.span = inputs
     _, fine_edges, optical_depths = output
     ctx.mark_non_differentiable(fine_edges, optical_depths)
     ctx.save_for_backward(origins, directions, jitter, table, levels, optical_depths)
@@ -111,7 +114,7 @@ def _backward(ctx, weights_gradient, _fine_edges_gradient, _optical_depths_gradi
     *inputs, optical_depths = ctx.saved_tensors
     arguments: list[Any] = [*inputs, ctx.near, ctx.span, optical_depths, weights_gradient]
     gradient = _proposal_backward(*arguments)
-    return None, None, None, gradient, None, None, None, None, None
+    return None, None, None, gradient, None, None, None, None, None, None
 
 
 proposal.register_autograd(_backward, setup_context=_setup)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unscene.fields import native_field, native_proposal
 from unscene.fields.field import Histogram, Render
 from unscene.fields.hash_grid import HashGrid, HashGridConfig
+from unscene.fields.occupancy import occupied
 from unscene.fields.perceptron import Perceptron
 from unscene.fields.processor import level_table
 from unscene.geometry.cameras import Cameras, Rays, focus_point, look_at_one_point
@@ -56,6 +57,7 @@ class Nerf(nn.Module):
 
     center: Tensor
     radius: Tensor
+    occupancy: Tensor | None
 
     def __init__(self, config: NerfConfig, *, center: Tensor, radius: Tensor, generator: torch.Generator):
         super().__init__()
@@ -63,6 +65,7 @@ class Nerf(nn.Module):
         self._far = config.far
         self.register_buffer("center", center.float())
         self.register_buffer("radius", radius.float())
+        self.register_buffer("occupancy", None)
         self.grid = HashGrid(config.grid, generator)
         self.proposal_grid = HashGrid(config.proposal_grid, generator, summed=True)
         encoded = config.grid.levels * config.grid.features
@@ -91,9 +94,14 @@ class Nerf(nn.Module):
         finally:
             self._far = self.config.far
 
+    def confine(self, occupancy: Tensor | None) -> None:
+        """Density is nowhere but in these cells from now on (words of `pack_cells`; None: everywhere)."""
+        self.occupancy = None if occupancy is None else occupancy.to(self.center.device, copy=True)
+
     def start_anew(self, generator: torch.Generator) -> None:
         """Draw all weights again."""
         fresh = Nerf(self.config, center=self.center, radius=self.radius, generator=generator)
+        fresh.confine(self.occupancy)
         self.load_state_dict(fresh.state_dict())
 
     def render(self, rays: Rays, *, jitter: Tensor | None = None, learns_geometry: bool = True) -> Render:
@@ -119,6 +127,11 @@ class Nerf(nn.Module):
             proposals=(proposal,),
         )
 
+    def places(self, rays: Rays, distances: Tensor) -> Tensor:
+        """Points of the contracted unit cube at normalised distances (P) along rays, R P 3."""
+        origins, along = (rays.origins - self.center) / self.radius, self._distance(distances)[:, None]
+        return contract(origins[:, None] + rays.directions[:, None] * along)
+
     def hash_decay(self) -> Tensor:
         """Mean squared hash features per level, summed (Zip-NeRF, section 4)."""
         return self.grid.mean_square_per_level() + self.proposal_grid.mean_square_per_level()
@@ -126,7 +139,8 @@ class Nerf(nn.Module):
     def _propose(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> tuple[Histogram, Tensor]:
         """The coarse histogram, and edges of the field's samples, R field_samples + 1."""
         coarse = self._uniform_edges(len(origins), jitter)
-        density = self._proposal_density(self._points(origins, directions, coarse))
+        points = self._points(origins, directions, coarse)
+        density = self._confined(self._proposal_density(points), points)
         weights = weights_from_density(density, self._distance(coarse))
         floor = 0.01 / self.config.proposal_samples  # no interval is given up for good
         fine = sample_edges(coarse, weights.detach() + floor, self.config.field_samples, jitter)
@@ -136,7 +150,9 @@ class Nerf(nn.Module):
         self, origins: Tensor, directions: Tensor, edges: Tensor, learns_geometry: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Weights R S of the field's samples, and composited colour R 3 and appearance R 8."""
-        sigma, color, appearance = self._evaluate(self._points(origins, directions, edges))
+        points = self._points(origins, directions, edges)
+        sigma, color, appearance = self._evaluate(points)
+        sigma = self._confined(sigma, points)
         weights = weights_from_density(sigma if learns_geometry else sigma.detach(), self._distance(edges))
         return weights, (weights[..., None] * color).sum(1), (weights[..., None] * appearance).sum(1)
 
@@ -158,7 +174,7 @@ class Nerf(nn.Module):
         near, far = _spacing(self.config.near), _spacing(self._far)
         weights, fine, _ = native_proposal.proposal(
             origins.contiguous(), directions.contiguous(), None if jitter is None else jitter.contiguous(),
-            self.proposal_grid.table, level_table(self.config.proposal_grid),
+            self.proposal_grid.table, level_table(self.config.proposal_grid), self.occupancy,
             self.config.proposal_samples, self.config.field_samples, near, far - near,
         )  # fmt: skip
         return Histogram(self._uniform_edges(len(origins), jitter), weights), fine
@@ -171,7 +187,7 @@ class Nerf(nn.Module):
         weights, color, appearance, _ = native_field.field(
             origins.contiguous(), directions.contiguous(), edges, self.grid.table, level_table(self.config.grid),
             network.weight_hidden, network.bias_hidden, network.weight_output, network.bias_output,
-            near, far - near, torch.is_grad_enabled(), learns_geometry,
+            self.occupancy, near, far - near, torch.is_grad_enabled(), learns_geometry,
         )  # fmt: skip
         return weights, color, appearance
 
@@ -199,6 +215,10 @@ class Nerf(nn.Module):
     def _evaluate(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         output = self.network(self.grid(points)).view(-1, self.config.field_samples, 12)
         return _density(output[..., 0]), torch.sigmoid(output[..., 1:4]), output[..., 4:]
+
+    def _confined(self, density: Tensor, points: Tensor) -> Tensor:
+        """Density (R S) of points (R S 3, flat) where there may be any."""
+        return density if self.occupancy is None else density * occupied(self.occupancy, points).view_as(density)
 
     def _add_view_dependence(self, color: Tensor, appearance: Tensor, directions: Tensor) -> Tensor:
         features = torch.cat([appearance, spherical_harmonics(directions)], -1)

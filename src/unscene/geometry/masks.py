@@ -107,6 +107,17 @@ def sees(cameras: Cameras, view: int, points: Tensor, mask: Tensor, depth: Tenso
     return inside & ~_at(mask, xy, cameras) & agrees
 
 
+def looks_at(
+    cameras: Cameras, view: int, points: Tensor, mask: Tensor | None, depth: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Whether world points (P 3) lie in a view with nothing before them at its own z-depth (h w), and whether in its
+    mask (H W bool, if it has one), P bool each. tolerance: of a point's depth, by which what hides it is nearer."""
+    xy, z = cameras.project(torch.full((len(points),), view, device=points.device), points)
+    inside = (z > 0) & (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height)
+    open_ = inside & (_at(depth, xy, cameras) > z * (1 - tolerance))
+    return open_, open_ & _at(mask, xy, cameras) if mask is not None else torch.zeros_like(open_)
+
+
 def _at(image: Tensor, xy: Tensor, cameras: Cameras) -> Tensor:
     """Nearest values of an image (h w, of any resolution) at positions (P 2) in the cameras' pixels, P."""
     height, width = image.shape

@@ -17,22 +17,21 @@ from torch import Tensor
 
 from unscene.device import choose_device, field_device
 from unscene.evaluation.mask_report import contact_sheet, overlay, report_masks
-from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.nerf import NerfConfig
 from unscene.file_names import view_files
 from unscene.files import atomic_write, read_pixels, write_bytes, write_json, write_png
 from unscene.jobs.mask_options import MaskOptions, Pointers, check_name, read_pointers
 from unscene.jobs.running import drain, start
 from unscene.scenes.scene import Scene
-from unscene.segmentation.full_size import at_full_size, enlarged, reduced, shrunk
+from unscene.segmentation.fitted_surfaces import fit_surfaces
+from unscene.segmentation.full_size import at_full_size, enlarged, shrunk
 from unscene.segmentation.photo_segmenter import GrabCutSegmenter, PhotoSegmenter
 from unscene.segmentation.prompts import PromptError, check_prompts
 from unscene.segmentation.scales import is_close_call
 from unscene.segmentation.session import Selection, Session
-from unscene.segmentation.surfaces import Surfaces, median_depths
+from unscene.segmentation.surfaces import Surfaces
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, Watch, ignore
-from unscene.training.fit import fit
-from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 from unscene.training.run import RunFolder
 
 OBJECTS = "objects"
@@ -111,19 +110,8 @@ def choose_segmenter(options: MaskOptions) -> PhotoSegmenter:
 
 
 def open_surfaces(scene: Scene, options: MaskOptions, checkpoints: Checkpoints) -> Generator[Event, None, Surfaces]:
-    """What the photos show, from a field fitted to all of them; its depths are kept with the checkpoints."""
-    small = reduced(scene)
-    if (kept := checkpoints.product("depths")) is None:
-        nerf = Nerf.around(scene.cameras[scene.train], NerfConfig(), checkpoints.generator("field"))
-        nerf = nerf.to(scene.device)
-        pixels = PixelSampler(scene, training_pixels(scene))
-        objective = PixelReconstruction(nerf, scene.cameras, pixels, RegularizerConfig(), rays=options.rays)
-        yield from fit(
-            "fit", nerf, objective, options.fit, checkpoints, rays_per_step=options.rays, native=nerf.is_native
-        )
-        kept = {"depths": (yield from median_depths(nerf, small.cameras)).cpu()}
-        checkpoints.save("depths", kept, finished=True)
-    return Surfaces.of(small, kept["depths"].numpy())
+    """What the photos show, as the folder of masks keeps it."""
+    return fit_surfaces(scene, NerfConfig(), options.fit, options.rays, checkpoints)
 
 
 def _mask(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from unscene.file_names import portable
 from unscene.scenes.view_names import views_called
+from unscene.segmentation.fitted_surfaces import QUICK_FIT, RAYS
 from unscene.segmentation.prompts import Box, Click, PromptError
 from unscene.training.fit import FitConfig
 
@@ -36,9 +37,9 @@ class MaskOptions:
     segmenter: str = "surface"
     """What tells the object apart in the clicked photo and draws outlines: surface, which needs no weights, or sam2,
     an id of the hub or a folder with Segment Anything 2."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=800, learning_rate=2e-2))
+    fit: FitConfig = QUICK_FIT
     """How long and how fast the field learns whose depths are the surface. It is kept in OUT."""
-    rays: int = 4608
+    rays: int = RAYS
     """Rays per step."""
     seed: int = 0
     """Of all random numbers."""

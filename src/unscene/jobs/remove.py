@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from unscene.device import choose_device, field_device
+from unscene.evaluation.outside_photos import find_outside
 from unscene.evaluation.published import load_lpips
 from unscene.evaluation.run_report import report_run
 from unscene.file_names import view_files
 from unscene.files import write_json
-from unscene.geometry.cameras import orbit_path
+from unscene.geometry.cameras import Cameras, orbit_path
 from unscene.jobs.forecast import customization_work, forecast, removal_work
+from unscene.jobs.grown_shadows import grow_shadows, lent_shadows, with_shadows
 from unscene.jobs.presets import removal_deviations
 from unscene.jobs.remove_options import NEED_LATENTS, RemoveOptions
 from unscene.jobs.running import (
@@ -53,13 +55,17 @@ from unscene.results.truth import Truth, evaluate
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
+from unscene.stages.cleaning import LAST, drop_unsupported
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import noise_bounds
 from unscene.stages.joint_inpainting import joint_noise_bounds
 from unscene.stages.removal import Removal
+from unscene.stages.view_choice import spread
 from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunFolder
+
+LOOKED_AT = 12  # frames of the video of which is told how much lies outside of the photos
 
 
 def remove(
@@ -96,10 +102,12 @@ def remove(
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
     scene = scene.to(field_device(device))
-    masked = with_grown_masks(scene, options.mask_margin)
     config, taught = (_with_effort(part, options.effort) for part in (options.settings, options.customization))
-    inputs, lender = reconstruction_inputs(masked, config, options.seed), None
+    lender, shadows = None, None
     if start_from is not None:
+        shadows = lent_shadows(Path(start_from)) if options.grow_shadow else None
+        lent = scene if shadows is None else with_shadows(scene, shadows)
+        inputs = reconstruction_inputs(with_grown_masks(lent, options.mask_margin), config, options.seed)
         lender = borrow(Path(start_from), Path(out), inputs)
         record["start_from"] = Path(start_from).expanduser().resolve()
     folder, watch = start(Path(out), record, scene, device, resume=resume, watch=watch)
@@ -107,6 +115,10 @@ def remove(
     watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     watch(Note(f"patches are compared by: {features.name}"))
     checkpoints = folder.checkpoints(options.seed)
+    if options.grow_shadow:
+        scene = drain(grow_shadows(scene, config.nerf, options.effort, folder, checkpoints, shadows), watch)
+    masked = with_grown_masks(scene, options.mask_margin)
+    inputs = reconstruction_inputs(masked, config, options.seed)
     begin_reconstruction(folder, checkpoints, inputs, lender, watch)
     if warning := _forecast(prior, masked, options, diffusion, config, taught):
         watch(Note(warning))
@@ -115,16 +127,25 @@ def remove(
         strongest = _strongest_noise(prior, options)
         prior = drain(customized(prior, masked, taught, checkpoints, folder, strongest=strongest), watch, ways=ways)
     method = METHODS[options.method]
-    generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
+    generator = method(
+        masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth,
+        clean=options.clean,
+    )  # fmt: skip
     removal: Removal = drain(generator, watch, ways=ways)
+    if options.clean:  # again, as now all photos are whole
+        whole = removal.scene.with_masks(None)
+        drain(drop_unsupported(removal.field, whole, checkpoints, stage=LAST), watch)
     run = keep_run(folder, removal.field, scene)
     rendered = _write_results(run, folder, masked, removal, options, watch)
     metrics: dict[str, dict[str, Any]] = {}
     if truth is not None:
         judge = AutoencoderFeatures(field_device(device))  # which taught nothing
         metrics["removal"] = dataclasses.asdict(evaluate(run, truth, judge, rendered)) | {"perceptual": judge.name}
+    outside = drain(find_outside(run.field, scene, _renders(scene, options)), watch)
     totals = {"seconds": round(time.monotonic() - started, 1), "peak_memory_gb": round(peak_memory_gb(), 3)}
-    write_json(folder.path / "metrics.json", {**metrics, **totals, **device_facts(device)})
+    write_json(
+        folder.path / "metrics.json", {**metrics, **totals, **device_facts(device), "outside_of_photos": outside}
+    )
     summary = {"method": options.method, "preset": options.preset, "prior": prior.name}
     changed = [dataclasses.astuple(departure) for departure in departures]
     report_run(
@@ -206,6 +227,21 @@ def _with_effort(config: Any, effort: float) -> Any:
     return dataclasses.replace(config, **scaled)
 
 
+def _video_path(scene: Scene, options: RemoveOptions) -> Cameras:
+    return orbit_path(scene.cameras[scene.train], options.video_frames)
+
+
+def _renders(scene: Scene, options: RemoveOptions) -> dict[str, tuple[Cameras, list[str]]]:
+    """What a run renders beside its training views, for `find_outside`: test views and some of the video."""
+    renders = {}
+    if len(scene.test):
+        renders["the test views"] = scene.cameras[scene.test], [scene.names[view] for view in scene.test.tolist()]
+    if options.video_frames:
+        frames = spread(torch.arange(options.video_frames), LOOKED_AT)
+        renders["the video"] = _video_path(scene, options)[frames], [f"frame-{frame}" for frame in frames.tolist()]
+    return renders
+
+
 def _write_results(
     run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch
 ) -> dict[int, Tensor]:
@@ -227,8 +263,7 @@ def _write_results(
     for name, mask in zip(scene.names, scene.masks, strict=True):
         folder.write_image(Path("masks") / f"{files[name]}.png", mask)
     if options.video_frames:
-        path = orbit_path(scene.cameras[scene.train], options.video_frames)
-        drain(write_video(run.folder / "video.mp4", run.field, path), watch)
+        drain(write_video(run.folder / "video.mp4", run.field, _video_path(scene, options)), watch)
     generator = torch.Generator().manual_seed(options.seed)
     points = write_points(
         run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator,

@@ -65,6 +65,12 @@ class RemoveOptions:
     """Inpaint only what no view has seen, or the whole object mask as the papers do."""
     mask_margin: int = 2
     """Pixels by which masks grow before anything else: masks tend to miss the object's rim."""
+    clean: bool = False
+    """Drop haze and floaters: density that no photo supports, as all photos look through it or past it. The report
+    shows the views in which most goes."""
+    grow_shadow: bool = False
+    """Let masks grow over what darkens around the object's foot. A field of the scene with its object is fitted for
+    that first; the report shows what will go before anything is removed."""
     seed: int = 0
     """Of all random numbers."""
     device: str = "auto"

@@ -177,12 +177,14 @@ def in_n_out(
     *,
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
+    clean: bool = False,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
-    features: the network that compares patches. fill: inpaint only what no view has seen, or the whole object mask as
-    in the paper. estimate_depth: a depth network for the base view (paper: Depth Anything). Raises ValueError
-    if the scene has no masks, MethodError or SceneError for a base view that cannot be.
+    features: the network that compares patches. fill: inpaint only what no view has seen, or the whole object mask
+    as in the paper. estimate_depth: a depth network for the base view (paper: Depth Anything). clean: drop density
+    that no photo supports. Raises ValueError if the scene has no masks, MethodError or SceneError for a base view
+    that cannot be.
     """
     if scene.masks is None:
         raise ValueError("in_n_out needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -192,7 +194,7 @@ def in_n_out(
 
     # Stage 1: the field from what is visible, then with one inpainted view.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, error=config.pixel_error)
-    yield from reconstruct(known, config.reconstruction, checkpoints)
+    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)

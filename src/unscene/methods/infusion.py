@@ -139,12 +139,14 @@ def infusion(
     *,
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
+    clean: bool = False,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
-    features: unused, since no patch is compared. fill: inpaint only what no view has seen, or the whole object mask.
-    estimate_depth: a depth network for the reference view, if no model completes its depth. Raises ValueError without
-    masks, MethodError for settings that cannot work, PriorError for a depth model that cannot be had.
+    features: unused, since no patch is compared. fill: inpaint only what no view has seen, or the whole object
+    mask. estimate_depth: a depth network for the reference view, if no model completes its depth. clean: drop
+    density that no photo supports. Raises ValueError without masks, MethodError for settings that cannot work,
+    PriorError for a depth model that cannot be had.
     """
     if scene.masks is None:
         raise ValueError("infusion needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -154,7 +156,7 @@ def infusion(
 
     # The scene without its object, incomplete.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from reconstruct(known, config.reconstruction, checkpoints)
+    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)

@@ -131,12 +131,14 @@ def inpaint3d(
     *,
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
+    clean: bool = False,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
-    prior: a diffusion model. features: unused, since no image is compared. fill: distil only what no view has seen, or
-    the whole object mask as in the paper. estimate_depth: a depth network. Raises ValueError without masks, PriorError
-    if the prior is no diffusion model, MethodError for settings that cannot work.
+    prior: a diffusion model. features: unused, since no image is compared. fill: distil only what no view has seen,
+    or the whole object mask as in the paper. estimate_depth: a depth network. clean: drop density that no photo
+    supports. Raises ValueError without masks, PriorError if the prior is no diffusion model, MethodError for
+    settings that cannot work.
     """
     if scene.masks is None:
         raise ValueError("inpaint3d needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -147,7 +149,7 @@ def inpaint3d(
 
     # What the photos show, and what none of them does.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from reconstruct(known, config.reconstruction, checkpoints)
+    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)

@@ -97,12 +97,14 @@ def inpaint_nerf360(
     *,
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
+    clean: bool = False,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
-    prior: a latent diffusion model in the paper, any other will do. features: the network that compares patches. fill:
-    inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a depth network for
-    the inpainted views. Raises ValueError if the scene has no masks.
+    prior: a latent diffusion model in the paper, any other will do. features: the network that compares patches.
+    fill: inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a depth
+    network for the inpainted views. clean: drop density that no photo supports. Raises ValueError if the scene has
+    no masks.
     """
     if scene.masks is None:
         raise ValueError("inpaint_nerf360 needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -113,7 +115,7 @@ def inpaint_nerf360(
     known = UnmaskedReconstruction(
         nerf, scene, config.regularizer, rays=config.rays, error=config.loss.pixel_error
     )  # fmt: skip
-    yield from reconstruct(known, config.reconstruction, checkpoints)
+    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)

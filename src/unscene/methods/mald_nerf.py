@@ -143,13 +143,15 @@ def mald_nerf(
     *,
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
+    clean: bool = False,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     prior: a diffusion model, best customised to the scene. features: the network of the ablation with a perceptual
-    loss. fill: inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a depth
-    network for the inpainted views. Raises ValueError without masks, PriorError if the prior has no latents,
-    MethodError for settings that cannot work, DivergedError if the game cannot be saved.
+    loss. fill: inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a
+    depth network for the inpainted views. clean: drop density that no photo supports. Raises ValueError without
+    masks, PriorError if the prior has no latents, MethodError for settings that cannot work, DivergedError if the
+    game cannot be saved.
     """
     if scene.masks is None:
         raise ValueError("mald_nerf needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -160,7 +162,7 @@ def mald_nerf(
 
     # What the photos show, and what none of them does.
     known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from reconstruct(known, config.reconstruction, checkpoints)
+    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)

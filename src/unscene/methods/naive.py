@@ -63,10 +63,11 @@ def naive(
     *,
     fill: Literal["unseen", "mask"] = "mask",
     estimate_depth: object = None,
+    clean: bool = False,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object view by view. The whole mask is filled: without a field nothing tells what was seen.
 
-    estimate_depth: unused, since nothing here asks for depth.
+    estimate_depth and clean: unused, since nothing here asks for depth or goes on from a field.
     """
     if scene.masks is None:
         raise ValueError("naive needs a scene with masks; pass masks to load_scene or use Scene.with_masks")

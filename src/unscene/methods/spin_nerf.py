@@ -117,12 +117,14 @@ def spin_nerf(
     *,
     fill: Literal["unseen", "mask"] = "mask",
     estimate_depth: DepthEstimator | None = None,
+    clean: bool = False,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     features: the network that compares patches (paper: LPIPS). fill: the whole mask either way, since nothing here
-    tells what other views see of what it hides. estimate_depth: a depth network for the inpainted views, in place of
-    inpainted disparities. Raises ValueError if the scene has no masks.
+    tells what other views see of what it hides. estimate_depth: a depth network for the inpainted views, in place
+    of inpainted disparities. clean: unused, since the field shows the object. Raises ValueError if the scene has no
+    masks.
     """
     if scene.masks is None:
         raise ValueError("spin_nerf needs a scene with masks; pass masks to load_scene or use Scene.with_masks")

@@ -165,6 +165,7 @@ def _nerf(tensors: dict[str, Tensor], config: dict[str, Any]) -> Nerf:
         _nerf_config(config),
         center=tensors["center"].clone(), radius=tensors["radius"].clone(), generator=torch.Generator(),
     )  # fmt: skip
+    nerf.confine(tensors.get("occupancy"))
     nerf.load_state_dict(tensors)
     return nerf
 

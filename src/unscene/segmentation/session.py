@@ -103,6 +103,13 @@ class Session:
             scales = tuple(sorted(scales, key=lambda scale: -round(4 * _box_fit(region, prompt, scale.labels))))
         return dataclasses.replace(selection, scales=scales, labels=scales[0].labels)
 
+    def masked(self, masks: Mapping[int, np.ndarray], point: Click) -> Selection:
+        """The object at a point of a photo as most of the masks that see it have it, in one piece. masks: of views, H W
+        bool each. Raises PromptError where hardly any photo shows a surface."""
+        region = self._region(point)
+        labels = in_one_piece(region.graph, _evidence(region, masks) > 0, self._seeds(region, point))
+        return Selection(region, (), labels, taught=masks)
+
     def choose(self, selection: Selection, scale: int) -> Selection:
         """Another of the scales that the first prompt may have meant; edits are forgotten."""
         if not 0 <= scale < len(selection.scales):
@@ -294,12 +301,18 @@ def _evidence(region: Region, masks: Mapping[int, np.ndarray]) -> np.ndarray:
 
 
 def _middle(prompt: Click | Box | None, taught: Mapping[int, np.ndarray]) -> Click:
-    """Where the object is: the prompt, else the pixel of the largest mask that is farthest from its outline."""
+    """Where the object is: the prompt, else the `innermost` pixel of its masks."""
     if prompt is not None:
         return prompt if isinstance(prompt, Click) else prompt.middle
-    view = max(taught, key=lambda view: int(taught[view].sum()), default=None)
-    if view is None or not taught[view].any():
+    return innermost(taught)
+
+
+def innermost(masks: Mapping[int, np.ndarray]) -> Click:
+    """The pixel of the largest mask (H W bool each) that is farthest from its outline. Raises PromptError if all are
+    black."""
+    view = max(masks, key=lambda view: int(masks[view].sum()), default=None)
+    if view is None or not masks[view].any():
         raise PromptError("expected a mask with an object to learn from, got black ones; draw it white.")
-    distance = cv2.distanceTransform(np.pad(taught[view], 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    distance = cv2.distanceTransform(np.pad(masks[view], 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     row, column = np.unravel_index(distance.argmax(), distance.shape)
     return Click(view, float(column) + 0.5, float(row) + 0.5)

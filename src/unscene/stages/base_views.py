@@ -79,9 +79,10 @@ def add_base_views(
             )
         checkpoints.save(STAGE, _packed(settled[1:]), finished=True)
         yield StageDone(STAGE, time.monotonic() - started)
-    for base in settled:
+    for index, base in enumerate(settled, 1):
         mask = region[base.view] if scene.masks is None else scene.masks[base.view]
         yield Picture("origin", origin_map(base, mask, region[base.view]), scene.names[base.view])
+        yield Note(f"base view {index} ({scene.names[base.view]}): {origin_shares(base, mask, region[base.view])}")
     if len(settled) == 1:
         yield Note(f"one base view: it looks well at {shares[0]:.0%} of what is hidden")
     return BaseViews(tuple(settled), _leaders(scene, region, surfaces, settled))
@@ -130,6 +131,16 @@ def origin_map(base: InpaintedView, mask: Tensor, region: Tensor) -> Tensor:
     for part, color in ((mask, (0.2, 0.75, 0.3)), (region, (0.2, 0.45, 0.9)), (base.hole, (1.0, 0.55, 0.1))):
         tint[part] = torch.tensor(color, device=tint.device)
     return torch.where((mask | region)[..., None], 0.5 * base.image + 0.5 * tint, base.image)
+
+
+def origin_shares(base: InpaintedView, mask: Tensor, region: Tensor) -> str:
+    """In words, how much of a base view's mask (H W bool) is what in its `origin_map`."""
+    parts = (mask & ~region, region & ~base.hole, base.hole)
+    known, told, invented = (float(part.sum() / (mask | region).sum().clamp_min(1)) for part in parts)
+    return (
+        f"of what the object hides there photos show {known:.0%}, other base views told it {told:.0%}, it invented "
+        f"{invented:.0%}"
+    )
 
 
 def _inpaint_open(

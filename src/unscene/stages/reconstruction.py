@@ -13,6 +13,7 @@ from unscene.geometry.cameras import Rays
 from unscene.geometry.randomness import uniform
 from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
+from unscene.stages.cleaning import drop_unsupported
 from unscene.training.captured_steps import CapturableObjective, Kind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
@@ -81,9 +82,10 @@ class NearFirst(CapturableObjective):
 
 
 def reconstruct(
-    known: UnmaskedReconstruction, config: FitConfig, checkpoints: Checkpoints
+    known: UnmaskedReconstruction, config: FitConfig, checkpoints: Checkpoints, *, clean: bool = False
 ) -> Generator[Event, None, None]:
-    """Fit the field to what is not masked; from few photos to what is near first."""
+    """Fit the field to what is not masked; from few photos to what is near first. clean: drop what none
+    of them supports."""
     nerf, objective = known.nerf, known
     if config.steps is not None and len(known.scene.train) <= FEW:
         objective = NearFirst(known, round(NEAR_SHARE * config.steps))
@@ -93,3 +95,5 @@ def reconstruct(
     yield from fit(
         STAGE, nerf, objective, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
     )  # fmt: skip
+    if clean:
+        yield from drop_unsupported(nerf, known.scene, checkpoints)

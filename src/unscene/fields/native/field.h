@@ -2,6 +2,7 @@
 #pragma once
 #include "grid.h"
 #include "network.h"
+#include "occupancy.h"
 
 namespace unscene {
 
@@ -13,6 +14,7 @@ struct FieldArguments {
     const float *origins, *directions, *edges, *table;  // R 3, R 3, R 17, rows FEATURES
     const Level* levels;
     const float *weight_hidden, *bias_hidden, *weight_output, *bias_output;
+    const unsigned* occupancy;            // or null
     float *weights, *color, *appearance;  // R 16, R 3, R 8
     float* encoded;                       // R 16 PADDED_INPUTS, or null where no gradient is wanted
     const float *weights_gradient, *color_gradient, *appearance_gradient;
@@ -44,6 +46,7 @@ struct Composite {
         Composite x;
         for (int c = 0; c < 3; ++c) x.color[c] = sigmoid(raw[c + 1]);
         x.optical_depth = density(raw[0]) * (distance(load(edges + 1), a.spacing) - distance(load(edges), a.spacing));
+        if (a.occupancy) x.optical_depth *= occupied(a.occupancy, sample_points(a, ray));
         x.passed = exponential(-x.optical_depth);
         x.transmittance = exponential(-sums_before(x.optical_depth));
         x.weights = x.transmittance * (1.0f - x.passed);

@@ -1,6 +1,6 @@
 // The proposal: sixteen rays in lanes. Its density is the exponential of the summed features of its grid.
 #pragma once
-#include "grid.h"
+#include "occupancy.h"
 
 namespace unscene {
 
@@ -9,6 +9,7 @@ constexpr int MOST_PROPOSAL_SAMPLES = 128;
 struct ProposalArguments {
     const float *origins, *directions, *jitter, *table;  // R 3, R 3, R or null, rows
     const Level* levels;
+    const unsigned* occupancy;                     // or null
     float *weights, *fine_edges, *optical_depths;  // R S, R fine_samples + 1, blocks S 16
     const float* weights_gradient;                 // R S
     float *learning, *table_gradient;              // blocks 4 S 16: points x, y, z and their gradients; rows
@@ -83,7 +84,8 @@ inline void proposal_forward(const ProposalArguments& a, int block) {
         const Points points = along(rays.origins, rays.directions, distance((before + after) * 0.5f, a.spacing));
         Floats raw = 0.0f;
         for (int l = 0; l < a.level_count; ++l) raw += interpolated(a.table, cells_of(points, a.levels[l]));
-        const Floats optical_depth = density(raw) * (end - start), passed = exponential(-optical_depth);
+        const Floats optical_depth = density(raw) * occupied(a.occupancy, points) * (end - start);
+        const Floats passed = exponential(-optical_depth);
         const Floats weight = k == a.samples - 1 ? transmittance : transmittance * (1.0f - passed);
         store(optical_depths + k * LANES, optical_depth);
         *(Floats*)weights[k] = weight;
