@@ -30,6 +30,7 @@ SIDEWAYS = {  # imports within one level that are allowed
     ("commands", "training_commands"),
     ("geometry", "warp_runtime"),
     ("results", "evaluation"),
+    ("scenes", "splat_files"),  # sparse points are PLY, too
     ("training_commands", "screen"),
 }
 

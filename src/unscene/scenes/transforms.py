@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from unscene.scenes.json_files import number, read_json
 from unscene.scenes.photo_names import PhotoNames
 from unscene.scenes.pinhole import to_pinhole
 from unscene.scenes.scene import NO_ORIGIN, Scene, SceneError
+from unscene.scenes.sparse_points import read_sparse_points
 from unscene.scenes.wide_lenses import FisheyeLens, RationalLens, WideLens
 
 DISTORTION = ("k1", "k2", "p1", "p2", "k3")
@@ -40,9 +42,12 @@ Entry = dict[str, Any]
 
 
 def read_transforms(root: Path, file: Path) -> Capture:
-    """Frames of one transforms.json, with the split that its ``train_filenames`` and ``test_filenames`` may give."""
+    """Frames of one transforms.json, with the split that its ``train_filenames`` and ``test_filenames`` may give, and
+    the points that it names."""
     content, entries = _read_entries(file)
-    return _to_capture(root, content, entries, None, file.name)
+    capture = _to_capture(root, content, entries, None, file.name)
+    points, colors, notes = read_sparse_points(root, content.get("ply_file_path"))
+    return replace(capture, points=points, point_colors=colors, notes=(*capture.notes, *notes))
 
 
 def read_blender(root: Path) -> Capture:
