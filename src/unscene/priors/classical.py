@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from unscene.priors.exemplar.offset_completion import OffsetConfig
 from unscene.priors.exemplar.patch_completion import complete
 from unscene.priors.exemplar.patch_matching import NothingToCopyError
 from unscene.priors.exemplar.shift_map import shift_map
@@ -39,6 +40,8 @@ class ExemplarInpainter:
     """Surroundings to copy from, on each side, as a share of the hole's box; the fill's time grows with it."""
     largest_side: int = 384
     """Crops longer than this, in pixels, are filled at reduced size and enlarged."""
+    along_surfaces: OffsetConfig = field(default_factory=OffsetConfig)
+    """How it copies along a surface that is looked at squarely, see `surface_fill`."""
 
     @property
     def name(self) -> str:

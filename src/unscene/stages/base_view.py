@@ -15,6 +15,7 @@ from unscene.geometry.masks import surface_points
 from unscene.memory import release_freed_memory
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import DepthEstimator
+from unscene.priors.exemplar.offset_completion import OffsetConfig
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.base_view_by_hand import ByHand, inpaint_by_hand
@@ -31,6 +32,7 @@ from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, Provenance, StageDone, StageStarted, ViewInpainted
 
 STAGE = "base view"
+SKETCH = OffsetConfig(offsets=60, sweeps=1)  # of candidates: for votes, and for the mean that the elected heeds
 
 
 def choose_base_view(
@@ -88,15 +90,17 @@ def _elect(
 ) -> Generator[Event, None, tuple[InpaintedView, Surface, str, str]]:  # fmt: skip
     """Inpaint the most central views independently; the one most like the others becomes the base view.
 
-    Copies of surfaces are made once more for the elected view, nearer to the mean of all candidates (ours); an image
-    that a model made stays the one that was voted for. Returns the view, what is behind it, who made its picture and
-    how it was chosen.
+    Copies of surfaces are sketches, and made once more for the elected view, nearer to the mean of all candidates
+    (ours); an image that a model made stays the one that was voted for. Returns the view, what is behind it, who made
+    its picture and how it was chosen.
     """
     with_hole = inpaintable_views(prior, scene, views_with_holes(region, scene.train))
     inpainted, surfaces = [], []
+    copies = isinstance(prior, ExemplarInpainter)
+    sketcher = replace(prior, along_surfaces=SKETCH) if copies else prior
     for view in views_nearest_center(scene.cameras, with_hole, candidates, spacing).tolist():
         candidate, surface = inpaint_alone(
-            nerf, scene, view, region, depths, prior, generator, strength=strength
+            nerf, scene, view, region, depths, sketcher, generator, strength=strength
         )  # fmt: skip
         inpainted.append(candidate)
         surfaces.append(surface)
@@ -107,11 +111,11 @@ def _elect(
     elected = most_central([c.image for c in inpainted], [masks[c.view] for c in inpainted])
     winner, surface = inpainted[elected], surfaces[elected]
     picture = who_filled(prior, surface, region[winner.view], strength)
-    copies = isinstance(prior, ExemplarInpainter)  # so its fill can heed what is expected
-    if copies and surface.is_filled_squarely and len(inpainted) > 1:
-        agreed = mean_fill(scene.cameras, winner, inpainted, region)
+    if copies and surface.is_filled_squarely:
+        agreed = mean_fill(scene.cameras, winner, inpainted, region) if len(inpainted) > 1 else None
         winner, _ = inpaint_alone(nerf, scene, winner.view, region, depths, prior, generator, expected=agreed)
-        picture = f"{picture}, filled again towards the mean of {len(inpainted)} candidates (ours)"
+        if agreed is not None:
+            picture = f"{picture}, filled again towards the mean of {len(inpainted)} candidates (ours)"
         yield Picture("base-view", winner.image, scene.names[winner.view])
     return winner, surface, picture, f"chosen among {len(inpainted)} by perceptual-hash votes"
 

@@ -21,7 +21,7 @@ from unscene.geometry.masks import dilate, erode, sees, surface_points
 from unscene.geometry.planes import Plane, PlaneView, fit_plane, look_squarely
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import complete_disparity
-from unscene.priors.exemplar.offset_completion import complete_by_offsets
+from unscene.priors.exemplar.offset_completion import OffsetConfig, complete_by_offsets
 from unscene.priors.exemplar.patch_completion import CompletionConfig
 from unscene.priors.exemplar.patch_matching import NothingToCopyError
 from unscene.scenes.scene import Scene
@@ -170,7 +170,7 @@ def fill_surface(
         for piece in _pieces(part.on_plane & dilate((part.on_plane & ~seen)[None], 1)[0]):
             try:
                 image[piece] = _filled_squarely(
-                    scene, view, region, depths, replace(part, on_plane=piece), expected
+                    scene, view, region, depths, replace(part, on_plane=piece), exemplar.along_surfaces, expected
                 )  # fmt: skip
                 left = left & ~piece
             except NothingToCopyError:
@@ -179,8 +179,9 @@ def fill_surface(
 
 
 def _filled_squarely(
-    scene: Scene, view: int, region: Tensor, depths: Tensor, part: SurfacePlane, expected: Tensor | None
-) -> Tensor:
+    scene: Scene, view: int, region: Tensor, depths: Tensor, part: SurfacePlane, config: OffsetConfig,
+    expected: Tensor | None,
+) -> Tensor:  # fmt: skip
     """The colours of a view's pixels on a plane, P 3. Raises NothingToCopyError where too little of it is visible."""
     square = look_squarely(scene.cameras, view, part.plane, part.on_plane, context=CONTEXT, side=LARGEST_SIDE)
     texture, known = _texture_of_all_views(scene, view, region, depths, part.support, square)
@@ -189,7 +190,7 @@ def _filled_squarely(
     rim = CompletionConfig().size // 2  # patches over the hole's rim then need no ignored pixel
     hole = dilate(hole[None], rim)[0] & ~known
     expected_texture = None if expected is None else _sample_where_known(expected, square.pixels)
-    filled = _completed_by_offsets(texture, hole, known, expected_texture)
+    filled = _completed_by_offsets(texture, hole, known, config, expected_texture)
     return sample_image(filled, square.texels[None])[0]
 
 
@@ -248,10 +249,13 @@ def sample_image(image: Tensor, xy: Tensor) -> Tensor:
     return torch.from_numpy(values.reshape(*positions.shape[:2], image.shape[-1])).clamp(0, 1).to(image.device)
 
 
-def _completed_by_offsets(texture: Tensor, hole: Tensor, known: Tensor, expected: Tensor | None) -> Tensor:
+def _completed_by_offsets(
+    texture: Tensor, hole: Tensor, known: Tensor, config: OffsetConfig, expected: Tensor | None
+) -> Tensor:
     """`complete_by_offsets`, which cuts graphs on the processor, for tensors of any device."""
     on_host = (texture.cpu(), hole.cpu(), known.cpu())
-    return complete_by_offsets(*on_host, expected=None if expected is None else expected.cpu()).to(texture.device)
+    expected = None if expected is None else expected.cpu()
+    return complete_by_offsets(*on_host, config, expected=expected).to(texture.device)
 
 
 def _sample_where_known(image: Tensor, xy: Tensor) -> Tensor:

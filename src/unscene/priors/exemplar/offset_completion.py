@@ -41,8 +41,9 @@ class OffsetConfig:
 
     size: int = 7
     """Pixels along the sides of the patches whose recurrence is counted."""
-    offsets: int = 80
-    """Most frequent offsets to choose among (paper: 60). Three hundred fill no better, in twice the time."""
+    offsets: int = 150
+    """Most frequent offsets to choose among (paper: 60). With twice as many a fill is no sharper, with half as many
+    it is less sharp by a tenth."""
     shortest: int = 6
     """Pixels along an axis that an offset must exceed: nearer patches are alike because they overlap."""
     most_patches: int = 8000
