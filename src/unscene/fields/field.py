@@ -1,10 +1,14 @@
-"""RadianceField: the contract between rays and what is seen along them."""
+"""What fields are asked: radiance fields ray by ray, others view by view, and both for what a view shows.
+
+Stages that look at a scene, at its colours and median depths, ask `render_view` and `render_pixels`, of whatever field.
+What teaches a field asks it in its own way: `RadianceField.render` of scattered rays, `ViewField.show` of windows.
+"""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -86,12 +90,25 @@ class PixelRender:
     depth: Tensor
 
 
+class Window(NamedTuple):
+    """A part of a view, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 @runtime_checkable
 class ViewField(Protocol):
     """What is drawn view by view, where a radiance field is asked ray by ray."""
 
     def draw(self, cameras: Cameras, view: int) -> PixelRender:
         """A whole view."""
+        ...
+
+    def show(self, cameras: Cameras, view: int, window: Window) -> Tensor:
+        """Colours of a window of a view, H W 3, differentiable in the field's parameters; not held below 1."""
         ...
 
 
