@@ -107,14 +107,27 @@ class ViewField(Protocol):
         """A whole view."""
         ...
 
+    @property
+    def positions(self) -> Tensor:
+        """Where in the world each of the N parts is that it is drawn of, N 3."""
+        ...
+
+    def composite(self, cameras: Cameras, view: int, quantity: Tensor) -> Tensor:
+        """A quantity of each part (N C) composited over a whole view with the weights of its colours, H W C."""
+        ...
+
     def show(self, cameras: Cameras, view: int, window: Window) -> Tensor:
         """Colours of a window of a view, H W 3, differentiable in the field's parameters; not held below 1."""
         ...
 
 
+Field = RadianceField | ViewField
+"""What stages that look at a scene take."""
+
+
 @torch.no_grad()
 def render_pixels(
-    field: RadianceField | ViewField, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int | None = None
+    field: Field, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int | None = None
 ) -> PixelRender:
     """Render pixel positions ``xy`` (P 2) of one view, in slices, so that memory does not grow with the image.
 
@@ -138,9 +151,7 @@ def render_pixels(
     return PixelRender(color, depth)
 
 
-def render_view(
-    field: RadianceField | ViewField, cameras: Cameras, view: int, *, rays_at_once: int | None = None
-) -> PixelRender:
+def render_view(field: Field, cameras: Cameras, view: int, *, rays_at_once: int | None = None) -> PixelRender:
     """Render a whole view."""
     if isinstance(field, ViewField):
         return field.draw(cameras, view)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unscene.fields.field import PixelRender, Window
-from unscene.fields.splat_raster import SplatCamera, SplatRender, rasterise
+from unscene.fields.splat_raster import SplatCamera, SplatRender, composite, rasterise
 from unscene.geometry.cameras import Cameras, focus_point, pixel_centers
 from unscene.geometry.gaussians import Gaussians
 
@@ -126,6 +126,17 @@ class Splats(nn.Module):
     def render(self, cameras: Cameras, view: int, window: Window | None = None) -> SplatRender:
         """What a window of a view shows, differentiable; a lens that distorts is taken for a pinhole."""
         return rasterise(self.gaussians, SplatCamera.of(cameras, view, window))
+
+    @property
+    def positions(self) -> Tensor:
+        """Means, N 3, without gradients."""
+        means = self.means.detach()
+        return means if self.kept is None else torch.cat([means, self.kept.means])
+
+    def composite(self, cameras: Cameras, view: int, quantity: Tensor) -> Tensor:
+        """A quantity of each Gaussian (N C) composited over a whole view with the weights of its colours, H W C."""
+        shot = Shot.of(cameras, view)
+        return shot.bent(composite(self.gaussians, shot.camera, quantity).image)
 
     def show(self, cameras: Cameras, view: int, window: Window) -> Tensor:
         """Colours of a window of a view, H W 3, through any lens; differentiable, never negative, maybe above 1."""

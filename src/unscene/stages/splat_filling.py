@@ -30,7 +30,7 @@ class SplatFillingConfig:
 
     loss: SplatLossConfig = field(default_factory=SplatLossConfig)
     """Weights of colours and structure."""
-    weight: float = 1.0
+    weight: float = 0.7
     """Of the inpainted views, beside the photos."""
     depth_weight: float = 0.5
     """Of their depths."""

@@ -16,11 +16,13 @@ from unscene.fields.splats import Shot, TracedGaussians
 from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.gaussians import Gaussians, opacity_logits_of
-from unscene.geometry.masks import pixel_points
+from unscene.geometry.masks import in_frame, pixel_points
 from unscene.stages.splat_start import SPREAD, round_gaussians
 
 OPAQUE = 0.9  # opacity of a new Gaussian
 THIN = 0.5  # light that passes, above which a pixel shows no surface
+IN_FRONT = 0.03  # relative difference of depth from which on a point lies before what a view sees
+WITNESSES = 2  # views that must look through a point
 BEHIND = 1.1  # times a surface's depth, from which on what is seen lies behind it
 
 
@@ -34,39 +36,65 @@ class Wanted:
     depth: Tensor
 
 
-def plant(traced: TracedGaussians, cameras: Cameras, wanted: Iterable[Wanted]) -> TracedGaussians:
+@dataclass(frozen=True)
+class KnownSpace:
+    """What views (V) have seen of a scene: V H W bool, where, and V h w, z-depths there, of any resolution."""
+
+    cameras: Cameras
+    seen: Tensor
+    depths: Tensor
+
+    def is_empty_at(self, points: Tensor) -> Tensor:
+        """Whether views look through world points (P 3) at what lies behind them, P bool; one alone may be wrong."""
+        votes = torch.zeros(len(points), dtype=torch.long, device=points.device)
+        for view in range(len(self.cameras)):
+            frame = in_frame(self.cameras, view, points)
+            small = F.interpolate(self.depths[view][None, None], self.seen.shape[1:])[0, 0]
+            seen, depth = self.seen[view].flatten()[frame.pixel], small.flatten()[frame.pixel]
+            votes += frame.inside & seen & (frame.depth < (1 - IN_FRONT) * depth)
+        return votes >= WITNESSES
+
+
+def plant(
+    traced: TracedGaussians, cameras: Cameras, wanted: Iterable[Wanted], space: KnownSpace | None = None
+) -> TracedGaussians:
     """Gaussians with new ones for what views have to show and do not, one view after the other: what those of an earlier
-    one show in a later one is not put there again."""
+    one show in a later one is not put there again. Nothing is put where it is known that nothing is."""
     for surface in wanted:
         missing = lacking(traced.gaussians, cameras, surface.view, surface.where, surface.depth)
         if missing.any():
-            traced = traced.and_new(gaussians_of_pixels(cameras, surface, missing, traced.gaussians.degree))
+            made = gaussians_of_pixels(cameras, surface, missing, traced.gaussians.degree)
+            traced = traced.and_new(made if space is None else made[~space.is_empty_at(made.means)])
     return traced
 
 
-def mend(traced: TracedGaussians, cameras: Cameras, views: Tensor, region: Tensor, surfaces: Tensor) -> TracedGaussians:
-    """The same for what is still missing in the region (N H W bool) of views, on the surfaces behind it (N h w), in the
+def mend(
+    traced: TracedGaussians, cameras: Cameras, views: Tensor, region: Tensor, surfaces: Tensor, space: KnownSpace
+) -> TracedGaussians:
+    """The same where nothing at all is seen in the region (N H W bool) of views, on the surfaces behind it (N h w), in the
     colours around it (Telea 2004)."""
     for view in views.tolist():
         hole = region[view]
-        disparity = F.interpolate(1 / surfaces[view][None, None], hole.shape, mode="bilinear")  # linear on planes
-        depth = 1 / disparity[0, 0]
-        missing = lacking(traced.gaussians, cameras, view, hole, depth)
+        missing = lacking(traced.gaussians, cameras, view, hole)
         if missing.any():
+            disparity = F.interpolate(1 / surfaces[view][None, None], hole.shape, mode="bilinear")  # linear on planes
+            depth = 1 / disparity[0, 0]
             colors = _continued(traced.gaussians, cameras, view, missing)
-            surface = Wanted(view, hole, colors, depth)
-            traced = traced.and_new(gaussians_of_pixels(cameras, surface, missing, traced.gaussians.degree))
+            made = gaussians_of_pixels(cameras, Wanted(view, hole, colors, depth), missing, traced.gaussians.degree)
+            traced = traced.and_new(made[~space.is_empty_at(made.means)])
     return traced
 
 
 @torch.no_grad()
-def lacking(gaussians: Gaussians, cameras: Cameras, view: int, where: Tensor, depth: Tensor) -> Tensor:
-    """Where in a view (H W bool) a surface at z-depths (H W) is not seen: nothing is, or what lies far behind it."""
+def lacking(gaussians: Gaussians, cameras: Cameras, view: int, where: Tensor, depth: Tensor | None = None) -> Tensor:
+    """Where in a view (H W bool) nothing is seen, or, of a surface at z-depths (H W), what lies far behind it."""
     shot = Shot.of(cameras, view)
     render = rasterise(gaussians, shot.camera)
-    light = shot.bent(render.transmittance[..., None])[..., 0]
-    missing = (light > THIN) | (shot.bent_depth(render.median_depth()) > BEHIND * depth)
-    return missing & where & depth.isfinite()
+    missing = shot.bent(render.transmittance[..., None])[..., 0] > THIN
+    if depth is not None:
+        missing |= shot.bent_depth(render.median_depth()) > BEHIND * depth
+        missing &= depth.isfinite()
+    return missing & where
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from unscene.fields.splat_raster import composite
 from unscene.fields.splats import Shot
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.gaussians import Gaussians
+from unscene.geometry.masks import in_frame
 from unscene.stages.method_error import MethodError
 
 OBJECT = 0.3  # share of its weight inside the masks from which on a Gaussian is the object's
@@ -48,9 +49,9 @@ def rendered_weights(gaussians: Gaussians, cameras: Cameras, views: Tensor, mask
         image = shot.bent(composite(still, shot.camera, channels).image)
         mask = masks[view].to(image)
         image.backward(torch.stack([mask, torch.ones_like(mask)], -1))
-        inside, column, row = _in_frame(still.means, cameras, view)
-        seen += inside
-        covered += inside & masks[view][row, column]
+        frame = in_frame(cameras, view, still.means)
+        seen += frame.inside
+        covered += frame.inside & masks[view].flatten()[frame.pixel]
     assert channels.grad is not None
     weights = channels.grad
     return RenderedWeights(weights[:, 0], weights[:, 1], covered / seen.clamp_min(1))
@@ -78,11 +79,3 @@ def select_object(weights: RenderedWeights, masks: Tensor) -> Tensor:
             f"{len(selected):,} Gaussians, all that is seen; if black and white are swapped, invert the masks."
         )
     return selected
-
-
-def _in_frame(points: Tensor, cameras: Cameras, view: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Which points (P 3) a view has in its frame, P bool, and at what column and row, P each."""
-    xy, depth = cameras.project(torch.full((len(points),), view, device=points.device), points)
-    column, row = xy.nan_to_num(-1).floor().clamp(-1, 2**24).long().unbind(-1)
-    inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
-    return inside, column * inside, row * inside

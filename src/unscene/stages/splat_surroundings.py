@@ -15,14 +15,23 @@ from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.gaussians import Gaussians
 from unscene.scenes.scene import Scene
-from unscene.stages.splat_filling import SplatFilling, SplatFillingConfig, learn, learnt_among
+from unscene.stages.splat_filling import (
+    SplatFilling,
+    SplatFillingConfig,
+    learn,
+    learnt_among,
+    slices,
+    window_around,
+)
 from unscene.stages.splat_planting import THIN, Wanted, plant
-from unscene.stages.splat_selection import rendered_weights, select_object
+from unscene.stages.splat_selection import LITTLE, RenderedWeights, rendered_weights, select_object
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
 from unscene.training.fit import FitConfig
 
 TOUCHED = 0.02  # share of its weight inside the masks from which on a Gaussian beside the object learns again
+WITHIN = 0.98  # share of its weight in the windows around the masks, which it needs for that
+UNSEEN, ELSEWHERE = 0.5, 1.0  # share of its weight where nobody has seen anything, and pixels elsewhere, of one to go
 
 
 def take_out(
@@ -45,15 +54,25 @@ def take_out(
     yield Note(f"{int(selected.sum()):,} of {len(gaussians):,} Gaussians are the object")
     traced, known = TracedGaussians.of_file(gaussians)[~selected], ~scene.masks
     mended = plant(traced, scene.cameras, _shown(gaussians, scene, known))
-    learns = torch.cat([weights.share[~selected] > TOUCHED, torch.ones(len(mended) - len(traced), dtype=torch.bool)])
+    border = _touched(weights)[~selected] & _stay_in_windows(gaussians, scene)[~selected]
+    learns = torch.cat([border, border.new_ones(len(mended) - len(traced))])
     yield Note(
-        f"around it {int(learns[: len(traced)].sum()):,} Gaussians and {len(mended) - len(traced):,} new ones learn "
+        f"around it {int(border.sum()):,} Gaussians and {len(mended) - len(traced):,} new ones learn "
         "what the splat showed there"
     )
     splats = Splats.around(scene.cameras[scene.train], mended.gaussians, learns)
     objective = SplatFilling(splats, scene, known, scene.masks, torch.zeros_like(known), [], config)
     yield from learn("surroundings", splats, objective, fitting, checkpoints, pixels=objective.pixels)
     return learnt_among(mended, learns, splats)
+
+
+def at_the_hole(traced: TracedGaussians, scene: Scene, region: Tensor) -> tuple[TracedGaussians, Tensor]:
+    """The Gaussians without those that only the region (N H W bool) shows, where nobody has seen anything; and which of
+    the rest lie across its border, N bool."""
+    weights = rendered_weights(traced.gaussians, scene.cameras, scene.train, region)
+    invented = (weights.share > UNSEEN) & (weights.total - weights.inside < ELSEWHERE)
+    border = _touched(weights) & _stay_in_windows(traced.gaussians, scene)
+    return traced[~invented], border[~invented]
 
 
 def rendered_scene(gaussians: Gaussians, scene: Scene) -> Generator[Event, None, Scene]:
@@ -66,6 +85,21 @@ def rendered_scene(gaussians: Gaussians, scene: Scene) -> Generator[Event, None,
         yield ItemDone(stage, view + 1, len(scene))
     yield StageDone(stage, time.monotonic() - started)
     return scene.with_images(torch.arange(len(scene)), images)
+
+
+def _touched(weights: RenderedWeights) -> Tensor:
+    return (weights.share > TOUCHED) & (weights.inside > LITTLE)
+
+
+def _stay_in_windows(gaussians: Gaussians, scene: Scene) -> Tensor:
+    """Which Gaussians are drawn within the windows that `SplatFilling` looks at, N bool: the others would learn what
+    happens to be there, and be wrong elsewhere."""
+    assert scene.masks is not None
+    windows = torch.zeros_like(scene.masks)
+    for view in scene.train.tolist():
+        if scene.masks[view].any():
+            windows[view][slices(window_around(scene.masks[view], scene.cameras))] = True
+    return rendered_weights(gaussians, scene.cameras, scene.train, windows).share > WITHIN
 
 
 def _shown(gaussians: Gaussians, scene: Scene, known: Tensor) -> Generator[Wanted]:
