@@ -13,10 +13,13 @@ from torch import Tensor
 from unscene.device import choose_device, field_device
 from unscene.evaluation.published import load_lpips
 from unscene.evaluation.run_report import report_run
+from unscene.fields.splats import Splats
 from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import orbit_path
+from unscene.jobs.export import write_run_splats
 from unscene.jobs.forecast import customization_work, forecast, removal_work
+from unscene.jobs.given_splat import GivenSplat, check_frame, in_its_coordinates, without_object
 from unscene.jobs.presets import removal_deviations
 from unscene.jobs.remove_options import NEED_LATENTS, RemoveOptions
 from unscene.jobs.running import (
@@ -36,11 +39,14 @@ from unscene.losses.perceptual import WeightedFeatures
 from unscene.memory import peak_memory_gb
 from unscene.methods import (
     METHODS,
+    SplatRemovalConfig,
     check_in_n_out,
+    check_in_n_out_splats,
     check_infusion,
     check_inpaint3d,
     check_mald_nerf,
     check_nerfiller,
+    in_n_out_splats,
 )
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
@@ -53,31 +59,42 @@ from unscene.results.truth import Truth, evaluate
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
+from unscene.splat_files.formats import write_splats
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import noise_bounds
 from unscene.stages.joint_inpainting import joint_noise_bounds
+from unscene.stages.method_error import MethodError
 from unscene.stages.removal import Removal
+from unscene.stages.splat_surroundings import rendered_scene
 from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunFolder
+
+SCENE = "scene.ply"  # points, or splats where the field is made of them
 
 
 def remove(
     scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *,  # noqa: B008
     resume: bool = False, start_from: Path | str | None = None, watch: Watch = ignore,
-    source: dict[str, Any] | None = None, truth: Truth | None = None,
+    source: dict[str, Any] | None = None, truth: Truth | None = None, splat: GivenSplat | None = None,
 ) -> Run:  # fmt: skip
     """Take the masked object out of a scene. Leaves field, data set, video, points, renders and report in ``out``.
 
     start_from: another run of the scene, whose reconstruction is taken over; RunError if it is not the same (`borrow`).
-    truth: what the test views really look like without the object, if known. Raises SceneError without masks.
+    truth: what the test views really look like without the object, if known. splat: take the object out of this splat
+    of the scene. Raises SceneError without masks, SplatError for a splat of another frame than the scene's.
     """
     if scene.masks is None:
         raise SceneError(
             f"{scene.name}: expected masks of the object to remove, found none; put one per photo (white = remove) "
             "into masks/, or name their folder with --masks."
         )
-    started = time.monotonic()
+    started, on_splats = time.monotonic(), options.field == "splats" or splat is not None
+    if on_splats and options.method != "in-n-out":
+        raise MethodError(
+            f"--method {options.method}: expected a radiance field, whose scattered rays it teaches; splats are drawn "
+            "by views: leave out --field splats and --splat, or follow --method in-n-out."
+        )
     device = choose_device(options.device)
     diffusion = place(options.diffusion, device)
     prior, features = load_prior(options.chosen_prior, diffusion), _patch_features(options, field_device(device))
@@ -86,7 +103,7 @@ def remove(
     elif options.method == "inpaint3d":
         check_inpaint3d(prior, options.inpaint3d, offload=options.diffusion.offload)
     elif options.method == "in-n-out":
-        check_in_n_out(scene, options.in_n_out)
+        (check_in_n_out_splats if on_splats else check_in_n_out)(scene, options.in_n_out)
     elif options.method == "infusion":
         check_infusion(scene, options.infusion)
     elif options.method == "nerfiller":
@@ -96,9 +113,14 @@ def remove(
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
     scene = scene.to(field_device(device))
+    fits = None
+    if splat is not None:
+        scene = in_its_coordinates(scene, splat)
+        fits = check_frame(scene, splat) if splat.has_photos else None
     masked = with_grown_masks(scene, options.mask_margin)
-    config, taught = (_with_effort(part, options.effort) for part in (options.settings, options.customization))
-    inputs, lender = reconstruction_inputs(masked, config, options.seed), None
+    parts = (options.settings, options.customization, options.splats)
+    config, taught, gaussians = (_with_effort(part, options.effort) for part in parts)
+    inputs, lender = None if splat is not None else reconstruction_inputs(masked, config, options.seed), None
     if start_from is not None:
         lender = borrow(Path(start_from), Path(out), inputs)
         record["start_from"] = Path(start_from).expanduser().resolve()
@@ -106,19 +128,39 @@ def remove(
     departures = removal_deviations(options)
     watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     watch(Note(f"patches are compared by: {features.name}"))
+    if on_splats:
+        watch(Note("the field is Gaussian splats, taught by views and windows where In-N-Out teaches a NeRF by rays"))
+    if fits is not None:
+        watch(Note(fits))
     checkpoints = folder.checkpoints(options.seed)
     begin_reconstruction(folder, checkpoints, inputs, lender, watch)
     if warning := _forecast(prior, masked, options, diffusion, config, taught):
         watch(Note(warning))
-    ways = ways_to_fit(prior, options, source or {})
+    ways, photos = ways_to_fit(prior, options, source or {}), scene.images
+    if splat is not None:
+        watch(
+            Note("what the splat shows is what is learnt around the masks" + ("" if splat.has_photos else ": no photo"))
+        )
+        masked = drain(rendered_scene(splat.content.gaussians.to(scene.device), masked), watch, ways=ways)
     if options.customizes:
         strongest = _strongest_noise(prior, options)
         prior = drain(customized(prior, masked, taught, checkpoints, folder, strongest=strongest), watch, ways=ways)
-    method = METHODS[options.method]
-    generator = method(masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth)
+    how = {"fill": options.fill, "estimate_depth": estimate_depth}
+    if on_splats:
+        given = None if splat is None else splat.content.gaussians.to(scene.device)
+        generator = in_n_out_splats(
+            masked, prior, features, config, gaussians, checkpoints, **how, given=given, object_masks=scene.masks
+        )  # fmt: skip
+    else:
+        generator = METHODS[options.method](masked, prior, features, config, checkpoints, **how)
     removal: Removal = drain(generator, watch, ways=ways)
+    if splat is not None:
+        scene = scene if splat.has_photos else dataclasses.replace(scene, images=masked.images)
+        inside = masked.masks[..., None].to(photos.device)
+        shown = torch.where(inside, removal.scene.images, scene.images)
+        removal = dataclasses.replace(removal, scene=dataclasses.replace(removal.scene, images=shown))
     run = keep_run(folder, removal.field, scene)
-    rendered = _write_results(run, folder, masked, removal, options, watch)
+    rendered = _write_results(run, folder, masked, removal, options, watch, splat)
     metrics: dict[str, dict[str, Any]] = {}
     if truth is not None:
         judge = AutoencoderFeatures(field_device(device))  # which taught nothing
@@ -127,9 +169,8 @@ def remove(
     write_json(folder.path / "metrics.json", {**metrics, **totals, **device_facts(device)})
     summary = {"method": options.method, "preset": options.preset, "prior": prior.name}
     changed = [dataclasses.astuple(departure) for departure in departures]
-    report_run(
-        folder, scene, removal, metrics, summary, options.seed, changed, options.settings.DIFFERENCES
-    )  # fmt: skip
+    differences = (*options.settings.DIFFERENCES, *(SplatRemovalConfig.DIFFERENCES if on_splats else ()))
+    report_run(folder, scene, removal, metrics, summary, options.seed, changed, differences)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
 
@@ -207,8 +248,9 @@ def _with_effort(config: Any, effort: float) -> Any:
 
 
 def _write_results(
-    run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch
-) -> dict[int, Tensor]:
+    run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch,
+    splat: GivenSplat | None,
+) -> dict[int, Tensor]:  # fmt: skip
     """Renders, masks, cleaned data set, video and points. Returns the renders of test views, H W 3 uint8."""
     assert scene.masks is not None
     views = scene.test if len(scene.test) else scene.train
@@ -229,9 +271,16 @@ def _write_results(
     if options.video_frames:
         path = orbit_path(scene.cameras[scene.train], options.video_frames)
         drain(write_video(run.folder / "video.mp4", run.field, path), watch)
+    if splat is not None and isinstance(run.field, Splats):
+        assert removal.rows is not None
+        write_splats(run.folder / SCENE, without_object(splat, run.field.still, removal.rows))
+        return rendered
+    if isinstance(run.field, Splats):
+        write_run_splats(run, run.field, run.folder / SCENE, watch)
+        return rendered
     generator = torch.Generator().manual_seed(options.seed)
     points = write_points(
-        run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator,
+        run.folder / SCENE, run.field, scene.cameras[scene.train], points=200_000, generator=generator,
         origin=scene.origin,
     )  # fmt: skip
     drain(points, watch)

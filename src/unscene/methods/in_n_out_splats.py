@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -62,12 +62,17 @@ class SplatRemovalConfig:
     """Of a given splat: what the object's Gaussians showed beside it."""
     filling: SplatFillingConfig = field(default_factory=SplatFillingConfig)
     """How the inpainted views are learnt."""
-    prior: FitConfig = field(
-        default_factory=lambda: FitConfig(steps=300, learning_rate=2e-2, final_learning_rate=5e-3)
-    )
+    prior: FitConfig = field(default_factory=lambda: FitConfig(steps=300, learning_rate=2e-2, final_learning_rate=5e-3))
     """Stage 1, with the base views."""
     joint: FitConfig = field(default_factory=lambda: FitConfig(steps=300, learning_rate=8e-3, final_learning_rate=1e-3))
     """Stage 3."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+        "the field is Gaussian splats, which learn views or windows of them, not scattered rays (paper: nerfacto)",
+        "new Gaussians are put on the surfaces behind the object, which the base views' depths tell",
+        "Gaussians that have learnt the photos stay as they are while the hole is filled, but for those at its border",
+    )
+    """What a run on Gaussians does otherwise than the paper besides."""
 
 
 def check_in_n_out_splats(scene: Scene, config: InNOutConfig) -> ByHand | None:

@@ -14,7 +14,7 @@ from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras, Rays
 from unscene.geometry.masks import in_frame, surface_points
 from unscene.geometry.randomness import sent
-from unscene.geometry.warped_noise import carry_noise, corresponding_cells
+from unscene.geometry.warped_noise import NoiseCorrespondence, carry_noise, corresponding_cells
 from unscene.memory import release_freed_memory
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene

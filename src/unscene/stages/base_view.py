@@ -71,7 +71,9 @@ def choose_base_view(
         yield Picture("base-view", winner.image, scene.names[winner.view])
     remark = surface.describe()
     if estimate_depth is not None:
-        completed, remark = estimated_depth(field, scene, winner.view, region[winner.view], winner.image, estimate_depth)
+        completed, remark = estimated_depth(
+            field, scene, winner.view, region[winner.view], winner.image, estimate_depth
+        )
         winner = replace(winner, depth=completed)
     checkpoints.save(STAGE, winner.tensors(), finished=True)
     yield ViewInpainted(scene.names[winner.view], winner.image)

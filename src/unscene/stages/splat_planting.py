@@ -58,8 +58,8 @@ class KnownSpace:
 def plant(
     traced: TracedGaussians, cameras: Cameras, wanted: Iterable[Wanted], space: KnownSpace | None = None
 ) -> TracedGaussians:
-    """Gaussians with new ones for what views have to show and do not, one view after the other: what those of an earlier
-    one show in a later one is not put there again. Nothing is put where it is known that nothing is."""
+    """Gaussians with new ones for what views have to show and do not, one view after the other: what those of an
+    earlier one show in a later one is not put there again. Nothing is put where it is known that nothing is."""
     for surface in wanted:
         missing = lacking(traced.gaussians, cameras, surface.view, surface.where, surface.depth)
         if missing.any():
@@ -71,8 +71,8 @@ def plant(
 def mend(
     traced: TracedGaussians, cameras: Cameras, views: Tensor, region: Tensor, surfaces: Tensor, space: KnownSpace
 ) -> TracedGaussians:
-    """The same where nothing at all is seen in the region (N H W bool) of views, on the surfaces behind it (N h w), in the
-    colours around it (Telea 2004)."""
+    """The same where nothing at all is seen in the region (N H W bool) of views, on the surfaces behind it (N h w), in
+    the colours around it (Telea 2004)."""
     for view in views.tolist():
         hole = region[view]
         missing = lacking(traced.gaussians, cameras, view, hole)
