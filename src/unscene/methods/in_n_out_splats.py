@@ -96,11 +96,11 @@ def in_n_out_splats(
     """Remove the masked object from a scene, or from a splat. Yields what happens, returns the field and the scene.
 
     given: the splat to take the object out of, which the scene's images then are renders of; object_masks: N H W bool,
-    the masks without their margin. The rest as in `in_n_out`.
+    the masks without their margin. The rest as in `in_n_out`, and of its settings those that are not about rays.
     """
     if scene.masks is None:
         raise ValueError("in_n_out_splats needs a scene with masks; use Scene.with_masks")
-    by_hand = check_in_n_out_splats(scene, config)
+    by_hand = check_in_n_out(scene, config)
     train, masks, around = scene.train, scene.masks, scene.cameras[scene.train]
 
     # Stage 1: Gaussians of what is visible, then with inpainted views.
