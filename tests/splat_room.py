@@ -10,7 +10,7 @@ from unscene.geometry.gaussians import Gaussians
 from unscene.stages.splat_planting import Wanted, plant
 from unscene.stages.splat_start import round_gaussians
 
-FINE = 0.025  # between Gaussians on the box
+FINE = 0.05  # between Gaussians on the box
 
 
 def wall_gaussians(room: BoxScene) -> Gaussians:

@@ -42,7 +42,7 @@ def test_the_box_is_selected_whole_and_the_walls_are_not(room: BoxScene) -> None
     weights = rendered_weights(gaussians, scene.cameras, scene.train, masks)
     selected = select_object(weights, masks)
     assert (weights.total[is_box] < 0.5).float().mean() > 0.3  # the far sides, which are hardly drawn
-    assert selected[is_box].float().mean() > 0.99
+    assert selected[is_box].float().mean() > 0.97
     assert selected[~is_box].float().mean() < 0.15  # those that are seen beside it in no view
 
 
