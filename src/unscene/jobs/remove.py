@@ -136,29 +136,26 @@ def remove(
     begin_reconstruction(folder, checkpoints, inputs, lender, watch)
     if warning := _forecast(prior, masked, options, diffusion, config, taught):
         watch(Note(warning))
-    ways, photos = ways_to_fit(prior, options, source or {}), scene.images
+    ways, given = ways_to_fit(prior, options, source or {}), None
     if splat is not None:
-        watch(
-            Note("what the splat shows is what is learnt around the masks" + ("" if splat.has_photos else ": no photo"))
-        )
-        masked = drain(rendered_scene(splat.content.gaussians.to(scene.device), masked), watch, ways=ways)
+        given = splat.content.gaussians.to(scene.device)
+        watch(Note("around the masks the splat's own renders are learnt, so that it stays as it was"))
+        masked = drain(rendered_scene(given, masked), watch, ways=ways)
     if options.customizes:
         strongest = _strongest_noise(prior, options)
         prior = drain(customized(prior, masked, taught, checkpoints, folder, strongest=strongest), watch, ways=ways)
     how = {"fill": options.fill, "estimate_depth": estimate_depth}
     if on_splats:
-        given = None if splat is None else splat.content.gaussians.to(scene.device)
         generator = in_n_out_splats(
             masked, prior, features, config, gaussians, checkpoints, **how, given=given, object_masks=scene.masks
         )  # fmt: skip
     else:
         generator = METHODS[options.method](masked, prior, features, config, checkpoints, **how)
     removal: Removal = drain(generator, watch, ways=ways)
-    if splat is not None:
-        scene = scene if splat.has_photos else dataclasses.replace(scene, images=masked.images)
-        inside = masked.masks[..., None].to(photos.device)
-        shown = torch.where(inside, removal.scene.images, scene.images)
-        removal = dataclasses.replace(removal, scene=dataclasses.replace(removal.scene, images=shown))
+    if splat is not None and splat.has_photos:
+        removal, masked = _over_photos(removal, masked, scene.images)
+    elif splat is not None:
+        scene = dataclasses.replace(scene, images=masked.images)
     run = keep_run(folder, removal.field, scene)
     rendered = _write_results(run, folder, masked, removal, options, watch, splat)
     metrics: dict[str, dict[str, Any]] = {}
@@ -173,6 +170,15 @@ def remove(
     report_run(folder, scene, removal, metrics, summary, options.seed, changed, differences)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
+
+
+def _over_photos(removal: Removal, masked: Scene, photos: Tensor) -> tuple[Removal, Scene]:
+    """What was made of a splat's renders, and these, with photos (N H W 3 uint8) in their place outside the masks."""
+    assert masked.masks is not None
+    inside = masked.masks[..., None].to(photos.device)
+    shown = torch.where(inside, removal.scene.images, photos)
+    cleaned = dataclasses.replace(removal.scene, images=shown)
+    return dataclasses.replace(removal, scene=cleaned), dataclasses.replace(masked, images=photos)
 
 
 def _patch_features(options: RemoveOptions, device: torch.device) -> OrientedEnergies | WeightedFeatures:

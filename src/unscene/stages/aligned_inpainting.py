@@ -92,8 +92,11 @@ def aligned_noise(
     """
     _, height, width = noise.shape
     latent = cameras.padded(width * downscale, height * downscale).resized(width, height)
-    looked_at = cells_of_parts if isinstance(field, ViewField) else cells_of_samples
-    return carry_noise(noise, looked_at(field, latent, view, base_view), generator).view_as(noise)
+    if isinstance(field, ViewField):
+        correspondence = cells_of_parts(field, latent, view, base_view)
+    else:
+        correspondence = cells_of_samples(field, latent, view, base_view)
+    return carry_noise(noise, correspondence, generator).view_as(noise)
 
 
 def cells_of_samples(field: RadianceField, latent: Cameras, view: int, base_view: int) -> NoiseCorrespondence:
