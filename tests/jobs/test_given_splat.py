@@ -18,7 +18,7 @@ from unscene.fields.splats import Splats
 from unscene.files import to_uint8
 from unscene.jobs import given_splat
 from unscene.jobs.given_splat import GivenSplat, check_frame, in_its_coordinates, open_splat, without_object
-from unscene.results.run import open_run
+from unscene.results.run import open_run, open_under_way
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene
 from unscene.splat_files.formats import read_splats, write_splats
@@ -68,6 +68,8 @@ def check(out: Path, given: Path) -> None:
     assert (np.diff(labels[labels > 0]) > 0).all() and (labels == 0).sum() > 20  # in the file's order, new ones behind
     assert (out / "report.html").is_file() and len(list((out / "dataset" / "images").iterdir())) == 8
     assert isinstance(open_run(out, "cpu").field, Splats)
+    (out / "splats.ply").unlink()
+    assert open_under_way(out, "cpu") is None  # its checkpoints have what fills the hole, not the rest
 
 
 def test_with_photos_the_data_set_is_of_photos(

@@ -73,7 +73,8 @@ class Splats(nn.Module):
     (``base``, N 1 3) and what depends on them (``further``, N K-1 3); and others beside them that are kept as they are.
 
     center (3) and radius (scalar): where the cameras look, and how far the farthest is from there. kept: what does not
-    learn. A field that is fitted has room for more than it begins with; what is not used yet is there with no opacity.
+    learn; the state tells how many (``kept_count``), not which, as whoever made the field knows. A field that is fitted
+    has room for more than it begins with; what is not used yet is there with no opacity.
     """
 
     center: Tensor
@@ -92,6 +93,7 @@ class Splats(nn.Module):
         self.base = nn.Parameter(gaussians.harmonics[:, :1].clone())
         self.further = nn.Parameter(gaussians.harmonics[:, 1:].clone())
         self.kept = kept
+        self.register_buffer("kept_count", torch.tensor(0 if kept is None else len(kept)))
 
     @staticmethod
     def around(cameras: Cameras, gaussians: Gaussians, learns: Tensor | None = None) -> Splats:

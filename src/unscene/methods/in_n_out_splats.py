@@ -83,7 +83,7 @@ def check_in_n_out_splats(scene: Scene, config: InNOutConfig) -> ByHand | None:
         options = ", ".join(f"--in-n-out.{name.replace('_', '-')}" for name in changed)
         raise MethodError(
             f"{options}: expected a radiance field, whose rays these are about; leave them out, or --field splats and "
-            "--splat. Gaussians have settings of their own, --splats."
+            "--splat. Gaussians have settings of their own, --splats.*."
         )
     return check_in_n_out(scene, config)
 
