@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.methods.resuming import check_that_a_killed_run_goes_on, finish
 from tests.methods.test_in_n_out import CONFIG, RecordingInpainter, losses_of, notes_of, pixels_as_features, stages_of
 from tests.splat_room import room_gaussians
 from unscene.fields.splats import Splats
+from unscene.geometry.gaussians import Gaussians
 from unscene.jobs.running import with_grown_masks
 from unscene.methods.in_n_out_splats import SplatRemovalConfig, check_in_n_out_splats, in_n_out_splats
 from unscene.priors.classical import ExemplarInpainter
@@ -22,12 +24,14 @@ from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
 from unscene.stages.method_error import MethodError
 from unscene.stages.removal import Removal
-from unscene.stages.splat_reconstruction import SplatConfig
+from unscene.stages.splat_reconstruction import SplatConfig, learn_photos
+from unscene.stages.splat_start import gaussians_at_depths
 from unscene.stages.splat_surroundings import rendered_scene
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, StepDone
 from unscene.training.fit import FitConfig
 
+module = importlib.import_module("unscene.methods.in_n_out_splats")  # the package gives its name to the function
 pytestmark = pytest.mark.usefixtures("one_thread", "report_every_step")
 
 FEW = FitConfig(steps=3, learning_rate=1e-2, checkpoint_seconds=0)
@@ -101,6 +105,24 @@ def test_the_object_is_taken_out_of_a_splat(room: BoxScene) -> None:
     left = (shown[..., 0] - shown[..., 1])[scene.masks] * 255
     truth = (room.truth[..., 0].float() - room.truth[..., 1].float())[scene.masks]
     assert abs(left.mean() - truth.mean()) < 30
+
+
+def test_gaussians_begin_and_learn_outside_the_masks_alone(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[torch.Tensor | None] = []
+
+    def begin(*arguments: Any) -> Gaussians:
+        known.append(arguments[-1])
+        return gaussians_at_depths(*arguments)
+
+    def learn(*arguments: Any) -> Generator[Event, None, Splats]:
+        known.append(arguments[-1])
+        return learn_photos(*arguments)
+
+    monkeypatch.setattr(module, "gaussians_at_depths", begin)
+    monkeypatch.setattr(module, "learn_photos", learn)
+    finish(start(room.scene, ExemplarInpainter()))
+    assert room.scene.masks is not None and len(known) == 2
+    assert all(each is not None and torch.equal(each, ~room.scene.masks) for each in known)
 
 
 @pytest.mark.parametrize("changes", [{"restart": True}, {"prior_rays": 5}, {"joint": FitConfig(steps=7)}])

@@ -37,9 +37,9 @@ def write_masks(folder: Path, scene: Scene) -> Path:
     return folder
 
 
-def same_cameras(ours: Scene, theirs: Scene) -> bool:
-    pairs = [(getattr(s.cameras, name) for s in (ours, theirs)) for name in ("T_world_camera", "focal", "principal")]
-    return all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+def check_same_cameras(ours: Scene, theirs: Scene) -> None:
+    for name in ("T_world_camera", "focal", "principal"):
+        torch.testing.assert_close(getattr(ours.cameras, name), getattr(theirs.cameras, name), atol=1e-5, rtol=0)
 
 
 def test_cameras_of_3dgs_are_those_of_the_scene(room: BoxScene, tmp_path: Path) -> None:
@@ -47,7 +47,8 @@ def test_cameras_of_3dgs_are_those_of_the_scene(room: BoxScene, tmp_path: Path) 
     file.write_text(json.dumps(cameras_of_3dgs(room.scene)[::-1]), encoding="utf-8")
     masks = write_masks(tmp_path / "of the box", room.scene)
     scene = load_posed_masks(file, masks=masks)
-    assert same_cameras(scene, room.scene) and [Path(name).stem for name in scene.names][:2] == ["000", "001"]
+    check_same_cameras(scene, room.scene)
+    assert [Path(name).stem for name in scene.names][:2] == ["000", "001"]
     assert scene.masks is not None and room.scene.masks is not None and torch.equal(scene.masks, room.scene.masks)
     assert scene.images.shape == room.scene.images.shape and not scene.images.any()
     assert len(scene.train) == 8 and len(scene.test) == 0
