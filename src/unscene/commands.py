@@ -19,6 +19,7 @@ from unscene.jobs.customize import CustomizeOptions, customize
 from unscene.jobs.evaluate import EvaluateOptions, as_record, as_text, measure
 from unscene.jobs.export import Format, export
 from unscene.jobs.fit import FitOptions, fit
+from unscene.jobs.given_splat import GivenSplat, open_splat
 from unscene.jobs.mask import CONTACT_SHEET, mask
 from unscene.jobs.mask_options import MaskOptions
 from unscene.jobs.orbit import orbit
@@ -31,12 +32,16 @@ from unscene.priors.choose import available_priors
 from unscene.ranges import check_ranges
 from unscene.results.run import open_run
 from unscene.results.truth import read_truth, scene_truth
-from unscene.scenes.load import load_partly_masked, load_scene
+from unscene.scenes.capture import NoPhotosError
+from unscene.scenes.load import NoCamerasError, load_partly_masked, load_scene
+from unscene.scenes.posed_masks import load_posed_masks
 from unscene.scenes.room import room
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.still_life import still_life
 from unscene.scenes.transforms import read_cameras
 from unscene.screen import Screen
+from unscene.splat_files.splat_file import Announce
+from unscene.training.events import Note
 from unscene.training.fit import FitConfig
 from unscene.training_commands import shards, train
 
@@ -61,6 +66,57 @@ class SceneSource:
 
     def record(self, holdout: int) -> dict[str, Any]:
         record = {"scene": self.scene.resolve(), "scale": self.scale, "masks": self.masks, "holdout": holdout}
+        return record if self.mask_label is None else record | {"mask_label": self.mask_label}
+
+
+@dataclass(frozen=True)
+class RemovalSource:
+    """Where photos, poses and masks come from, or a splat, poses and masks."""
+
+    scene: Positional[Path | None] = None
+    """Folder of a capture in a layout of docs/captures.md, or its .json, .csv (RealityCapture) or .xml (Metashape)."""
+    splat: Path | None = None
+    """A file of Gaussian splats of the scene (.ply, .splat, .spz, .sog) to take the object out of; it needs no photos:
+    poses and masks are enough."""
+    cameras: Path | None = None
+    """In place of the scene, with --splat and --masks: the cameras.json that 3DGS writes, or a transforms.json."""
+    scale: float = 1
+    """How many times smaller than the photos to work: 4 is a quarter of the width."""
+    masks: Path | None = None
+    """Folder of masks, white = remove; by default masks/, seg/ or label/ of the scene, or masks beside the photos."""
+    mask_label: int | None = None
+    """Of masks that number their objects (1, 2, ...), which one to remove; by default all but 0."""
+
+    def load(self, holdout: int, announce: Announce) -> tuple[Scene, GivenSplat | None]:
+        """The scene, and the splat if one is given. Raises SceneError and SplatError."""
+        place = self.scene or self.cameras
+        if place is None or (self.scene is not None and self.cameras is not None):
+            raise SceneError(
+                "expected either a scene or --cameras FILE with --splat FILE, got " + ("both." if place else "none.")
+            )
+        if self.cameras is not None and self.splat is None:
+            raise SceneError("--cameras: expected --splat FILE with it, whose renders are the photos; add it.")
+        scene, has_photos = self._load_scene(place, holdout)
+        if self.splat is None:
+            return scene, None
+        return scene, open_splat(self.splat, has_photos=has_photos, announce=announce)
+
+    def _load_scene(self, place: Path, holdout: int) -> tuple[Scene, bool]:
+        """The scene, and whether it has photos."""
+        how: dict[str, Any] = {"scale": self.scale, "masks": self.masks, "mask_label": self.mask_label}
+        if self.cameras is not None:
+            return load_posed_masks(place, **how), False
+        try:
+            return load_scene(place, holdout=holdout, **how), True
+        except (NoPhotosError, NoCamerasError):
+            if self.splat is None:
+                raise
+            return load_posed_masks(place, **how), False
+
+    def record(self, holdout: int) -> dict[str, Any]:
+        place = (self.scene or self.cameras or Path()).resolve()
+        record = {"scene": place, "scale": self.scale, "masks": self.masks, "holdout": holdout}
+        record |= {} if self.splat is None else {"splat": self.splat.resolve()}
         return record if self.mask_label is None else record | {"mask_label": self.mask_label}
 
 
@@ -141,7 +197,7 @@ def _mask(
 
 
 def _remove(
-    source: Source,
+    source: Annotated[RemovalSource, tyro.conf.arg(name="")],
     out: Path,
     holdout: int = 0,
     resume: bool = False,
@@ -158,11 +214,12 @@ def _remove(
         start_from: another run of the scene, whose reconstruction is taken over; what comes after is made anew.
         options: everything else.
     """
-    scene = source.load(holdout)
     with Screen() as screen:
+        scene, splat = source.load(holdout, lambda text: screen(Note(text)))
         run = remove(
-            scene, out, options, resume=resume, start_from=start_from, watch=screen, source=source.record(holdout)
-        )
+            scene, out, options, resume=resume, start_from=start_from, watch=screen, source=source.record(holdout),
+            splat=splat,
+        )  # fmt: skip
     print(json.dumps(run.metrics, indent=2))
 
 

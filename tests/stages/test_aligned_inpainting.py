@@ -12,9 +12,11 @@ from torch.nn import functional as F
 
 from tests.box_scene import box_scene
 from unscene.fields.field import Histogram, Render
+from unscene.fields.splats import Splats
 from unscene.geometry.cameras import Cameras, Rays, look_at
 from unscene.scenes.still_life import still_life, true_depth
 from unscene.stages.aligned_inpainting import aligned_noise, batch_views
+from unscene.stages.splat_start import round_gaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -231,6 +233,48 @@ def test_noise_is_fresh_where_something_hides_the_surface_from_the_base_view() -
     assert tie[behind].abs().max() < 0.2 and tie[behind].mean().abs() < 0.02
     assert tie[beside].mean() > 0.7
     assert abs(torch.stack(values)[:, :, behind].std() - 1) < 0.02
+
+
+def plate_and_wall() -> Splats:
+    """The same plate and wall made of Gaussians, as opaque as Gaussians are."""
+    cells = torch.arange(-3.0, 3.0, 0.05) + 0.025
+    grid = torch.stack(torch.meshgrid(cells, cells, indexing="ij"), -1).view(-1, 2)
+    wall = torch.cat([grid, torch.full((len(grid), 1), 3.0)], 1)
+    plate = wall[(grid.abs() < 0.5).all(1)] * torch.tensor([1.0, 1.0, 0.5])
+    points = torch.cat([wall, plate])
+    gaussians = round_gaussians(points, torch.full_like(points, 0.5), torch.full((len(points),), 0.04), 0)
+    gaussians.opacity_logits.fill_(4.0)
+    return Splats(gaussians, center=torch.zeros(3), radius=torch.tensor(1.0))
+
+
+def test_splats_carry_noise_that_is_white_and_tied_to_what_the_base_view_sees() -> None:
+    """As a radiance field does: fresh where the plate hides the wall from the base view, tied beside it."""
+    positions = torch.tensor([[0.0, 0, 0], [1.2, 0, 0]])
+    poses = look_at(positions, torch.tensor([0.3, 0.0, 3.0]), torch.tensor([0.0, -1.0, 0.0]))
+    cameras = Cameras(poses, torch.full((2, 2), 60.0), torch.full((2, 2), 48.0), torch.zeros(2, 5), 96, 96)
+    latent, field = cameras.resized(24, 24), plate_and_wall()
+    rays = latent.image_rays(1)
+    points = rays.origins + rays.directions * plate_before_a_wall(rays)[:, None]
+    xy, _ = latent.project(torch.zeros(len(points), dtype=torch.long), points)
+    inside = (xy >= 0).all(-1) & (xy < 24).all(-1)
+    behind = (points[:, 2] > 2) & (points[:, :2].abs() / 2 < 0.5 - 0.15).all(-1)
+    beside = inside & (
+        (points[:, 2] < 2) & (points[:, :2].abs() < 0.4).all(-1) | (points[:, :2].abs() / 2 > 0.65).any(-1)
+    )
+    assert behind.sum() > 15 and beside.sum() > 80
+    ties, values = [], []
+    for seed in range(20):
+        base = white_noise(seed, 24, 24)
+        noise = aligned_noise(field, cameras, 1, 0, base, DOWNSCALE, torch.Generator().manual_seed(100 + seed))
+        cell = xy[:, 1].clamp(0, 23).long() * 24 + xy[:, 0].clamp(0, 23).long()
+        ties.append((noise.flatten(1) * base.flatten(1)[:, cell]).mean(0))
+        values.append(noise)
+    tie, made = torch.stack(ties).mean(0), torch.stack(values)
+    assert tie[behind].mean().abs() < 0.1 and tie[beside].mean() > 0.7
+    assert made.mean().abs() < 0.02 and (made.std() - 1).abs() < 0.02
+    assert (made.flatten(2).std((0, 1)) - 1).abs().max() < 0.15  # everywhere, also where some light passes
+    for first, second in ((made[..., 1:], made[..., :-1]), (made[..., 1:, :], made[..., :-1, :])):
+        assert (first * second).mean().abs() < 0.05
 
 
 def test_large_photos_go_in_smaller_batches_on_a_processor() -> None:

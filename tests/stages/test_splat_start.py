@@ -63,3 +63,13 @@ def test_room_for_more_shows_nothing() -> None:
     roomy = with_room(gaussians, 25)
     assert len(roomy) == 25 and (roomy.opacities[10:] < 1 / 255).all()
     assert len(with_room(gaussians, 5)) == 10
+
+
+def test_no_gaussian_begins_where_nothing_is_known(room: BoxScene) -> None:
+    scene = room.scene
+    assert scene.masks is not None
+    gaussians = gaussians_at_depths(Walls(), scene, 800, 0, torch.Generator().manual_seed(0), ~scene.masks)
+    for view in range(8):
+        xy, _ = scene.cameras.project(torch.full((100,), view), gaussians.means[100 * view : 100 * view + 100])
+        column, row = xy.long().unbind(-1)
+        assert not scene.masks[view][row, column].any()

@@ -1,10 +1,14 @@
-"""RadianceField: the contract between rays and what is seen along them."""
+"""What fields are asked: radiance fields ray by ray, others view by view, and both for what a view shows.
+
+Stages that look at a scene, at its colours and median depths, ask `render_view` and `render_pixels`, of whatever field.
+What teaches a field asks it in its own way: `RadianceField.render` of scattered rays, `ViewField.show` of windows.
+"""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -86,6 +90,15 @@ class PixelRender:
     depth: Tensor
 
 
+class Window(NamedTuple):
+    """A part of a view, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 @runtime_checkable
 class ViewField(Protocol):
     """What is drawn view by view, where a radiance field is asked ray by ray."""
@@ -94,10 +107,27 @@ class ViewField(Protocol):
         """A whole view."""
         ...
 
+    @property
+    def positions(self) -> Tensor:
+        """Where in the world each of the N parts is that it is drawn of, N 3."""
+        ...
+
+    def composite(self, cameras: Cameras, view: int, quantity: Tensor) -> Tensor:
+        """A quantity of each part (N C) composited over a whole view with the weights of its colours, H W C."""
+        ...
+
+    def show(self, cameras: Cameras, view: int, window: Window) -> Tensor:
+        """Colours of a window of a view, H W 3, differentiable in the field's parameters; not held below 1."""
+        ...
+
+
+Field = RadianceField | ViewField
+"""What stages that look at a scene take."""
+
 
 @torch.no_grad()
 def render_pixels(
-    field: RadianceField | ViewField, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int | None = None
+    field: Field, cameras: Cameras, view: int, xy: Tensor, *, rays_at_once: int | None = None
 ) -> PixelRender:
     """Render pixel positions ``xy`` (P 2) of one view, in slices, so that memory does not grow with the image.
 
@@ -121,9 +151,7 @@ def render_pixels(
     return PixelRender(color, depth)
 
 
-def render_view(
-    field: RadianceField | ViewField, cameras: Cameras, view: int, *, rays_at_once: int | None = None
-) -> PixelRender:
+def render_view(field: Field, cameras: Cameras, view: int, *, rays_at_once: int | None = None) -> PixelRender:
     """Render a whole view."""
     if isinstance(field, ViewField):
         return field.draw(cameras, view)

@@ -9,27 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from unscene.fields import cuda_splats, native_splats
+from unscene.fields.field import Window
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.gaussians import Gaussians
 
 NEAR = 1e-2  # world units before a camera, from which on Gaussians are seen
 TILE = 16
 MARGIN = 0.3  # of half the view, beyond its edges, up to where a Gaussian's shape is followed
-
-
-class Window(NamedTuple):
-    """A part of a view, in pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)

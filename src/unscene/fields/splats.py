@@ -2,29 +2,87 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.field import PixelRender
-from unscene.fields.splat_raster import SplatCamera, SplatRender, Window, rasterise
+from unscene.fields.field import PixelRender, Window
+from unscene.fields.splat_raster import SplatCamera, SplatRender, composite, rasterise
 from unscene.geometry.cameras import Cameras, focus_point, pixel_centers
 from unscene.geometry.gaussians import Gaussians
 
 UNUSED = -12.0  # opacity logit of a Gaussian that is not there: nothing of it is drawn
 
 
+@dataclass(frozen=True)
+class Shot:
+    """How a window of a view is drawn: by a pinhole, then bent as the view's lens does. positions: H W 2, where in the
+    pinhole's picture the lens shows what it does; None for pinholes."""
+
+    camera: SplatCamera
+    positions: Tensor | None
+
+    @staticmethod
+    def of(cameras: Cameras, view: int, window: Window | None = None) -> Shot:
+        """Of a window of a view, by default all of it."""
+        window = window or Window(0, 0, cameras.width, cameras.height)
+        if not cameras.bends_rays:
+            return Shot(SplatCamera.of(cameras, view, window), None)
+        positions, seen = straight_positions(cameras, view, window)
+        return Shot(SplatCamera.of(cameras, view, seen), positions)
+
+    def bent(self, image: Tensor) -> Tensor:
+        """The pinhole's picture (h w C) as the lens shows it, H W C."""
+        return image if self.positions is None else sampled(image, self.positions)
+
+    def bent_depth(self, depth: Tensor) -> Tensor:
+        """The same of a depth (h w): nothing is mixed of two surfaces."""
+        if self.positions is None:
+            return depth
+        column, row = (self.positions - 0.5).round().long().unbind(-1)
+        return depth[row.clamp(0, depth.shape[0] - 1), column.clamp(0, depth.shape[1] - 1)]
+
+
+@dataclass(frozen=True)
+class TracedGaussians:
+    """Gaussians, and which of those of a file each is: rows, N int64, -1 for those that the file does not hold."""
+
+    gaussians: Gaussians
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Tensor | slice) -> TracedGaussians:
+        return TracedGaussians(self.gaussians[index], self.rows[index])
+
+    @staticmethod
+    def of_file(gaussians: Gaussians) -> TracedGaussians:
+        """All of a file."""
+        return TracedGaussians(gaussians, torch.arange(len(gaussians), device=gaussians.means.device))
+
+    def and_new(self, gaussians: Gaussians) -> TracedGaussians:
+        """These, and behind them others that no file holds."""
+        rows = torch.cat([self.rows, self.rows.new_full((len(gaussians),), -1)])
+        return TracedGaussians(Gaussians.joined([self.gaussians, gaussians]), rows)
+
+
 class Splats(nn.Module):
     """N Gaussians as parameters, named like those of `Gaussians`, their harmonics in two parts: what all directions see
-    (``base``, N 1 3) and what depends on them (``further``, N K-1 3).
+    (``base``, N 1 3) and what depends on them (``further``, N K-1 3); and others beside them that are kept as they are.
 
-    center (3) and radius (scalar): where the cameras look, and how far the farthest is from there. A field that is
-    fitted has room for more than it begins with; what is not used yet is there with no opacity.
+    center (3) and radius (scalar): where the cameras look, and how far the farthest is from there. kept: what does not
+    learn; the state tells how many (``kept_count``), not which, as whoever made the field knows. A field that is fitted
+    has room for more than it begins with; what is not used yet is there with no opacity.
     """
 
     center: Tensor
     radius: Tensor
 
-    def __init__(self, gaussians: Gaussians, *, center: Tensor, radius: Tensor):
+    def __init__(
+        self, gaussians: Gaussians, *, center: Tensor, radius: Tensor, kept: Gaussians | None = None,
+    ):  # fmt: skip
         super().__init__()
         self.register_buffer("center", center.float())
         self.register_buffer("radius", radius.float())
@@ -34,28 +92,58 @@ class Splats(nn.Module):
         self.opacity_logits = nn.Parameter(gaussians.opacity_logits.clone())
         self.base = nn.Parameter(gaussians.harmonics[:, :1].clone())
         self.further = nn.Parameter(gaussians.harmonics[:, 1:].clone())
+        self.kept = kept
+        self.register_buffer("kept_count", torch.tensor(0 if kept is None else len(kept)))
 
     @staticmethod
-    def around(cameras: Cameras, gaussians: Gaussians) -> Splats:
-        """Gaussians that these cameras look at."""
-        center = focus_point(cameras)
-        return Splats(gaussians, center=center, radius=(cameras.positions - center).norm(dim=-1).max())
+    def around(cameras: Cameras, gaussians: Gaussians, learns: Tensor | None = None) -> Splats:
+        """Gaussians that these cameras look at. learns: N bool, those that are parameters; by default all."""
+        center, kept = focus_point(cameras), None
+        if learns is not None:
+            gaussians, kept = gaussians[learns], gaussians[~learns]
+        return Splats(gaussians, center=center, radius=(cameras.positions - center).norm(dim=-1).max(), kept=kept)
 
     @property
-    def gaussians(self) -> Gaussians:
-        """All, as differentiable as the parameters."""
+    def learnt(self) -> Gaussians:
+        """Those that are parameters, as differentiable as these."""
         harmonics = torch.cat([self.base, self.further], 1)
         return Gaussians(self.means, self.log_scales, self.quaternions, self.opacity_logits, harmonics)
 
     @property
+    def gaussians(self) -> Gaussians:
+        """All, those that learn first."""
+        return self.learnt if self.kept is None else Gaussians.joined([self.learnt, self.kept])
+
+    @property
+    def still(self) -> Gaussians:
+        """All, without gradients."""
+        return Gaussians(*(tensor.detach() for tensor in self.gaussians.tensors))
+
+    @property
     def used(self) -> Gaussians:
         """Those that can be seen from somewhere, without gradients."""
-        gaussians = Gaussians(*(tensor.detach() for tensor in self.gaussians.tensors))
+        gaussians = self.still
         return gaussians[gaussians.opacities > 1 / 255]
 
     def render(self, cameras: Cameras, view: int, window: Window | None = None) -> SplatRender:
         """What a window of a view shows, differentiable; a lens that distorts is taken for a pinhole."""
         return rasterise(self.gaussians, SplatCamera.of(cameras, view, window))
+
+    @property
+    def positions(self) -> Tensor:
+        """Means, N 3, without gradients."""
+        means = self.means.detach()
+        return means if self.kept is None else torch.cat([means, self.kept.means])
+
+    def composite(self, cameras: Cameras, view: int, quantity: Tensor) -> Tensor:
+        """A quantity of each Gaussian (N C) composited over a whole view with the weights of its colours, H W C."""
+        shot = Shot.of(cameras, view)
+        return shot.bent(composite(self.gaussians, shot.camera, quantity).image)
+
+    def show(self, cameras: Cameras, view: int, window: Window) -> Tensor:
+        """Colours of a window of a view, H W 3, through any lens; differentiable, never negative, maybe above 1."""
+        shot = Shot.of(cameras, view, window)
+        return shot.bent(rasterise(self.gaussians, shot.camera).image)
 
     @property
     def is_native(self) -> bool:
@@ -65,16 +153,9 @@ class Splats(nn.Module):
     @torch.no_grad()
     def draw(self, cameras: Cameras, view: int, window: Window | None = None) -> PixelRender:
         """Colour in [0, 1] and median depth of a window of a view, by default all of it, through any lens."""
-        window = window or Window(0, 0, cameras.width, cameras.height)
-        if not cameras.bends_rays:
-            render = self.render(cameras, view, window)
-            return PixelRender(render.image.clamp(0, 1), render.median_depth())
-        positions, seen = straight_positions(cameras, view, window)
-        render = self.render(cameras, view, seen)
-        color = sampled(render.image, positions).clamp(0, 1)
-        column, row = (positions - 0.5).round().long().unbind(-1)
-        depth = render.median_depth()[row.clamp(0, seen.height - 1), column.clamp(0, seen.width - 1)]
-        return PixelRender(color, depth)
+        shot = Shot.of(cameras, view, window)
+        render = rasterise(self.gaussians, shot.camera)
+        return PixelRender(shot.bent(render.image).clamp(0, 1), shot.bent_depth(render.median_depth()))
 
 
 def straight_positions(cameras: Cameras, view: int, window: Window) -> tuple[Tensor, Window]:

@@ -118,6 +118,24 @@ def looks_at(
     return open_, open_ & _at(mask, xy, cameras) if mask is not None else torch.zeros_like(open_)
 
 
+@dataclass(frozen=True)
+class InFrame:
+    """Where points (P) lie in a view. inside: P bool, whether it has them in its frame; pixel: P, which of its pixels,
+    counted row by row, 0 for the others; depth: P, z-depth."""
+
+    inside: Tensor
+    pixel: Tensor
+    depth: Tensor
+
+
+def in_frame(cameras: Cameras, view: int, points: Tensor) -> InFrame:
+    """The pixels of a view that world points (P 3) fall into, hidden or not."""
+    xy, depth = cameras.project(torch.full((len(points),), view, device=points.device), points)
+    column, row = xy.nan_to_num(-1).floor().clamp(-1, 2**24).long().unbind(-1)
+    inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
+    return InFrame(inside, (row * cameras.width + column) * inside, depth)
+
+
 def _at(image: Tensor, xy: Tensor, cameras: Cameras) -> Tensor:
     """Nearest values of an image (h w, of any resolution) at positions (P 2) in the cameras' pixels, P."""
     height, width = image.shape

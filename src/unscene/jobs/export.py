@@ -60,7 +60,13 @@ def _write_splats(run: Run, format: Format, path: Path, watch: Watch) -> None:
     suffix = Path(FILES[format]).suffix
     if path.suffix.lower() != suffix:
         raise SplatError(f"{path}: expected a name that ends in {suffix} for --format {format}; choose another --out.")
-    splats = run.field if isinstance(run.field, Splats) else _distilled(run.field, run, watch)
+    write_run_splats(
+        run, run.field if isinstance(run.field, Splats) else _distilled(run.field, run, watch), path, watch
+    )
+
+
+def write_run_splats(run: Run, splats: Splats, path: Path, watch: Watch) -> None:
+    """Write a run's Gaussians for other tools: those that can be seen, and in words which way their axes point."""
     comments = ("axes: right, down, forward, as in COLMAP",)
     if run.origin.any():
         place = " ".join(f"{value:.12g}" for value in run.origin.tolist())

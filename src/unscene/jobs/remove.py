@@ -14,10 +14,14 @@ from unscene.device import choose_device, field_device
 from unscene.evaluation.outside_photos import find_outside
 from unscene.evaluation.published import load_lpips
 from unscene.evaluation.run_report import report_run
+from unscene.fields.nerf import Nerf
+from unscene.fields.splats import Splats
 from unscene.file_names import view_files
 from unscene.files import write_json
 from unscene.geometry.cameras import Cameras, orbit_path
+from unscene.jobs.export import write_run_splats
 from unscene.jobs.forecast import customization_work, forecast, removal_work
+from unscene.jobs.given_splat import GivenSplat, check_frame, in_its_coordinates, without_object
 from unscene.jobs.grown_shadows import grow_shadows, lent_shadows, with_shadows
 from unscene.jobs.presets import removal_deviations
 from unscene.jobs.remove_options import NEED_LATENTS, RemoveOptions
@@ -38,11 +42,14 @@ from unscene.losses.perceptual import WeightedFeatures
 from unscene.memory import peak_memory_gb
 from unscene.methods import (
     METHODS,
+    SplatRemovalConfig,
     check_in_n_out,
+    check_in_n_out_splats,
     check_infusion,
     check_inpaint3d,
     check_mald_nerf,
     check_nerfiller,
+    in_n_out_splats,
 )
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
@@ -55,35 +62,60 @@ from unscene.results.truth import Truth, evaluate
 from unscene.scenes.image_files import read_image
 from unscene.scenes.scene import Scene, SceneError
 from unscene.scenes.transforms import write_transforms
+from unscene.splat_files.formats import write_splats
 from unscene.stages.cleaning import LAST, drop_unsupported
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import noise_bounds
 from unscene.stages.joint_inpainting import joint_noise_bounds
+from unscene.stages.method_error import MethodError
 from unscene.stages.removal import Removal
+from unscene.stages.splat_surroundings import rendered_scene
 from unscene.stages.view_choice import spread
 from unscene.training.events import Note, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.run import RunFolder
 
 LOOKED_AT = 12  # frames of the video of which is told how much lies outside of the photos
+SCENE = "scene.ply"  # points, or splats where the field is made of them
 
 
 def remove(
     scene: Scene, out: Path | str, options: RemoveOptions = RemoveOptions(), *,  # noqa: B008
     resume: bool = False, start_from: Path | str | None = None, watch: Watch = ignore,
-    source: dict[str, Any] | None = None, truth: Truth | None = None,
+    source: dict[str, Any] | None = None, truth: Truth | None = None, splat: GivenSplat | None = None,
 ) -> Run:  # fmt: skip
     """Take the masked object out of a scene. Leaves field, data set, video, points, renders and report in ``out``.
 
     start_from: another run of the scene, whose reconstruction is taken over; RunError if it is not the same (`borrow`).
-    truth: what the test views really look like without the object, if known. Raises SceneError without masks.
+    truth: what the test views really look like without the object, if known. splat: take the object out of this splat
+    of the scene. Raises SceneError without masks, SplatError for a splat of another frame than the scene's.
     """
     if scene.masks is None:
         raise SceneError(
             f"{scene.name}: expected masks of the object to remove, found none; put one per photo (white = remove) "
             "into masks/, or name their folder with --masks."
         )
-    started = time.monotonic()
+    started, on_splats = time.monotonic(), options.field == "splats" or splat is not None
+    if on_splats and options.method != "in-n-out":
+        raise MethodError(
+            f"--method {options.method}: expected a radiance field, whose scattered rays it teaches; splats are drawn "
+            "by views: leave out --field splats and --splat, or follow --method in-n-out."
+        )
+    if on_splats and options.clean:
+        raise MethodError(
+            "--clean: expected a radiance field, whose density it drops where no photo supports it; leave out --clean, "
+            "or --field splats and --splat."
+        )
+    if splat is not None and start_from is not None:
+        raise MethodError(
+            "--start-from: expected a scene that is reconstructed from its photos, but a given splat is what it is; "
+            "leave out --start-from, or --splat."
+        )
+    if options.grow_shadow and splat is not None and not splat.has_photos:
+        raise MethodError(
+            "--grow-shadow: expected photos to look for shadows in, got poses and masks alone; leave it out, or give "
+            "the photos too."
+        )
     device = choose_device(options.device)
     diffusion = place(options.diffusion, device)
     prior, features = load_prior(options.chosen_prior, diffusion), _patch_features(options, field_device(device))
@@ -92,7 +124,7 @@ def remove(
     elif options.method == "inpaint3d":
         check_inpaint3d(prior, options.inpaint3d, offload=options.diffusion.offload)
     elif options.method == "in-n-out":
-        check_in_n_out(scene, options.in_n_out)
+        (check_in_n_out_splats if on_splats else check_in_n_out)(scene, options.in_n_out)
     elif options.method == "infusion":
         check_infusion(scene, options.infusion)
     elif options.method == "nerfiller":
@@ -102,7 +134,12 @@ def remove(
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
     scene = scene.to(field_device(device))
-    config, taught = (_with_effort(part, options.effort) for part in (options.settings, options.customization))
+    fits = None
+    if splat is not None:
+        scene = in_its_coordinates(scene, splat)
+        fits = check_frame(scene, splat) if splat.has_photos else None
+    parts = (options.settings, options.customization, options.splats)
+    config, taught, gaussians = (_with_effort(part, options.effort) for part in parts)
     lender, shadows = None, None
     if start_from is not None:
         shadows = lent_shadows(Path(start_from)) if options.grow_shadow else None
@@ -114,29 +151,45 @@ def remove(
     departures = removal_deviations(options)
     watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     watch(Note(f"patches are compared by: {features.name}"))
+    if on_splats:
+        watch(Note("the field is Gaussian splats, taught by views and windows where In-N-Out teaches a NeRF by rays"))
+    if fits is not None:
+        watch(Note(fits))
     checkpoints = folder.checkpoints(options.seed)
     if options.grow_shadow:
         scene = drain(grow_shadows(scene, config.nerf, options.effort, folder, checkpoints, shadows), watch)
     masked = with_grown_masks(scene, options.mask_margin)
-    inputs = reconstruction_inputs(masked, config, options.seed)
+    inputs = None if splat is not None else reconstruction_inputs(masked, config, options.seed)
     begin_reconstruction(folder, checkpoints, inputs, lender, watch)
     if warning := _forecast(prior, masked, options, diffusion, config, taught):
         watch(Note(warning))
-    ways = ways_to_fit(prior, options, source or {})
+    ways, given = ways_to_fit(prior, options, source or {}), None
+    if splat is not None:
+        given = splat.content.gaussians.to(scene.device)
+        watch(Note("around the masks the splat's own renders are learnt, so that it stays as it was"))
+        masked = drain(rendered_scene(given, masked), watch, ways=ways)
     if options.customizes:
         strongest = _strongest_noise(prior, options)
         prior = drain(customized(prior, masked, taught, checkpoints, folder, strongest=strongest), watch, ways=ways)
-    method = METHODS[options.method]
-    generator = method(
-        masked, prior, features, config, checkpoints, fill=options.fill, estimate_depth=estimate_depth,
-        clean=options.clean,
-    )  # fmt: skip
+    how = {"fill": options.fill, "estimate_depth": estimate_depth}
+    if on_splats:
+        generator = in_n_out_splats(
+            masked, prior, features, config, gaussians, checkpoints, **how, given=given, object_masks=scene.masks
+        )  # fmt: skip
+    else:
+        method = METHODS[options.method]
+        generator = method(masked, prior, features, config, checkpoints, **how, clean=options.clean)
     removal: Removal = drain(generator, watch, ways=ways)
     if options.clean:  # again, as now all photos are whole
+        assert isinstance(removal.field, Nerf)
         whole = removal.scene.with_masks(None)
         drain(drop_unsupported(removal.field, whole, checkpoints, stage=LAST), watch)
+    if splat is not None and splat.has_photos:
+        removal, masked = _over_photos(removal, masked, scene.images)
+    elif splat is not None:
+        scene = dataclasses.replace(scene, images=masked.images)
     run = keep_run(folder, removal.field, scene)
-    rendered = _write_results(run, folder, masked, removal, options, watch)
+    rendered = _write_results(run, folder, masked, removal, options, watch, splat)
     metrics: dict[str, dict[str, Any]] = {}
     if truth is not None:
         judge = AutoencoderFeatures(field_device(device))  # which taught nothing
@@ -148,11 +201,19 @@ def remove(
     )
     summary = {"method": options.method, "preset": options.preset, "prior": prior.name}
     changed = [dataclasses.astuple(departure) for departure in departures]
-    report_run(
-        folder, scene, removal, metrics, summary, options.seed, changed, options.settings.DIFFERENCES
-    )  # fmt: skip
+    differences = (*options.settings.DIFFERENCES, *(SplatRemovalConfig.DIFFERENCES if on_splats else ()))
+    report_run(folder, scene, removal, metrics, summary, options.seed, changed, differences)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run
+
+
+def _over_photos(removal: Removal, masked: Scene, photos: Tensor) -> tuple[Removal, Scene]:
+    """What was made of a splat's renders, and these, with photos (N H W 3 uint8) in their place outside the masks."""
+    assert masked.masks is not None
+    inside = masked.masks[..., None].to(photos.device)
+    shown = torch.where(inside, removal.scene.images, photos)
+    cleaned = dataclasses.replace(removal.scene, images=shown)
+    return dataclasses.replace(removal, scene=cleaned), dataclasses.replace(masked, images=photos)
 
 
 def _patch_features(options: RemoveOptions, device: torch.device) -> OrientedEnergies | WeightedFeatures:
@@ -243,8 +304,9 @@ def _renders(scene: Scene, options: RemoveOptions) -> dict[str, tuple[Cameras, l
 
 
 def _write_results(
-    run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch
-) -> dict[int, Tensor]:
+    run: Run, folder: RunFolder, scene: Scene, removal: Removal, options: RemoveOptions, watch: Watch,
+    splat: GivenSplat | None,
+) -> dict[int, Tensor]:  # fmt: skip
     """Renders, masks, cleaned data set, video and points. Returns the renders of test views, H W 3 uint8."""
     assert scene.masks is not None
     views = scene.test if len(scene.test) else scene.train
@@ -264,9 +326,16 @@ def _write_results(
         folder.write_image(Path("masks") / f"{files[name]}.png", mask)
     if options.video_frames:
         drain(write_video(run.folder / "video.mp4", run.field, _video_path(scene, options)), watch)
+    if splat is not None and isinstance(run.field, Splats):
+        assert removal.rows is not None
+        write_splats(run.folder / SCENE, without_object(splat, run.field.still, removal.rows))
+        return rendered
+    if isinstance(run.field, Splats):
+        write_run_splats(run, run.field, run.folder / SCENE, watch)
+        return rendered
     generator = torch.Generator().manual_seed(options.seed)
     points = write_points(
-        run.folder / "scene.ply", run.field, scene.cameras[scene.train], points=200_000, generator=generator,
+        run.folder / SCENE, run.field, scene.cameras[scene.train], points=200_000, generator=generator,
         origin=scene.origin,
     )  # fmt: skip
     drain(points, watch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from unscene.methods import (
     NaiveConfig,
     NerfillerConfig,
     SpinNerfConfig,
+    SplatRemovalConfig,
 )
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.stages.customization import CustomizationConfig
@@ -39,6 +41,10 @@ class RemoveOptions:
 
     method: MethodName = "in-n-out"
     """The paper to follow."""
+    field: Literal["nerf", "splats"] = "nerf"
+    """What the scene becomes: a radiance field, or Gaussian splats (of in-n-out alone)."""
+    splats: SplatRemovalConfig = dataclasses.field(default_factory=SplatRemovalConfig)
+    """The splats, also those that are given."""
     preset: Preset = "laptop"
     """What all other options are if they are not given: laptop, what serves two cores and the bundled model best, or
     paper, every value that the method's paper or release states, for a GPU and Stable Diffusion's weights. The report
@@ -50,11 +56,11 @@ class RemoveOptions:
     model, and for inpaint-nerf360, else guided-exemplar."""
     depth: str = "field"
     """Depth behind the object: field completes the field's own; depth-anything-v2, zoedepth or a network's folder."""
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    diffusion: DiffusionConfig = dataclasses.field(default_factory=DiffusionConfig)
     """Settings of a diffusion prior."""
     customize: bool = False
     """Teach a diffusion prior the scene first (MALD-NeRF's per-scene customisation)."""
-    customization: CustomizationConfig = field(default_factory=CustomizationConfig)
+    customization: CustomizationConfig = dataclasses.field(default_factory=CustomizationConfig)
     """How it is taught."""
     perceptual: PatchFeatures = "oriented-energies"
     """What the methods compare patches by: oriented-energies needs no weights; lpips-vgg and lpips-alex are LPIPS's
@@ -79,21 +85,21 @@ class RemoveOptions:
     """Multiplies the steps of every fit: 0.1 for a first look, 3 for patience or a fast machine."""
     video_frames: int = 48
     """Frames of the orbit video; 0 writes none."""
-    in_n_out: InNOutConfig = field(default_factory=InNOutConfig)
+    in_n_out: InNOutConfig = dataclasses.field(default_factory=InNOutConfig)
     """Settings of In-N-Out."""
-    infusion: InfusionConfig = field(default_factory=InfusionConfig)
+    infusion: InfusionConfig = dataclasses.field(default_factory=InfusionConfig)
     """Settings of InFusion."""
-    inpaint3d: Inpaint3dConfig = field(default_factory=Inpaint3dConfig)
+    inpaint3d: Inpaint3dConfig = dataclasses.field(default_factory=Inpaint3dConfig)
     """Settings of Inpaint3D."""
-    inpaint_nerf360: InpaintNerf360Config = field(default_factory=InpaintNerf360Config)
+    inpaint_nerf360: InpaintNerf360Config = dataclasses.field(default_factory=InpaintNerf360Config)
     """Settings of InpaintNeRF360."""
-    mald_nerf: MaldNerfConfig = field(default_factory=MaldNerfConfig)
+    mald_nerf: MaldNerfConfig = dataclasses.field(default_factory=MaldNerfConfig)
     """Settings of MALD-NeRF."""
-    naive: NaiveConfig = field(default_factory=NaiveConfig)
+    naive: NaiveConfig = dataclasses.field(default_factory=NaiveConfig)
     """Settings of the naive baseline."""
-    nerfiller: NerfillerConfig = field(default_factory=NerfillerConfig)
+    nerfiller: NerfillerConfig = dataclasses.field(default_factory=NerfillerConfig)
     """Settings of NeRFiller."""
-    spin_nerf: SpinNerfConfig = field(default_factory=SpinNerfConfig)
+    spin_nerf: SpinNerfConfig = dataclasses.field(default_factory=SpinNerfConfig)
     """Settings of SPIn-NeRF."""
 
     @property

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from unscene.fields.field import Field
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
@@ -27,7 +28,7 @@ from unscene.scenes.scene import Scene
 from unscene.stages.aligned_inpainting import inpaint_aligned
 from unscene.stages.base_view import choose_base_view
 from unscene.stages.base_view_by_hand import ByHand, read_by_hand
-from unscene.stages.base_views import add_base_views
+from unscene.stages.base_views import BaseViews, add_base_views
 from unscene.stages.hidden_surfaces import complete_surfaces
 from unscene.stages.independent_inpainting import InpaintedView, inpaint_view, inpaintable_views
 from unscene.stages.masked_rendering import paste_renders, render_masked
@@ -198,15 +199,8 @@ def in_n_out(
     behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
     if not region.any():
         return Removal(nerf, behind, region)
-    base = yield from choose_base_view(
-        nerf, behind, region, depths, prior, checkpoints, estimate_depth,
-        candidates=config.candidates, spacing=config.candidate_spacing, strength=config.base_strength,
-        by_hand=by_hand, seed=config.base_seed,
-    )  # fmt: skip
-    surfaces = yield from complete_surfaces(behind, region, depths, checkpoints)
-    bases = yield from add_base_views(
-        nerf, behind, region, depths, surfaces, base, prior, checkpoints, most=config.base_views,
-        strength=config.base_strength,
+    bases, surfaces = yield from inpaint_base_views(
+        nerf, behind, region, depths, prior, config, checkpoints, by_hand, estimate_depth
     )  # fmt: skip
     pretraining, joint_pretraining = (
         SingleViewPrior(
@@ -225,31 +219,8 @@ def in_n_out(
         rays_per_step=pretraining.rays, native=nerf.is_native,
     )  # fmt: skip
 
-    # Stage 2: the other views, aligned with the base view, each with the one that sees most of what it hides.
-    subset = torch.tensor([base.view for base in bases.views])
-    filled = behind.with_images(subset, torch.stack([base.image for base in bases.views]))
-    if isinstance(prior, LatentInpainter):
-        others = views_with_holes(region, train[~torch.isin(train, subset)])
-        views = spread(others, config.most_views)
-        for index, leader in enumerate(bases.views):
-            led = views[bases.leaders[views] == index]
-            aligned = yield from inpaint_aligned(
-                nerf, behind, led, region, leader, prior, checkpoints,
-                ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
-            )  # fmt: skip
-            filled = filled.with_images(led, aligned.images[led])
-            subset = torch.cat([subset, _agreeing_views(filled, led, leader, masks, config)])
-        yield Note(f"stage 3 learns from {len(subset)} of {len(views) + len(bases.views)} inpainted views")
-    elif isinstance(prior, FilesInpainter):
-        views = spread(inpaintable_views(prior, scene, views_with_holes(region, train)), config.most_views)
-        views = views[~torch.isin(views, subset)]
-        generator = checkpoints.generator("files")
-        made = (inpaint_view(prior, behind, view, region[view], generator) for view in views.tolist())
-        filled = filled.with_images(views, made)
-        subset = torch.cat([subset, views])
-        yield Note(f"stage 3 learns from {len(subset)} inpaintings as they are in '{prior.name}'")
-    else:
-        yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base views alone")
+    # Stage 2: the other views, aligned with the base views.
+    filled, subset = yield from inpaint_other_views(nerf, behind, region, bases, prior, config, checkpoints)
 
     # Stage 3: everything together.
     if config.patch_loss:
@@ -271,6 +242,64 @@ def in_n_out(
         )  # fmt: skip
     final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
     return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+
+
+def inpaint_base_views(
+    field: Field, behind: Scene, region: Tensor, depths: Tensor, prior: Inpainter, config: InNOutConfig,
+    checkpoints: Checkpoints, by_hand: ByHand | None, estimate_depth: DepthEstimator | None,
+) -> Generator[Event, None, tuple[BaseViews, Tensor]]:  # fmt: skip
+    """Stage 1's inpainting: the base views, and the surfaces behind the holes of all views, see `complete_surfaces`.
+
+    behind, depths, region: what `look_behind` tells of the field.
+    """
+    base = yield from choose_base_view(
+        field, behind, region, depths, prior, checkpoints, estimate_depth,
+        candidates=config.candidates, spacing=config.candidate_spacing, strength=config.base_strength,
+        by_hand=by_hand, seed=config.base_seed,
+    )  # fmt: skip
+    surfaces = yield from complete_surfaces(behind, region, depths, checkpoints)
+    bases = yield from add_base_views(
+        field, behind, region, depths, surfaces, base, prior, checkpoints, most=config.base_views,
+        strength=config.base_strength,
+    )  # fmt: skip
+    return bases, surfaces
+
+
+def inpaint_other_views(
+    field: Field, behind: Scene, region: Tensor, bases: BaseViews, prior: Inpainter, config: InNOutConfig,
+    checkpoints: Checkpoints,
+) -> Generator[Event, None, tuple[Scene, Tensor]]:  # fmt: skip
+    """Stage 2: the other views, aligned with the base views, each with the one that sees most of what it hides.
+
+    Returns the scene with all inpainted views, and those of them that stage 3 learns from.
+    """
+    assert behind.masks is not None
+    train, masks = behind.train, behind.masks
+    subset = torch.tensor([base.view for base in bases.views])
+    filled = behind.with_images(subset, torch.stack([base.image for base in bases.views]))
+    if isinstance(prior, LatentInpainter):
+        others = views_with_holes(region, train[~torch.isin(train, subset)])
+        views = spread(others, config.most_views)
+        for index, leader in enumerate(bases.views):
+            led = views[bases.leaders[views] == index]
+            aligned = yield from inpaint_aligned(
+                field, behind, led, region, leader, prior, checkpoints,
+                ela=config.ela, ila=config.ila, own_weight=config.own_weight, views_at_once=config.views_at_once,
+            )  # fmt: skip
+            filled = filled.with_images(led, aligned.images[led])
+            subset = torch.cat([subset, _agreeing_views(filled, led, leader, masks, config)])
+        yield Note(f"stage 3 learns from {len(subset)} of {len(views) + len(bases.views)} inpainted views")
+    elif isinstance(prior, FilesInpainter):
+        views = spread(inpaintable_views(prior, behind, views_with_holes(region, train)), config.most_views)
+        views = views[~torch.isin(views, subset)]
+        generator = checkpoints.generator("files")
+        made = (inpaint_view(prior, behind, view, region[view], generator) for view in views.tolist())
+        filled = filled.with_images(views, made)
+        subset = torch.cat([subset, views])
+        yield Note(f"stage 3 learns from {len(subset)} inpaintings as they are in '{prior.name}'")
+    else:
+        yield Note(f"prior '{prior.name}' has no latents to align: stage 3 learns from the base views alone")
+    return filled, subset
 
 
 def _agreeing_views(filled: Scene, views: Tensor, base: InpaintedView, masks: Tensor, config: InNOutConfig) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unscene.fields.field import RadianceField, ViewField, render_pixels, render_view
+from unscene.fields.field import Field, render_pixels, render_view
 from unscene.files import atomic_write, write_bytes
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import pixel_points
@@ -37,7 +37,7 @@ def video_writer(path: Path, *, frames_per_second: int = FRAMES_PER_SECOND) -> I
             yield append
 
 
-def write_video(path: Path, field: RadianceField | ViewField, cameras: Cameras) -> Generator[Event, None, None]:
+def write_video(path: Path, field: Field, cameras: Cameras) -> Generator[Event, None, None]:
     """Render each camera as a frame of a video."""
     stage = "video"
     yield StageStarted(stage)
@@ -48,7 +48,7 @@ def write_video(path: Path, field: RadianceField | ViewField, cameras: Cameras) 
 
 
 def write_points(
-    path: Path, field: RadianceField | ViewField, cameras: Cameras, *, points: int, generator: torch.Generator,
+    path: Path, field: Field, cameras: Cameras, *, points: int, generator: torch.Generator,
     origin: Tensor = NO_ORIGIN,
 ) -> Generator[Event, None, None]:  # fmt: skip
     """Unproject views into one coloured point cloud of at most ``points`` points, in world coordinates, as PLY.

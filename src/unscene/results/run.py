@@ -36,6 +36,7 @@ from unscene.training.run import RunError, RunFolder
 
 PATH_FRAMES = 72
 FITTED = "model."  # before the names of a field's tensors in a checkpoint of `fit`
+KEPT = "kept_count"  # of Gaussians in a checkpoint: how many there are besides
 SPLATS = "splats.ply"  # the field of a run that fitted Gaussians, in the scene's coordinates
 WRITING_THREADS = 4
 
@@ -140,6 +141,8 @@ def open_under_way(folder: Path | str, device: torch.device | str = "auto") -> R
             names = [name for name in saved.keys() if name.startswith(FITTED)]  # noqa: SIM118
             if FITTED + "center" in names:
                 tensors = {name.removeprefix(FITTED): saved.get_tensor(name).clone() for name in names}
+                if tensors.get(KEPT, torch.tensor(0)) > 0:
+                    continue  # Gaussians that fill a hole, without the rest
                 make = _splats if "means" in tensors else functools.partial(_nerf, config=config)
                 return _opened(run, lambda _, make=make, tensors=tensors: make(tensors), device)
     return None

@@ -31,6 +31,10 @@ LONGEST_NAME = 120  # characters of it in a message
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes; the world stays as it is
 
 
+class NoPhotosError(SceneError):
+    """Poses that are known, of photos none of which is there."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """One posed photo as its file lists it.
@@ -108,7 +112,7 @@ def usable_files(root: Path, paths: Sequence[Path], source: str) -> tuple[list[i
     """Indices of the paths that exist and come for the first time, with notes on the others."""
     missing = [i for i, path in enumerate(paths) if not os.path.isfile(path)]  # also where no such name can be
     if len(missing) == len(paths):
-        raise SceneError(
+        raise NoPhotosError(
             f"{source}: expected the photos of {len(paths)} frames in {root}, found none of them "
             f"(the first is {scene_path(root, paths[0])}); {_what_is_there(root)}."
         )

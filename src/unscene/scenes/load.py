@@ -130,7 +130,7 @@ def _load(
     photos = choose_photos(root, [frame.path for frame in frames], scale)
     aspect_notes = _check_aspect(frames, photos)
     train, test = _split(frames, holdout)
-    names = _names(frames)
+    names = names_of(frames)
     check_baseline(frames, capture.points)
     origin, origin_notes = choose_origin(frames)
     cameras = build_cameras(frames, *photos.size, origin)
@@ -249,7 +249,7 @@ def _find_masks(root: Path, frames: tuple[Frame, ...], scale: float, folder: Pat
     return nerfstudio_masks([frame.mask_path for frame in frames]) or find_masks(root, photos, scale=scale, folder=None)
 
 
-def _names(frames: tuple[Frame, ...]) -> tuple[str, ...]:
+def names_of(frames: tuple[Frame, ...]) -> tuple[str, ...]:
     """File names of the photos, with as much of their folders as differs between them."""
     common = os.path.commonpath([frame.path.parent for frame in frames])
     return tuple(frame.path.relative_to(common).as_posix() for frame in frames)

@@ -21,6 +21,7 @@ from unscene.scenes.capture import (
     Capture,
     Frame,
     build_cameras,
+    inside,
     listing,
     size_text,
     usable_files,
@@ -72,9 +73,7 @@ def read_cameras(path: Path | str, origin: Tensor = NO_ORIGIN) -> Cameras:
     file = Path(path) / "transforms.json" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise SceneError(f"{file}: expected a transforms.json with cameras, found no such file; check the path.")
-    _, entries = _read_entries(file)
-    if not all("w" in entry and "h" in entry for entry in entries):
-        raise SceneError(f"{file.name}: expected the image size as w and h, found none; add it at the top level.")
+    entries = _sized_entries(file)
     sizes = {(_number(entry, "w"), _number(entry, "h")) for entry in entries}
     if len(sizes) > 1:
         got = listing([size_text(size) for size in sorted(sizes)])
@@ -82,6 +81,16 @@ def read_cameras(path: Path | str, origin: Tensor = NO_ORIGIN) -> Cameras:
     frames = [_to_frame(entry, Path(), None, None) for entry in entries]
     pinholes, _, _ = to_pinhole(frames)
     return build_cameras(pinholes, int(frames[0].width), int(frames[0].height), origin)
+
+
+def read_poses(root: Path, file: Path) -> list[Frame]:
+    """Frames of a transforms.json whose photos need not be there; raises SceneError for sizes that are missing."""
+    entries = _sized_entries(file)
+    listed = [_listed_photo(entry.get("file_path"), entry["label"]) for entry in entries]
+    return [
+        _to_frame(entry, inside(root, root / name, name), None, None)
+        for entry, name in zip(entries, listed, strict=True)
+    ]
 
 
 def write_transforms(folder: Path | str, scene: Scene) -> Path:
@@ -133,6 +142,14 @@ def _read_entries(file: Path) -> tuple[Entry, list[Entry]]:
     shared = {key: value for key, value in content.items() if key != "frames"}
     labels = [frame.get("file_path") or f"frame {i}" for i, frame in enumerate(frames)]
     return content, [{**shared, **frame, "label": str(label)} for frame, label in zip(frames, labels, strict=True)]
+
+
+def _sized_entries(file: Path) -> list[Entry]:
+    """Its frames, each with the size of its image."""
+    _, entries = _read_entries(file)
+    if not all("w" in entry and "h" in entry for entry in entries):
+        raise SceneError(f"{file.name}: expected the image size as w and h, found none; add it at the top level.")
+    return entries
 
 
 def _to_capture(root: Path, content: Entry, entries: list[Entry], splits: list[Any] | None, source: str) -> Capture:

@@ -9,11 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unscene.fields.field import RadianceField
+from unscene.fields.field import Field, RadianceField, ViewField
 from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras, Rays
+from unscene.geometry.masks import in_frame, surface_points
 from unscene.geometry.randomness import sent
-from unscene.geometry.warped_noise import carry_noise, corresponding_cells
+from unscene.geometry.warped_noise import NoiseCorrespondence, carry_noise, corresponding_cells
 from unscene.memory import release_freed_memory
 from unscene.priors.inpainter import LatentInpainter
 from unscene.scenes.scene import Scene
@@ -30,7 +31,7 @@ PIXELS_ON_A_PROCESSOR = (
 
 
 def inpaint_aligned(
-    field: RadianceField, scene: Scene, views: Tensor, region: Tensor, base: InpaintedView, prior: LatentInpainter,
+    field: Field, scene: Scene, views: Tensor, region: Tensor, base: InpaintedView, prior: LatentInpainter,
     checkpoints: Checkpoints, *, ela: bool, ila: bool, own_weight: float, views_at_once: int,
 ) -> Generator[Event, None, Scene]:  # fmt: skip
     """Inpaint ``region`` (N H W bool) of ``views`` with the base view in every batch; returns the scene so filled."""
@@ -81,7 +82,7 @@ def batch_views(scene: Scene, most: int) -> int:
 
 @torch.no_grad()
 def aligned_noise(
-    field: RadianceField, cameras: Cameras, view: int, base_view: int, noise: Tensor, downscale: int,
+    field: Field, cameras: Cameras, view: int, base_view: int, noise: Tensor, downscale: int,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """ELA (eq. 6): the base view's initial latent (C h w) seen through the field from another view, C h w.
@@ -91,14 +92,34 @@ def aligned_noise(
     """
     _, height, width = noise.shape
     latent = cameras.padded(width * downscale, height * downscale).resized(width, height)
+    if isinstance(field, ViewField):
+        correspondence = cells_of_parts(field, latent, view, base_view)
+    else:
+        correspondence = cells_of_samples(field, latent, view, base_view)
+    return carry_noise(noise, correspondence, generator).view_as(noise)
+
+
+def cells_of_samples(field: RadianceField, latent: Cameras, view: int, base_view: int) -> NoiseCorrespondence:
+    """Which cells of a base view's latent the cells of another view look at through a radiance field: those that most
+    of a ray's weight falls into."""
     rays = latent.image_rays(view)
     render = field.render(rays)
     points = rays.origins[:, None] + rays.directions[:, None] * render.distances[..., None]
     correspondence = corresponding_cells(points, render.weights, latent[base_view : base_view + 1])
     surface = rays.origins + rays.directions * render.distance[:, None]
-    in_sight = is_in_sight(field, cameras.positions[base_view], surface)
-    correspondence = replace(correspondence, coverage=correspondence.coverage * in_sight)
-    return carry_noise(noise, correspondence, generator).view_as(noise)
+    in_sight = is_in_sight(field, latent.positions[base_view], surface)
+    return replace(correspondence, coverage=correspondence.coverage * in_sight)
+
+
+def cells_of_parts(field: ViewField, latent: Cameras, view: int, base_view: int) -> NoiseCorrespondence:
+    """The same through what is drawn of parts, as Gaussians: the cell of the surface at the median depth. Coverage is
+    composited with the weights of the colours: a part counts as far as the base view sees it."""
+    points = surface_points(latent, view, field.draw(latent, view).depth).view(-1, 3)
+    surface, parts = (in_frame(latent, base_view, positions) for positions in (points, field.positions))
+    depth = field.draw(latent, base_view).depth.flatten()
+    in_sight = parts.inside & (parts.depth * (1 - HIDDEN) < depth[parts.pixel])
+    coverage = field.composite(latent, view, in_sight.float()[:, None]).flatten().clamp(0, 1)
+    return NoiseCorrespondence(surface.pixel, coverage * surface.inside)
 
 
 def is_in_sight(field: RadianceField, position: Tensor, points: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import surface_points
 from unscene.memory import release_freed_memory
@@ -36,7 +36,7 @@ SKETCH = OffsetConfig(offsets=60, sweeps=1)  # of candidates: for votes, and for
 
 
 def choose_base_view(
-    nerf: Nerf,
+    field: Field,
     scene: Scene,
     region: Tensor,
     depths: Tensor,
@@ -63,17 +63,19 @@ def choose_base_view(
     started, generator = time.monotonic(), checkpoints.generator(STAGE if seed == 0 else f"{STAGE}, seed {seed}")
     if by_hand is None:
         winner, surface, picture, how = yield from _elect(
-            nerf, scene, region, depths, prior, generator, candidates, spacing, strength
+            field, scene, region, depths, prior, generator, candidates, spacing, strength
         )
     else:
         winner, surface, picture = inpaint_by_hand(
-            nerf, scene, region, depths, by_hand, prior, generator, strength
+            field, scene, region, depths, by_hand, prior, generator, strength
         )  # fmt: skip
         how = "chosen by hand"
         yield Picture("base-view", winner.image, scene.names[winner.view])
     remark = surface.describe()
     if estimate_depth is not None:
-        completed, remark = estimated_depth(nerf, scene, winner.view, region[winner.view], winner.image, estimate_depth)
+        completed, remark = estimated_depth(
+            field, scene, winner.view, region[winner.view], winner.image, estimate_depth
+        )
         winner = replace(winner, depth=completed)
     checkpoints.save(STAGE, winner.tensors(), finished=True)
     yield ViewInpainted(scene.names[winner.view], winner.image)
@@ -85,7 +87,7 @@ def choose_base_view(
 
 
 def _elect(
-    nerf: Nerf, scene: Scene, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
+    field: Field, scene: Scene, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
     candidates: int, spacing: int, strength: float | None,
 ) -> Generator[Event, None, tuple[InpaintedView, Surface, str, str]]:  # fmt: skip
     """Inpaint the most central views independently; the one most like the others becomes the base view.
@@ -100,7 +102,7 @@ def _elect(
     sketcher = replace(prior, along_surfaces=SKETCH) if copies else prior
     for view in views_nearest_center(scene.cameras, with_hole, candidates, spacing).tolist():
         candidate, surface = inpaint_alone(
-            nerf, scene, view, region, depths, sketcher, generator, strength=strength
+            field, scene, view, region, depths, sketcher, generator, strength=strength
         )  # fmt: skip
         inpainted.append(candidate)
         surfaces.append(surface)
@@ -113,7 +115,7 @@ def _elect(
     picture = who_filled(prior, surface, region[winner.view], strength)
     if copies and surface.is_filled_squarely:
         agreed = mean_fill(scene.cameras, winner, inpainted, region) if len(inpainted) > 1 else None
-        winner, _ = inpaint_alone(nerf, scene, winner.view, region, depths, prior, generator, expected=agreed)
+        winner, _ = inpaint_alone(field, scene, winner.view, region, depths, prior, generator, expected=agreed)
         if agreed is not None:
             picture = f"{picture}, filled again towards the mean of {len(inpainted)} candidates (ours)"
         yield Picture("base-view", winner.image, scene.names[winner.view])

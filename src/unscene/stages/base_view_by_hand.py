@@ -9,7 +9,7 @@ import cv2
 import torch
 from torch import Tensor
 
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field
 from unscene.priors.inpainter import Inpainter, LatentInpainter
 from unscene.scenes.capture import same_aspect, size_text
 from unscene.scenes.image_files import image_size, read_image
@@ -58,7 +58,7 @@ def read_by_hand(scene: Scene, name: str | None, file: Path | None) -> ByHand | 
 
 
 def inpaint_by_hand(
-    nerf: Nerf, scene: Scene, region: Tensor, depths: Tensor, by_hand: ByHand, prior: Inpainter,
+    field: Field, scene: Scene, region: Tensor, depths: Tensor, by_hand: ByHand, prior: Inpainter,
     generator: torch.Generator, strength: float | None,
 ) -> tuple[InpaintedView, Surface, str]:  # fmt: skip
     """The base view, what is behind it, and who made its picture; arguments as of `inpaint_alone`. Raises MethodError
@@ -66,20 +66,20 @@ def inpaint_by_hand(
     possible = views_with_holes(region, scene.train)
     if by_hand.picture is not None:
         view = view_to_inpaint(scene, by_hand.name, possible, VIEW)
-        made, surface = _put(nerf, scene, view, region[view], by_hand.picture, prior, generator)
+        made, surface = _put(field, scene, view, region[view], by_hand.picture, prior, generator)
         return made, surface, f"the user's own, {by_hand.picture.name}"
     view = view_to_inpaint(scene, by_hand.name, inpaintable_views(prior, scene, possible), VIEW)
-    made, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator, strength=strength)
+    made, surface = inpaint_alone(field, scene, view, region, depths, prior, generator, strength=strength)
     return made, surface, who_filled(prior, surface, region[view], strength)
 
 
 def _put(
-    nerf: Nerf, scene: Scene, view: int, hole: Tensor, picture: OwnPicture, prior: Inpainter,
+    field: Field, scene: Scene, view: int, hole: Tensor, picture: OwnPicture, prior: Inpainter,
     generator: torch.Generator,
 ) -> tuple[InpaintedView, Surface]:  # fmt: skip
     """The picture in the view's hole (H W bool); beside other views a latent prior starts from it."""
     image = scene.image(view)
-    surface = continued_surface(nerf, scene, view, hole, generator)
+    surface = continued_surface(field, scene, view, hole, generator)
     filled = torch.where(hole[..., None], picture.image.to(image), image)
     latent = isinstance(prior, LatentInpainter)
     noise = initial_noise(prior, scene.cameras, generator) if latent else image.new_zeros(0)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unscene.fields.field import render_view
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field, render_view
 from unscene.geometry.masks import sees, surface_points, tidy
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
@@ -45,7 +44,7 @@ class BaseViews:
 
 
 def add_base_views(
-    nerf: Nerf, scene: Scene, region: Tensor, depths: Tensor, surfaces: Tensor, first: InpaintedView,
+    field: Field, scene: Scene, region: Tensor, depths: Tensor, surfaces: Tensor, first: InpaintedView,
     prior: Inpainter, checkpoints: Checkpoints, *, most: int, strength: float | None = None,
 ) -> Generator[Event, None, BaseViews]:  # fmt: skip
     """Choose and inpaint base views beside the ``first``, ``most`` in all, until hardly anything hidden is left that
@@ -65,7 +64,7 @@ def add_base_views(
         yield StageStarted(STAGE)
         started, generator = time.monotonic(), checkpoints.generator(STAGE)
         for index, view in enumerate(views[chosen[1:]].tolist()):
-            further = _inpaint_open(nerf, scene, view, region, depths, settled, prior, generator, strength)
+            further = _inpaint_open(field, scene, view, region, depths, settled, prior, generator, strength)
             yield ItemDone(STAGE, index + 1, len(chosen) - 1)
             if further is None:
                 continue
@@ -144,11 +143,11 @@ def origin_shares(base: InpaintedView, mask: Tensor, region: Tensor) -> str:
 
 
 def _inpaint_open(
-    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, settled: list[InpaintedView],
+    field: Field, scene: Scene, view: int, region: Tensor, depths: Tensor, settled: list[InpaintedView],
     prior: Inpainter, generator: torch.Generator, strength: float | None,
 ) -> InpaintedView | None:  # fmt: skip
     """A view inpainted where settled ones leave it open; None if they leave nothing."""
-    hole, depth = region[view], render_view(nerf, scene.cameras, view).depth
+    hole, depth = region[view], render_view(field, scene.cameras, view).depth
     surface = continue_surface(scene.cameras, view, depth, hole, generator)
     image, left = carry_over(scene, view, surface.depth, hole, settled)
     left = tidy(left, hole, max(1, round(scene.cameras.width / 300)))

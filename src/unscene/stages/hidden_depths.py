@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
@@ -20,7 +20,7 @@ from unscene.training.events import Event, ItemDone, Note, StageDone, StageStart
 
 
 def complete_depths(
-    nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: Inpainter,
+    field: Field, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: Inpainter,
     estimate_depth: DepthEstimator | None, checkpoints: Checkpoints,
 ) -> Generator[Event, None, Tensor]:  # fmt: skip
     """z-depths of the region's pixels (N H W bool, P pixels in the views) of views (V), view by view and row by row: P.
@@ -38,7 +38,7 @@ def complete_depths(
         hole = region[view]
         if estimate_depth is not None:
             image = inpaint_view(prior, scene, view, hole, generator)
-            depth, remark = estimated_depth(nerf, scene, view, hole, image, estimate_depth)
+            depth, remark = estimated_depth(field, scene, view, hole, image, estimate_depth)
         else:
             surface = continue_at_size(scene, view, hole, maps[view], generator)
             disparity = F.interpolate(1 / surface.depth[None, None], hole.shape, mode="bilinear")  # linear on planes

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unscene.fields.field import render_view
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field, render_view
 from unscene.geometry.cameras import Cameras
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.depth.completion import DepthEstimator, complete_with_estimate
@@ -46,7 +45,7 @@ class InpaintedView:
 
 
 def inpaint_alone(
-    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
+    field: Field, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, generator: torch.Generator,
     *, expected: Tensor | None = None, strength: float | None = None,
 ) -> tuple[InpaintedView, Surface]:  # fmt: skip
     """Inpaint one view's region (of N H W bool); without looking at how others are inpainted unless that is expected.
@@ -54,7 +53,7 @@ def inpaint_alone(
     Priors that copy or start from copies do so along the surface that continues behind the hole, and nearer to what is
     expected there (H W 3). strength: share of a latent prior's noise schedule, its own if None; at 1 nothing is copied.
     """
-    surface = continued_surface(nerf, scene, view, region[view], generator)
+    surface = continued_surface(field, scene, view, region[view], generator)
     filled = inpaint_along(
         scene, view, region, depths, surface, prior, generator, expected=expected, strength=strength
     )  # fmt: skip
@@ -107,17 +106,17 @@ def who_filled(prior: Inpainter, surface: Surface, hole: Tensor, strength: float
     return copies if isinstance(prior, ExemplarInpainter) else f"{copies}; redone by {prior.name} at {strength:g}"
 
 
-def continued_surface(nerf: Nerf, scene: Scene, view: int, hole: Tensor, generator: torch.Generator) -> Surface:
+def continued_surface(field: Field, scene: Scene, view: int, hole: Tensor, generator: torch.Generator) -> Surface:
     """What lies behind a view's hole (H W bool), by the field's depth around it."""
-    return continue_surface(scene.cameras, view, render_view(nerf, scene.cameras, view).depth, hole, generator)
+    return continue_surface(scene.cameras, view, render_view(field, scene.cameras, view).depth, hole, generator)
 
 
 def estimated_depth(
-    nerf: Nerf, scene: Scene, view: int, hole: Tensor, image: Tensor, estimate_depth: DepthEstimator
+    field: Field, scene: Scene, view: int, hole: Tensor, image: Tensor, estimate_depth: DepthEstimator
 ) -> tuple[Tensor, str]:
     """A network's depth of a view's inpainting inside its hole, aligned to the field's outside, H W; and in words."""
     estimate = estimate_depth(image)
-    depth = complete_with_estimate(render_view(nerf, scene.cameras, view).depth, hole, estimate)
+    depth = complete_with_estimate(render_view(field, scene.cameras, view).depth, hole, estimate)
     return depth, f"depth behind the object: {estimate.name}, aligned"
 
 

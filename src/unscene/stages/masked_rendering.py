@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unscene.fields.field import PixelRender, RadianceField, render_pixels
+from unscene.fields.field import Field, PixelRender, render_pixels
 from unscene.geometry.masks import feathered_composite
 from unscene.scenes.scene import Scene
 from unscene.training.events import Event, ItemDone, StageDone, StageStarted
@@ -26,7 +26,7 @@ class MaskedRenders:
 
 
 def render_masked(
-    stage: str, field: RadianceField, scene: Scene, views: Tensor, masks: Tensor
+    stage: str, field: Field, scene: Scene, views: Tensor, masks: Tensor
 ) -> Generator[Event, None, MaskedRenders]:
     """Render the masked pixels (V H W bool) of views."""
     started = time.monotonic()
@@ -41,7 +41,7 @@ def render_masked(
     return renders
 
 
-def rendered_inside(field: RadianceField, scene: Scene, view: int, hole: Tensor) -> Tensor:
+def rendered_inside(field: Field, scene: Scene, view: int, hole: Tensor) -> Tensor:
     """A view's photo with the field's render inside the hole (H W bool), H W 3."""
     image = scene.image(view)
     image[hole] = _render_hole(field, scene, view, hole).color
@@ -67,6 +67,6 @@ def masks_only(views: Tensor, masks: Tensor) -> Tensor:
     return chosen
 
 
-def _render_hole(field: RadianceField, scene: Scene, view: int, hole: Tensor) -> PixelRender:
+def _render_hole(field: Field, scene: Scene, view: int, hole: Tensor) -> PixelRender:
     rows, columns = hole.nonzero(as_tuple=True)
     return render_pixels(field, scene.cameras, view, torch.stack([columns, rows], -1) + 0.5)

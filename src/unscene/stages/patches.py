@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unscene.fields.field import ViewField, Window
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import pixel_centers
 from unscene.geometry.masks import bounding_box
@@ -87,13 +88,13 @@ class PatchGame(Companion):
     scene: inpainted images; views: which to draw from; region: N H W bool, what was inpainted.
     """
 
-    def __init__(self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, features: Features,
+    def __init__(self, field: Nerf | ViewField, scene: Scene, views: Tensor, region: Tensor, features: Features,
                  config: PatchConfig, generator: torch.Generator):  # fmt: skip
         super().__init__()
         self.sampler = PatchSampler(views, region, config.size)
         self.adversary = Adversary(self.sampler.size, config.adversary, generator)
         self.config, self.features, self.scene = config, features, scene
-        self._nerf = (nerf,)  # a tuple keeps the field out of this module's state
+        self._field = (field,)  # a tuple keeps the field out of this module's state
         self.to(scene.device)  # weights are drawn on the host
 
     def calm(self, rollbacks: int) -> None:
@@ -115,19 +116,28 @@ class PatchGame(Companion):
     def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """An inpainted patch and its render, 1 3 p p each."""
         patches = [self.sampler.draw(generator)]
-        return render_patches(self._nerf[0], self.scene, patches, generator)
+        return render_patches(self._field[0], self.scene, patches, generator)
 
 
 def render_patches(
-    nerf: Nerf, scene: Scene, patches: list[Patch], generator: torch.Generator, *, learns_geometry: bool = True
-) -> tuple[Tensor, Tensor]:
-    """B patches of one size as the scene's images have them and as the field renders them, B 3 p p each."""
+    field: Nerf | ViewField, scene: Scene, patches: list[Patch], generator: torch.Generator, *,
+    learns_geometry: bool = True,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """B patches of one size as the scene's images have them and as the field renders them, B 3 p p each.
+
+    A radiance field renders all of their rays at once, what is drawn view by view a window for each.
+    """
     cameras, size = scene.cameras, patches[0].size
     device = cameras.focal.device
-    pixels = torch.cat([patch.pixels(device).view(-1, 2) for patch in patches])
-    views = torch.cat([torch.full((size**2,), patch.view, device=device) for patch in patches])
-    rays = cameras.rays(views, pixels)
-    render = nerf.render(rays, jitter=uniform(len(rays), generator, device), learns_geometry=learns_geometry)
-    fake = render.color.view(-1, size, size, 3).permute(0, 3, 1, 2)
+    if isinstance(field, ViewField):
+        windows = (Window(patch.left, patch.top, size, size) for patch in patches)
+        shown = [field.show(cameras, patch.view, window) for patch, window in zip(patches, windows, strict=True)]
+        fake = torch.stack(shown)
+    else:
+        pixels = torch.cat([patch.pixels(device).view(-1, 2) for patch in patches])
+        views = torch.cat([torch.full((size**2,), patch.view, device=device) for patch in patches])
+        rays = cameras.rays(views, pixels)
+        render = field.render(rays, jitter=uniform(len(rays), generator, device), learns_geometry=learns_geometry)
+        fake = render.color.view(-1, size, size, 3)
     real = torch.stack([sent(scene.images[patch.view][patch.window], device) for patch in patches]).float() / 255
-    return real.permute(0, 3, 1, 2), fake
+    return real.permute(0, 3, 1, 2), fake.permute(0, 3, 1, 2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.splats import Splats
@@ -75,13 +76,15 @@ def distilled_splats(
 
 
 def learn_photos(
-    scene: Scene, start: Gaussians, config: SplatConfig, fitting: FitConfig, checkpoints: Checkpoints
-) -> Generator[Event, None, Splats]:
-    """Gaussians from a start that learn the scene's training photos, one whole photo a step."""
+    scene: Scene, start: Gaussians, config: SplatConfig, fitting: FitConfig, checkpoints: Checkpoints,
+    known: Tensor | None = None,
+) -> Generator[Event, None, Splats]:  # fmt: skip
+    """Gaussians from a start that learn the scene's training photos, one whole photo a step, or what is known of it (N
+    H W bool)."""
     splats = Splats.around(scene.cameras[scene.train], with_room(start, config.most))
     schedule = _schedule(fitting, config.learning_rate, config.final_learning_rate)
     pixels = scene.cameras.width * scene.cameras.height
-    objective, growth = SplatReconstruction(splats, scene, config.loss), SplatGrowth(splats, config.growth)
+    objective, growth = SplatReconstruction(splats, scene, config.loss, known), SplatGrowth(splats, config.growth)
     yield from fit(
         "splats", splats, objective, schedule, checkpoints, rays_per_step=pixels, companion=growth,
         native=splats.is_native, rates=splat_rates(splats),

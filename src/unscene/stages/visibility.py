@@ -9,8 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unscene.fields.field import render_view
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field, render_view
 from unscene.geometry.masks import VisibilityConfig, tidy, unseen_by_all
 from unscene.scenes.scene import Scene
 from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
@@ -18,7 +17,7 @@ from unscene.training.events import Event, ItemDone, Note, StageDone, StageStart
 
 
 def look_behind(
-    nerf: Nerf, scene: Scene, visibility: VisibilityConfig, fill: Literal["unseen", "mask"]
+    field: Field, scene: Scene, visibility: VisibilityConfig, fill: Literal["unseen", "mask"]
 ) -> Generator[Event, None, tuple[Scene, Tensor, Tensor]]:
     """What a field fitted to the unmasked rays knows behind the object.
 
@@ -27,9 +26,9 @@ def look_behind(
     """
     assert scene.masks is not None
     train, masks = scene.train, scene.masks
-    seen = yield from render_masked("look behind the object", nerf, scene, train, masks[train])
+    seen = yield from render_masked("look behind the object", field, scene, train, masks[train])
     behind = paste_renders(scene, train, seen.color, masks[train])
-    depths = yield from render_depths(nerf, scene)
+    depths = yield from render_depths(field, scene)
     region = masks_only(train, masks)
     if fill == "unseen":
         region = yield from find_unseen(scene, depths, seen.depth, visibility)
@@ -38,14 +37,14 @@ def look_behind(
     return behind, depths, region
 
 
-def render_depths(nerf: Nerf, scene: Scene) -> Generator[Event, None, Tensor]:
+def render_depths(field: Field, scene: Scene) -> Generator[Event, None, Tensor]:
     """Depth maps of the training views at half their size, enough to tell whether a surface is the one seen: T h w."""
     stage = "depth maps"
     yield StageStarted(stage)
     started, depths = time.monotonic(), []
     half = scene.cameras[scene.train].resized(scene.cameras.width // 2, scene.cameras.height // 2)
     for index in range(len(half)):
-        depths.append(render_view(nerf, half, index).depth)
+        depths.append(render_view(field, half, index).depth)
         yield ItemDone(stage, index + 1, len(half))
     yield StageDone(stage, time.monotonic() - started)
     return torch.stack(depths)

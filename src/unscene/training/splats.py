@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unscene.fields.splat_raster import SplatCamera, Window, rasterise
-from unscene.fields.splats import Splats, sampled, straight_positions
+from unscene.fields.splat_raster import rasterise
+from unscene.fields.splats import Shot, Splats
 from unscene.geometry.gaussians import Y00
 from unscene.losses.structural_similarity import structural_dissimilarity
 from unscene.scenes.scene import Scene
@@ -55,18 +55,23 @@ def splat_rates(splats: Splats) -> list[float]:
 
 
 class SplatReconstruction:
-    """The objective of a fit: one training view a step, each once before any comes again."""
+    """The objective of a fit: one training view a step, each once before any comes again.
 
-    def __init__(self, splats: Splats, scene: Scene, config: SplatLossConfig):
-        self.splats, self.scene, self.config = splats, scene, config
-        self.cameras = {view: _Lens.of(scene, view) for view in scene.train.tolist()}
+    known: N H W bool, the pixels that there is something to learn of; by default all.
+    """
+
+    def __init__(self, splats: Splats, scene: Scene, config: SplatLossConfig, known: Tensor | None = None):
+        self.splats, self.scene, self.config, self.known = splats, scene, config, known
+        self.shots = {view: Shot.of(scene.cameras, view) for view in scene.train.tolist()}
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         turn, place = divmod(step, len(self.scene.train))
         order = torch.randperm(len(self.scene.train), generator=torch.Generator().manual_seed(turn))
         view = int(self.scene.train[order[place]])
-        gaussians, lens, truth = self.splats.gaussians, self.cameras[view], self.scene.image(view)
-        image = lens.shown(rasterise(gaussians, lens.camera).image)
+        gaussians, shot, truth = self.splats.gaussians, self.shots[view], self.scene.image(view)
+        image = shot.bent(rasterise(gaussians, shot.camera).image)
+        if self.known is not None:
+            image, truth = where_known(image, truth, self.known[view])
         config, structure = self.config, structural_dissimilarity(image, truth)
         terms = {
             "colour": (1 - config.structure) * (image - truth).abs().mean(),
@@ -79,23 +84,11 @@ class SplatReconstruction:
         return terms
 
 
-@dataclass(frozen=True)
-class _Lens:
-    """How a view is drawn: as a pinhole, then bent."""
-
-    camera: SplatCamera
-    positions: Tensor | None
-
-    @staticmethod
-    def of(scene: Scene, view: int) -> _Lens:
-        cameras = scene.cameras
-        if not cameras.bends_rays:
-            return _Lens(SplatCamera.of(cameras, view), None)
-        positions, seen = straight_positions(cameras, view, Window(0, 0, cameras.width, cameras.height))
-        return _Lens(SplatCamera.of(cameras, view, seen), positions)
-
-    def shown(self, image: Tensor) -> Tensor:
-        return image if self.positions is None else sampled(image, self.positions)
+def where_known(image: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """A render and what it should be (H W 3), both the render, without gradients, where that is not known (H W bool):
+    no loss that compares them, of pixels or of their surroundings, learns anything there."""
+    known, still = known[..., None], image.detach()
+    return torch.where(known, image, still), torch.where(known, truth, still)
 
 
 class SplatGrowth(Companion):
@@ -141,7 +134,7 @@ def split(splats: Splats, parents: Tensor, children: Tensor, generator: torch.Ge
     pair = torch.cat([parents, children])
     splats.opacity_logits[pair] = torch.logit(half.clamp(1e-4, 0.9999)).repeat(2)
     splats.log_scales[pair] += shrink.log().repeat(2)[:, None]
-    gaussians = splats.gaussians[parents]
+    gaussians = splats.learnt[parents]
     offset = torch.randn(len(parents), 3, 1, generator=generator).to(opacity.device) * 0.5
     offset = (gaussians.rotations @ (gaussians.scales[..., None] * offset))[..., 0]
     splats.means[parents] -= offset
