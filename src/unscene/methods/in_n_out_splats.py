@@ -40,8 +40,8 @@ from unscene.training.fit import FitConfig
 from unscene.training.pixels import unmasked_training_pixels
 
 OF_RAYS = (
-    "prior", "joint", "prior_rays", "known_rays", "restart", "prior_weight", "depth_error", "depth_weight",
-    "joint_depth_weight", "share_elsewhere", "alternate",
+    "prior", "joint", "prior_rays", "joint_prior_rays", "known_rays", "restart", "prior_weight", "depth_error",
+    "depth_weight", "joint_depth_weight", "share_elsewhere", "alternate",
 )  # fmt: skip
 """Settings of In-N-Out that say how rays teach a radiance field, beyond stage 1's reconstruction."""
 
