@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from tests.box_scene import BoxScene, write_capture
+from tests.scenes.tiny_scenes import FOCAL, PRINCIPAL, TinyScene
 from unscene.files import write_png
+from unscene.scenes.capture import NoPhotosError
+from unscene.scenes.load import load_scene
 from unscene.scenes.posed_masks import load_posed_masks
 from unscene.scenes.scene import Scene, SceneError
 
@@ -64,6 +67,21 @@ def test_a_transforms_json_without_its_photos_and_at_half_the_size(room: BoxScen
     torch.testing.assert_close(scene.cameras.T_world_camera, room.scene.cameras.T_world_camera, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_a_colmap_model_without_its_photos(tmp_path: Path, text: bool) -> None:
+    written = TinyScene(tmp_path / "tiny")
+    written.colmap("PINHOLE", [*FOCAL, *PRINCIPAL], text=text)
+    written.masks()
+    with pytest.raises(NoPhotosError):  # what makes `remove --splat` ask for poses and masks alone
+        load_scene(tmp_path / "tiny")
+    scene = load_posed_masks(tmp_path / "tiny")
+    written.photos()
+    whole = load_scene(tmp_path / "tiny")
+    check_same_cameras(scene, whole)
+    assert scene.names == whole.names and scene.masks is not None and whole.masks is not None
+    assert torch.equal(scene.masks, whole.masks) and not scene.images.any()
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -89,7 +107,7 @@ def test_cameras_that_are_none_are_refused(
 
 
 def test_what_is_missing_is_named(room: BoxScene, tmp_path: Path) -> None:
-    with pytest.raises(SceneError, match=r"expected cameras in a transforms.json or a cameras.json, found none"):
+    with pytest.raises(SceneError, match=r"a cameras.json or a COLMAP model in sparse/, found none"):
         load_posed_masks(tmp_path)
     file = tmp_path / "cameras.json"
     file.write_text(json.dumps(cameras_of_3dgs(room.scene)), encoding="utf-8")

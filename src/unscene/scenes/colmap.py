@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from unscene.scenes.capture import Capture, Frame, listing, scene_path, usable_files
+from unscene.scenes.capture import Capture, Frame, inside, listing, scene_path, usable_files
 from unscene.scenes.colmap_binary import read_binary_model
 from unscene.scenes.colmap_folders import BINARY_FILES, TEXT_FILES, largest_model
 from unscene.scenes.colmap_model import ColmapCamera, ColmapImage, ColmapModel
@@ -28,13 +29,8 @@ Distortion = tuple[float, float, float, float, float]
 
 def read_colmap(root: Path, models: list[Path], *, scale: float) -> Capture:
     """Registered images in name order and sparse points of the largest model; photos from images/ (or images_K/)."""
-    model, size_notes = largest_model(root, models)
-    label = model.relative_to(root).as_posix()
-    content = _read_model(model, label)
-    folder = image_folder(root, scale)
-    images = sorted(content.images, key=lambda image: image.name)
-    if not images:
-        raise SceneError(f"{label}: expected images with poses, got none; run COLMAP's mapper again.")
+    label, content, size_notes = _read_largest(root, models)
+    folder, images = image_folder(root, scale), content.images
     names = PhotoNames(root, folder)
     paths = names.find([image.name for image in images])
     kept, notes = usable_files(root, paths, label)
@@ -45,6 +41,23 @@ def read_colmap(root: Path, models: list[Path], *, scale: float) -> Capture:
         points=content.points[points] if points.any() else None,
         point_colors=content.point_colors[points] if points.any() else None,
     )
+
+
+def read_colmap_poses(root: Path, models: list[Path]) -> tuple[list[Frame], tuple[str, ...]]:
+    """The same of photos that need not be there, in images/, and notes."""
+    label, content, notes = _read_largest(root, models)
+    images = content.images
+    return [_to_frame(image, inside(root, Path("images", image.name), label), image.name) for image in images], notes
+
+
+def _read_largest(root: Path, models: list[Path]) -> tuple[str, ColmapModel, tuple[str, ...]]:
+    """The largest model's name, its content with images in name order, and a note on the others."""
+    model, notes = largest_model(root, models)
+    label = model.relative_to(root).as_posix()
+    content = _read_model(model, label)
+    if not content.images:
+        raise SceneError(f"{label}: expected images with poses, got none; run COLMAP's mapper again.")
+    return label, replace(content, images=sorted(content.images, key=lambda image: image.name)), notes
 
 
 def _read_model(model: Path, label: str) -> ColmapModel:

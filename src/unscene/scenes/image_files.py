@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from unscene.file_names import folded
-from unscene.scenes.capture import inside, listing, scene_path, size_text
+from unscene.scenes.capture import NoPhotosError, inside, listing, scene_path, size_text
 from unscene.scenes.image_formats import IMAGE_SUFFIXES, is_readable, open_image
 from unscene.scenes.orientation import as_stored, stored_size
 from unscene.scenes.pinhole import Resampling
@@ -72,7 +72,8 @@ def image_folder(root: Path, scale: float) -> Path:
     scaled = sorted(folder.name for folder in root.glob("images_*") if folder.is_dir())
     found = f"found only {', '.join(scaled)}" if scaled else "found none"
     remedy = f"load it with scale {scaled[0].removeprefix('images_')}." if scaled else "put the photos there."
-    raise SceneError(f"{root}: expected the photos in a folder images/, {found}; {remedy}")
+    kind = SceneError if scaled else NoPhotosError
+    raise kind(f"{root}: expected the photos in a folder images/, {found}; {remedy}")
 
 
 def choose_photos(root: Path, paths: Sequence[Path], scale: float) -> Photos:
