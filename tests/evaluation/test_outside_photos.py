@@ -6,7 +6,7 @@ import torch
 
 from tests.box_scene import _distance_to_room, box_scene
 from unscene.evaluation.outside_photos import Photos, find_outside
-from unscene.fields.field import PixelRender
+from unscene.fields.field import PixelRender, ViewField
 from unscene.geometry.cameras import Cameras, look_at
 from unscene.geometry.masks import surface_points
 from unscene.training.events import Note, Picture
@@ -14,7 +14,7 @@ from unscene.training.events import Note, Picture
 TRACED = box_scene(views=4, width=48, height=36)
 
 
-class Room:
+class Room(ViewField):
     """The room without the box, drawn exactly."""
 
     def draw(self, cameras: Cameras, view: int) -> PixelRender:

@@ -18,7 +18,7 @@ from tests.splat_room import room_gaussians
 from unscene.fields.splats import Splats
 from unscene.geometry.gaussians import Gaussians
 from unscene.jobs.running import with_grown_masks
-from unscene.methods.in_n_out_splats import SplatRemovalConfig, check_in_n_out_splats, in_n_out_splats
+from unscene.methods.in_n_out_splats import OF_RAYS, SplatRemovalConfig, check_in_n_out_splats, in_n_out_splats
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
@@ -125,9 +125,10 @@ def test_gaussians_begin_and_learn_outside_the_masks_alone(room: BoxScene, monke
     assert all(each is not None and torch.equal(each, ~room.scene.masks) for each in known)
 
 
-@pytest.mark.parametrize("changes", [{"restart": True}, {"prior_rays": 5}, {"joint": FitConfig(steps=7)}])
+@pytest.mark.parametrize("changes", [{"restart": True}, {"joint_prior_rays": 5}, {"joint": FitConfig(steps=7)}])
 def test_settings_of_rays_are_refused(room: BoxScene, changes: dict[str, Any]) -> None:
-    config = replace(CONFIG, prior=type(CONFIG)().prior, joint=type(CONFIG)().joint, prior_rays=3072)
+    usual = type(CONFIG)()
+    config = replace(CONFIG, **{name: getattr(usual, name) for name in OF_RAYS})
     assert check_in_n_out_splats(room.scene, config) is None
     option = "--in-n-out." + next(iter(changes)).replace("_", "-")
     with pytest.raises(MethodError, match=option):

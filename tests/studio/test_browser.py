@@ -86,7 +86,7 @@ def test_from_a_click_to_a_clean_data_set(browser: Browser, scene: tuple[Path, S
         browser.press("Undo")
         browser.says("See it tinted")  # the object is forgotten
         browser.click_canvas(*place_of_teapot(truth, view, browser.canvas_aspect))
-        browser.fill("effort", "0.1")
+        browser.fill("effort", "0.05")
         browser.press("Remove", 60)
 
         browser.says("Stop", 60)
