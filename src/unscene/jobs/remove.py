@@ -24,11 +24,11 @@ from unscene.jobs.forecast import customization_work, forecast, removal_work
 from unscene.jobs.given_splat import GivenSplat, check_frame, in_its_coordinates, without_object
 from unscene.jobs.grown_shadows import grow_shadows, lent_shadows, with_shadows
 from unscene.jobs.presets import removal_deviations
+from unscene.jobs.removal_checks import check_prior, check_request
 from unscene.jobs.remove_options import NEED_LATENTS, RemoveOptions
 from unscene.jobs.running import (
     OFFLOAD,
     SMALLER_SCALE,
-    check_customizable,
     customized,
     device_facts,
     drain,
@@ -40,17 +40,7 @@ from unscene.jobs.start_from import begin_reconstruction, borrow, reconstruction
 from unscene.losses.oriented_energies import OrientedEnergies
 from unscene.losses.perceptual import WeightedFeatures
 from unscene.memory import peak_memory_gb
-from unscene.methods import (
-    METHODS,
-    SplatRemovalConfig,
-    check_in_n_out,
-    check_in_n_out_splats,
-    check_infusion,
-    check_inpaint3d,
-    check_mald_nerf,
-    check_nerfiller,
-    in_n_out_splats,
-)
+from unscene.methods import METHODS, SplatRemovalConfig, in_n_out_splats
 from unscene.priors.choose import load_prior
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.diffusion.autoencoder_features import AutoencoderFeatures
@@ -60,14 +50,13 @@ from unscene.results.export import write_points, write_video
 from unscene.results.run import Run, keep_run
 from unscene.results.truth import Truth, evaluate
 from unscene.scenes.image_files import read_image
-from unscene.scenes.scene import Scene, SceneError
+from unscene.scenes.scene import Scene
 from unscene.scenes.transforms import write_transforms
 from unscene.splat_files.formats import write_splats
 from unscene.stages.cleaning import LAST, drop_unsupported
 from unscene.stages.customization import CustomizationConfig
 from unscene.stages.dataset_update import noise_bounds
 from unscene.stages.joint_inpainting import joint_noise_bounds
-from unscene.stages.method_error import MethodError
 from unscene.stages.removal import Removal
 from unscene.stages.splat_surroundings import rendered_scene
 from unscene.stages.view_choice import spread
@@ -90,47 +79,12 @@ def remove(
     truth: what the test views really look like without the object, if known. splat: take the object out of this splat
     of the scene. Raises SceneError without masks, SplatError for a splat of another frame than the scene's.
     """
-    if scene.masks is None:
-        raise SceneError(
-            f"{scene.name}: expected masks of the object to remove, found none; put one per photo (white = remove) "
-            "into masks/, or name their folder with --masks."
-        )
+    check_request(scene, options, splat, takes_over=start_from is not None)
     started, on_splats = time.monotonic(), options.field == "splats" or splat is not None
-    if on_splats and options.method != "in-n-out":
-        raise MethodError(
-            f"--method {options.method}: expected a radiance field, whose scattered rays it teaches; splats are drawn "
-            "by views: leave out --field splats and --splat, or follow --method in-n-out."
-        )
-    if on_splats and options.clean:
-        raise MethodError(
-            "--clean: expected a radiance field, whose density it drops where no photo supports it; leave out --clean, "
-            "or --field splats and --splat."
-        )
-    if splat is not None and start_from is not None:
-        raise MethodError(
-            "--start-from: expected a scene that is reconstructed from its photos, but a given splat is what it is; "
-            "leave out --start-from, or --splat."
-        )
-    if options.grow_shadow and splat is not None and not splat.has_photos:
-        raise MethodError(
-            "--grow-shadow: expected photos to look for shadows in, got poses and masks alone; leave it out, or give "
-            "the photos too."
-        )
     device = choose_device(options.device)
     diffusion = place(options.diffusion, device)
     prior, features = load_prior(options.chosen_prior, diffusion), _patch_features(options, field_device(device))
-    if options.method == "mald-nerf":
-        check_mald_nerf(prior, options.mald_nerf)
-    elif options.method == "inpaint3d":
-        check_inpaint3d(prior, options.inpaint3d, offload=options.diffusion.offload)
-    elif options.method == "in-n-out":
-        (check_in_n_out_splats if on_splats else check_in_n_out)(scene, options.in_n_out)
-    elif options.method == "infusion":
-        check_infusion(scene, options.infusion)
-    elif options.method == "nerfiller":
-        check_nerfiller(prior, options.nerfiller)
-    if options.customizes:
-        check_customizable(prior, options.diffusion)
+    check_prior(prior, scene, options, on_splats=on_splats)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
     scene = scene.to(field_device(device))
