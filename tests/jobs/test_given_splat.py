@@ -16,11 +16,11 @@ from tests.splat_room import room_gaussians
 from unscene.cli import main
 from unscene.fields.splats import Splats
 from unscene.files import to_uint8
-from unscene.jobs import given_splat
 from unscene.jobs.given_splat import GivenSplat, check_frame, in_its_coordinates, open_splat, without_object
 from unscene.results.run import open_run, open_under_way
 from unscene.scenes.load import load_scene
 from unscene.scenes.scene import Scene
+from unscene.splat_files import splat_file
 from unscene.splat_files.formats import read_splats, write_splats
 from unscene.splat_files.splat_error import SplatError
 from unscene.splat_files.splat_file import SplatFile, silent
@@ -187,10 +187,12 @@ def test_what_cannot_be_is_refused_in_words(
 
 def test_memory_is_told_before_editing_begins(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(given_splat, "WORTH_SAYING_GB", 1e-5)
+    amount = 4e-9 * sum(tensor.numel() for tensor in read_splats(given).gaussians.tensors)
+    between = (splat_file.COPIES + 1) * amount  # what reading takes, and what editing does
+    monkeypatch.setattr(splat_file, "WORTH_SAYING_GB", between)
     open_splat(given, has_photos=False, announce=said.append)
     assert len(said) == 1 and "room.ply: editing" in said[0] and "GB of memory" in said[0]
-    monkeypatch.setattr(given_splat, "machine_memory_gb", lambda: (1.0, 1e-5))
+    monkeypatch.setattr(splat_file, "machine_memory_gb", lambda: (1.0, between))
     with pytest.raises(SplatError, match="expected a splat that can be edited in memory"):
         open_splat(given, has_photos=False, announce=silent)
 

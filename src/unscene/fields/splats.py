@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unscene.fields.field import PixelRender, Window
-from unscene.fields.splat_raster import SplatCamera, SplatRender, composite, rasterise
+from unscene.fields.splat_raster import SplatCamera, composite, rasterise
 from unscene.geometry.cameras import Cameras, focus_point, pixel_centers
 from unscene.geometry.gaussians import Gaussians
 
@@ -124,10 +124,6 @@ class Splats(nn.Module):
         """Those that can be seen from somewhere, without gradients."""
         gaussians = self.still
         return gaussians[gaussians.opacities > 1 / 255]
-
-    def render(self, cameras: Cameras, view: int, window: Window | None = None) -> SplatRender:
-        """What a window of a view shows, differentiable; a lens that distorts is taken for a pinhole."""
-        return rasterise(self.gaussians, SplatCamera.of(cameras, view, window))
 
     @property
     def positions(self) -> Tensor:

@@ -145,6 +145,10 @@ class Cameras:
             plane = distort(plane, self.distortion[view])
         return plane * self.focal[view] + self.principal[view], depth
 
+    def frames(self, xy: Tensor, depth: Tensor) -> Tensor:
+        """Whether projected points (positions ... 2, z-depths ...) lie before the camera and within its picture."""
+        return (depth > 0) & (xy >= 0).all(-1) & (xy[..., 0] < self.width) & (xy[..., 1] < self.height)
+
     def image_plane(self, view: Tensor, xy: Tensor) -> Tensor:
         """Undistorted positions (x, y) at z = 1 in the camera frame of pixels xy (P 2) of cameras ``view`` (P), P 2."""
         plane = (xy - self.principal[view]) / self.focal[view]

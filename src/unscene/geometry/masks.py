@@ -102,9 +102,8 @@ def pixel_points(cameras: Cameras, view: int, xy: Tensor, depth: Tensor) -> Tens
 def sees(cameras: Cameras, view: int, points: Tensor, mask: Tensor, depth: Tensor, tolerance: float) -> Tensor:
     """Whether a view sees world points (P 3) outside its mask (H W bool), at its own z-depth (h w), P bool."""
     xy, z = cameras.project(torch.full((len(points),), view, device=points.device), points)
-    inside = (z > 0) & (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height)
     agrees = (_at(depth, xy, cameras) - z).abs() < tolerance * z
-    return inside & ~_at(mask, xy, cameras) & agrees
+    return cameras.frames(xy, z) & ~_at(mask, xy, cameras) & agrees
 
 
 def looks_at(
@@ -113,8 +112,7 @@ def looks_at(
     """Whether world points (P 3) lie in a view with nothing before them at its own z-depth (h w), and whether in its
     mask (H W bool, if it has one), P bool each. tolerance: of a point's depth, by which what hides it is nearer."""
     xy, z = cameras.project(torch.full((len(points),), view, device=points.device), points)
-    inside = (z > 0) & (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height)
-    open_ = inside & (_at(depth, xy, cameras) > z * (1 - tolerance))
+    open_ = cameras.frames(xy, z) & (_at(depth, xy, cameras) > z * (1 - tolerance))
     return open_, open_ & _at(mask, xy, cameras) if mask is not None else torch.zeros_like(open_)
 
 
@@ -132,7 +130,7 @@ def in_frame(cameras: Cameras, view: int, points: Tensor) -> InFrame:
     """The pixels of a view that world points (P 3) fall into, hidden or not."""
     xy, depth = cameras.project(torch.full((len(points),), view, device=points.device), points)
     column, row = xy.nan_to_num(-1).floor().clamp(-1, 2**24).long().unbind(-1)
-    inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
+    inside = cameras.frames(xy, depth)
     return InFrame(inside, (row * cameras.width + column) * inside, depth)
 
 

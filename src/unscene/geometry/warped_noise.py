@@ -34,7 +34,7 @@ def corresponding_cells(points: Tensor, weights: Tensor, base: Cameras) -> Noise
     """
     rays, samples = weights.shape
     xy, depth = base.project(torch.zeros(rays * samples, dtype=torch.long, device=points.device), points.reshape(-1, 3))
-    inside = (depth > 0) & (xy >= 0).all(-1) & (xy[:, 0] < base.width) & (xy[:, 1] < base.height)
+    inside = base.frames(xy, depth)
     x = xy[:, 0].nan_to_num().clamp(0, base.width - 1).long()
     y = xy[:, 1].nan_to_num().clamp(0, base.height - 1).long()
     cell = (y * base.width + x).view(rays, samples)

@@ -12,18 +12,16 @@ from torch import Tensor
 
 from unscene.fields.splats import Splats
 from unscene.geometry.gaussians import Gaussians
-from unscene.memory import machine_memory_gb
 from unscene.scenes.scene import Scene
 from unscene.splat_files.formats import read_splats
 from unscene.splat_files.splat_error import SplatError
-from unscene.splat_files.splat_file import Announce, SplatFile
+from unscene.splat_files.splat_file import Announce, SplatFile, check_copies
 from unscene.stages.view_choice import spread
 
 LOOKED_AT = 8  # views that are compared with photos
 BETTER = 3.0  # dB by which renders must be nearer to the photos than the photos' own mean colours are
 ORIGIN = "scene_origin"  # comment of a splat whose coordinates begin there
 COPIES = 5  # of all numbers, in memory while a splat is drawn and learns
-WORTH_SAYING_GB = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,16 +48,10 @@ def open_splat(path: Path, *, has_photos: bool, announce: Announce) -> GivenSpla
     Raises SplatError for a file that is none, and for one that takes more memory than there is.
     """
     content = read_splats(path, announce=announce)
-    gaussians = content.gaussians
-    needed = COPIES * 4 * sum(tensor.numel() for tensor in gaussians.tensors) / 1e9
-    _, available = machine_memory_gb()
-    if available and needed > available:
-        raise SplatError(
-            f"{path}: expected a splat that can be edited in memory, but {len(gaussians):,} Gaussians need "
-            f"{needed:.1f} GB and {available:.1f} GB are free; thin it first, or use a larger machine."
-        )
-    if needed > WORTH_SAYING_GB:
-        announce(f"{path.name}: editing {len(gaussians):,} Gaussians takes about {needed:.1f} GB of memory")
+    count = len(content.gaussians)
+    numbers = COPIES * sum(tensor.numel() for tensor in content.gaussians.tensors)
+    task = f"editing {count:,} Gaussians takes"
+    check_copies(path, count, numbers, announce, expected="a splat that can be edited in memory", task=task)
     return GivenSplat(path, content, has_photos)
 
 

@@ -46,14 +46,20 @@ def check_memory(path: Path, count: int, harmonics: int, announce: Announce) -> 
     """
     if count == 0:
         raise SplatError(f"{path}: expected Gaussians, but the file holds none; export it again.")
-    needed, (_, available) = COPIES * 4 * count * (11 + 3 * harmonics) / 1e9, machine_memory_gb()
+    numbers, task = COPIES * count * (11 + 3 * harmonics), f"{count:,} Gaussians take"
+    check_copies(path, count, numbers, announce, expected="a splat that fits into memory", task=task)
+
+
+def check_copies(path: Path, count: int, numbers: int, announce: Announce, *, expected: str, task: str) -> None:
+    """The same of a task that takes so many ``numbers`` of four bytes, in words for what it is."""
+    needed, (_, available) = 4 * numbers / 1e9, machine_memory_gb()
     if available and needed > available:
         raise SplatError(
-            f"{path}: expected a splat that fits into memory, but its {count:,} Gaussians need {needed:.1f} GB and "
-            f"{available:.1f} GB are free; thin it first, or use a larger machine."
+            f"{path}: expected {expected}, but its {count:,} Gaussians need {needed:.1f} GB and {available:.1f} GB are "
+            "free; thin it first, or use a larger machine."
         )
     if needed > WORTH_SAYING_GB:
-        announce(f"{path.name}: {count:,} Gaussians take about {needed:.1f} GB of memory")
+        announce(f"{path.name}: {task} about {needed:.1f} GB of memory")
 
 
 def checked(path: Path, content: SplatFile) -> SplatFile:

@@ -131,8 +131,7 @@ def mean_fill(cameras: Cameras, view: InpaintedView, candidates: list[InpaintedV
             torch.full((points[..., 0].numel(),), candidate.view, device=points.device), points.view(-1, 3)
         )
         pixels = pixels.view(*points.shape[:2], 2)
-        inside = (pixels >= 0).all(-1) & (pixels[..., 0] < cameras.width) & (pixels[..., 1] < cameras.height)
-        inside &= (depth > 0).view(inside.shape)
+        inside = cameras.frames(pixels, depth.view(points.shape[:2]))
         invented = (sample_image(region[candidate.view][..., None].float(), pixels) > 0.5) & inside[..., None]
         total += invented * sample_image(candidate.image, pixels)
         count += invented

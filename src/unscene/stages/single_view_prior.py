@@ -84,7 +84,7 @@ def look_from(
     its region a photo speaks for itself."""
     xy, depth = cameras.project(views, points)
     column, row = xy.nan_to_num(-1).floor().clamp(-1, 2**24).long().unbind(-1)
-    inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
+    inside = cameras.frames(xy, depth)
     row, column = row * inside, column * inside
     rows, columns = (row * surfaces.shape[1]) // cameras.height, (column * surfaces.shape[2]) // cameras.width
     hidden = inside & region[views, row, column] & (depth < BEHIND * surfaces[views, rows, columns])
