@@ -124,8 +124,8 @@ def test_moves_are_the_best_of_all():
     """Against trying every subset of eight nodes."""
     random = np.random.default_rng(0)
     first, second = np.array([(a, b) for a in range(8) for b in range(a + 1, 8) if random.random() < 0.5]).T
-    for _ in range(20):
-        keep, move = random.random(8), random.random(8)
+    for _ in range(60):
+        keep, move = random.random(8), 2 * random.random(8)
         first_moves, second_moves = random.random((2, len(first)))
         stay = random.random(len(first)) * (first_moves + second_moves)
 
