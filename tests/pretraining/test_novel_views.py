@@ -341,7 +341,7 @@ def test_shards_of_another_size_are_refused(shards: Path, checkpoint: Path, tmp_
 
 # Several processes
 
-STEPS = 8
+STEPS = 4
 RECORDED = """
 import os, sys
 from pathlib import Path
