@@ -56,7 +56,8 @@ def options(folder: Path, **changes) -> OrbitOptions:
 def turn(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Orbit, list[Event]]:
     """A turn around the ball that nothing interrupts, and what it said."""
     events: list[Event] = []
-    return orbit(folder / "ball.png", tmp_path_factory.mktemp("turn") / "run", options(folder), watch=events.append), events
+    out = tmp_path_factory.mktemp("turn") / "run"
+    return orbit(folder / "ball.png", out, options(folder), watch=events.append), events
 
 
 def test_a_turn_leaves_views_grid_video_and_report(turn: tuple[Orbit, list[Event]]) -> None:
@@ -118,7 +119,8 @@ def test_independent_views_of_a_turn_are_those_of_their_poses(folder: Path, tmp_
     posed = orbit(folder / "ball.png", tmp_path / "posed", options(folder, pose=("90,0,1", "180,0,1")))
     assert all(torch.equal(a, b) for a, b in zip(turn.images[1:3], posed.images, strict=True))
     assert not (turn.folder / "points.ply").exists() and (turn.folder / "orbit.gif").exists()
-    agreeing = orbit(folder / "ball.png", tmp_path / "agreeing", options(folder, invs=InvsConfig(steps=STEPS, rounds=1)))
+    once = options(folder, invs=InvsConfig(steps=STEPS, rounds=1))
+    agreeing = orbit(folder / "ball.png", tmp_path / "agreeing", once)
     assert torch.equal(agreeing.images[0], turn.images[0])  # the photo's own view is the first of both
     assert not torch.equal(agreeing.images[2], turn.images[2])  # the back knows of both sides
 
@@ -271,8 +273,9 @@ def test_a_depth_image_may_lie_anywhere(folder: Path, tmp_path: Path) -> None:
 
 def test_zero_1_to_3_needs_no_depth(folder: Path, tmp_path: Path) -> None:
     zero123 = options(
-        folder, method="zero123", weights=str(folder / "zero123"), frames=2, zero123=Zero123Config(guidance=1.0, steps=STEPS)
-    )
+        folder, method="zero123", weights=str(folder / "zero123"), frames=2,
+        zero123=Zero123Config(guidance=1.0, steps=STEPS),
+    )  # fmt: skip
     made = orbit(folder / "alone.png", tmp_path / "run", zero123)
     assert len(made.images) == 2 and not torch.equal(made.images[0], made.images[1])
     assert not (made.folder / "previews").exists()
