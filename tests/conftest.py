@@ -23,12 +23,12 @@ LONGEST = (
     "tests/studio/test_browser.py",
     "tests/pretraining/test_novel_views.py",
     "tests/methods/test_mald_nerf.py",
-    "tests/priors/diffusion/test_customize.py",
-    "tests/pretraining/test_inpainting_prior.py",
-    "tests/accelerator/test_diffusion_steps.py",
     "tests/test_documentation.py",
-    "tests/test_portability.py",
     "tests/jobs/test_capture.py",
+    "tests/priors/diffusion/test_customize.py",
+    "tests/test_portability.py",
+    "tests/accelerator/test_diffusion_steps.py",
+    "tests/pretraining/test_inpainting_prior.py",
     "tests/scenes/test_fuzz.py",
 )
 

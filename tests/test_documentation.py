@@ -1,7 +1,8 @@
 """The examples of the README and of docs/ run as they stand, and what all pages name is there.
 
 A fence right after the line ``<!-- run in tests -->`` runs in an empty folder that holds a capture with masks,
-``captures/statue``: Python as it is, of bash the lines that begin with ``unscene``. Every fit ends after three steps.
+``captures/statue``: Python as it is, of bash the lines that begin with ``unscene``. Every fit ends after three steps, a
+novel view is sampled in two.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import pytest
 from tests import documented
 from tests.box_scene import box_scene, write_capture
 from unscene.cli import main
+from unscene.priors.novel_views import view_inpainter
+from unscene.priors.novel_views.sampler import sample
 from unscene.training.fit import FitConfig
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +70,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     progress: Callable[[FitConfig, int, float], float] = lambda config, step, seconds: step / STEPS  # noqa: E731
     monkeypatch.setattr("unscene.training.fit._progress", progress)
     monkeypatch.setattr("unscene.training.meter.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(
+        view_inpainter, "sample", lambda predict, scheduler, noise, steps: sample(predict, scheduler, noise, STEPS)
+    )
     return tmp_path
 
 

@@ -14,7 +14,7 @@ from tests.sphere_views import cameras, sphere_view
 from unscene.cli import main
 from unscene.device import DeviceError
 from unscene.geometry.turntable import RelativePose
-from unscene.jobs.orbit import grid, orbit, read_pose
+from unscene.jobs.orbit import Orbit, grid, orbit, read_pose
 from unscene.jobs.orbit_options import OrbitOptions
 from unscene.methods.invs import InvsConfig
 from unscene.methods.zero123 import Zero123Config
@@ -23,10 +23,11 @@ from unscene.priors.novel_views.view_inpainter import initial_view_inpainter
 from unscene.priors.novel_views.zero123 import initial_zero123
 from unscene.priors.prior_error import PriorError
 from unscene.stages.method_error import MethodError
-from unscene.training.events import ItemDone, Note
+from unscene.training.events import Event, ItemDone, Note
 from unscene.training.run import RunError
 
 SIZE = 32
+STEPS = 4  # of the sampler
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(folder: Path, **changes) -> OrbitOptions:
-    return OrbitOptions(**{"weights": str(folder / "invs"), "frames": 4, "field_of_view": 45.0} | changes)
+    settings = {
+        "weights": str(folder / "invs"), "frames": 4, "field_of_view": 45.0, "invs": InvsConfig(steps=STEPS),
+    } | changes  # fmt: skip
+    return OrbitOptions(**settings)
 
 
-def test_a_turn_leaves_views_grid_video_and_report(folder: Path, tmp_path: Path) -> None:
-    events = []
-    made = orbit(folder / "ball.png", tmp_path / "run", options(folder), watch=events.append)
+@pytest.fixture(scope="module")
+def turn(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Orbit, list[Event]]:
+    """A turn around the ball that nothing interrupts, and what it said."""
+    events: list[Event] = []
+    out = tmp_path_factory.mktemp("turn") / "run"
+    return orbit(folder / "ball.png", out, options(folder), watch=events.append), events
+
+
+def test_a_turn_leaves_views_grid_video_and_report(turn: tuple[Orbit, list[Event]]) -> None:
+    made, events = turn
     assert [pose.azimuth for pose in made.poses] == [0, 90, 180, 270]
     assert all(image.shape == (SIZE, SIZE, 3) and image.isfinite().all() for image in made.images)
     names = {path.relative_to(made.folder).parts[0] for path in made.folder.rglob("*") if path.is_file()}
@@ -78,8 +89,10 @@ def test_a_turn_leaves_views_grid_video_and_report(folder: Path, tmp_path: Path)
     assert "+90° around" in page and "cut out by its alpha channel" in page
 
 
-def test_a_resumed_turn_keeps_the_views_it_has_and_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
-    whole = orbit(folder / "ball.png", tmp_path / "whole", options(folder))
+def test_a_resumed_turn_keeps_the_views_it_has_and_ends_like_an_uninterrupted_one(
+    folder: Path, turn: tuple[Orbit, list[Event]], tmp_path: Path
+) -> None:
+    whole, _ = turn
 
     class Killed(Exception):
         pass
@@ -106,7 +119,8 @@ def test_independent_views_of_a_turn_are_those_of_their_poses(folder: Path, tmp_
     posed = orbit(folder / "ball.png", tmp_path / "posed", options(folder, pose=("90,0,1", "180,0,1")))
     assert all(torch.equal(a, b) for a, b in zip(turn.images[1:3], posed.images, strict=True))
     assert not (turn.folder / "points.ply").exists() and (turn.folder / "orbit.gif").exists()
-    agreeing = orbit(folder / "ball.png", tmp_path / "agreeing", options(folder, invs=InvsConfig(rounds=1)))
+    once = options(folder, invs=InvsConfig(steps=STEPS, rounds=1))
+    agreeing = orbit(folder / "ball.png", tmp_path / "agreeing", once)
     assert torch.equal(agreeing.images[0], turn.images[0])  # the photo's own view is the first of both
     assert not torch.equal(agreeing.images[2], turn.images[2])  # the back knows of both sides
 
@@ -259,8 +273,9 @@ def test_a_depth_image_may_lie_anywhere(folder: Path, tmp_path: Path) -> None:
 
 def test_zero_1_to_3_needs_no_depth(folder: Path, tmp_path: Path) -> None:
     zero123 = options(
-        folder, method="zero123", weights=str(folder / "zero123"), frames=2, zero123=Zero123Config(guidance=1.0)
-    )
+        folder, method="zero123", weights=str(folder / "zero123"), frames=2,
+        zero123=Zero123Config(guidance=1.0, steps=STEPS),
+    )  # fmt: skip
     made = orbit(folder / "alone.png", tmp_path / "run", zero123)
     assert len(made.images) == 2 and not torch.equal(made.images[0], made.images[1])
     assert not (made.folder / "previews").exists()

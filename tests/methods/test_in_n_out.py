@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
-from tests.methods.resuming import check_that_a_killed_run_goes_on, finish
+from tests.methods.resuming import check_that_a_killed_run_goes_on, finish, uninterrupted
 from unscene.fields.nerf import Nerf
 from unscene.files import write_png
 from unscene.geometry.masks import VisibilityConfig
@@ -468,14 +468,19 @@ KILLS: dict[str, Callable[[Event], bool]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole(room: BoxScene, one_thread: None) -> Removal:
+    return uninterrupted(lambda checkpoints: start(room.scene, RecordingInpainter(), checkpoints=checkpoints))
+
+
 @pytest.mark.parametrize("reached", KILLS.values(), ids=KILLS.keys())
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    room: BoxScene, tmp_path: Path, reached: Callable[[Event], bool]
+    room: BoxScene, tmp_path: Path, whole: Removal, reached: Callable[[Event], bool]
 ) -> None:
     def begin(checkpoints: Checkpoints) -> Generator[Event, None, Removal]:
         return start(room.scene, RecordingInpainter(), checkpoints=checkpoints)
 
-    check_that_a_killed_run_goes_on(begin, reached, tmp_path, steps=12)  # of 4 + 3 + 5
+    check_that_a_killed_run_goes_on(begin, reached, tmp_path, steps=12, whole=whole)  # of 4 + 3 + 5
 
 
 SEVERAL = replace(CONFIG, base_views=3)

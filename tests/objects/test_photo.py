@@ -363,13 +363,16 @@ def test_grey_photos(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["alpha", "box", "plain"])
-def test_large_photos_are_worked_on_reduced_with_the_same_geometry(tmp_path: Path, way: str) -> None:
-    """A photo of 4095 x 3071 pixels gives what its half does, within half a pixel, and speaks of its own pixels."""
-    center, radii, size = np.array((2300, 1400)), np.array((600, 420)), 128
-    photos, depth = [], np.full((3071, 4095), 2000, np.uint16)
-    depth[:, :2300] = 1000
+def test_large_photos_are_worked_on_reduced_with_the_same_geometry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A photo of 2047 x 1535 pixels gives what its half does, within half a pixel, and speaks of its own pixels."""
+    monkeypatch.setattr("unscene.objects.photo.LARGEST_WORKED_ON", 1280)
+    center, radii, size = np.array((1150, 700)), np.array((300, 210)), 128
+    photos, depth = [], np.full((1535, 2047), 2000, np.uint16)
+    depth[:, :1150] = 1000
     for scale in (1, 2):
-        width, height = 4095 // scale, 3071 // scale
+        width, height = 2047 // scale, 1535 // scale
         coverage = ellipse(width, height, tuple(center / scale), tuple(radii / scale), 1)
         behind = cv2.resize(cluttered(800, 600), (width, height)) if way == "box" else CREAM
         path = tmp_path / f"{scale}.png"
@@ -377,7 +380,7 @@ def test_large_photos_are_worked_on_reduced_with_the_same_geometry(tmp_path: Pat
         save_depth(
             tmp_path / "depth.png", np.ascontiguousarray(depth[: height * scale : scale, : width * scale : scale])
         )
-        box = tuple(round(value / scale) for value in (1500, 800, 1600, 1200)) if way == "box" else None
+        box = tuple(round(value / scale) for value in (750, 400, 800, 600)) if way == "box" else None
         photos.append(read(path, size, box=box, depth=tmp_path / "depth.png"))
     large, small = photos
     assert large.focal == pytest.approx(small.focal, rel=0.5 / size)
@@ -387,9 +390,9 @@ def test_large_photos_are_worked_on_reduced_with_the_same_geometry(tmp_path: Pat
     assert set(large.depth.unique().tolist()) == {0, 1000, 2000}
     assert (large.depth != small.depth).float().mean() < 0.02
     if way == "box":
-        assert large.notes == ("cut out by GrabCut inside 1600 x 1200 pixels at (1500, 800)",)
+        assert large.notes == ("cut out by GrabCut inside 800 x 600 pixels at (750, 400)",)
     extent = torch.nonzero(large.alpha.amax(0) > 0.5).flatten()
-    truth = (np.array([-600, 600]) + center[0] - 4095 / 2) / (4095 / 2) * math.tan(math.radians(25))
+    truth = (np.array([-300, 300]) + center[0] - 2047 / 2) / (2047 / 2) * math.tan(math.radians(25))
     seen = truth * large.focal + large.principal[0]
     np.testing.assert_allclose([int(extent[0]), int(extent[-1]) + 1], seen, atol=1)
 

@@ -40,6 +40,12 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def blank_sheets(monkeypatch):
+    """Drawing takes longer than training here."""
+    monkeypatch.setattr(prior, "inpainting_sheet", lambda *_: np.zeros((8, 8, 3), np.uint8))
+
+
 @pytest.fixture(autouse=True)
 def fresh_accelerator():
     """accelerate keeps its state for the whole process; leave none behind."""
@@ -54,8 +60,9 @@ def tiny(photos: Path, out: Path) -> PriorTraining:
     )  # fmt: skip
 
 
-def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch, request):
     whole = train_prior(tiny(photos, tmp_path / "whole"))
+    request.getfixturevalue("blank_sheets")  # of those of the whole run
 
     drawn = 0
 
@@ -87,6 +94,7 @@ def test_a_killed_run_resumes_to_the_same_weights(photos, tmp_path, monkeypatch)
     assert model.inpaint(images, masks, generator=torch.Generator().manual_seed(0)).isfinite().all()
 
 
+@pytest.mark.usefixtures("blank_sheets")
 def test_a_stage_killed_before_its_last_sheet_is_completed_once(photos, tmp_path, monkeypatch):
     config = tiny(photos, tmp_path / "run")
     config.autoencoder_steps = config.unet_steps = 1
@@ -132,6 +140,7 @@ def test_batches_drawn_ahead_are_the_same_batches(photos, tmp_path):
     assert logs[0] == pytest.approx(logs[1], rel=1e-4)
 
 
+@pytest.mark.usefixtures("blank_sheets")
 def test_a_finished_model_can_be_trained_further(photos, tmp_path):
     first = tiny(photos, tmp_path / "first")
     first.autoencoder_steps = first.unet_steps = 1

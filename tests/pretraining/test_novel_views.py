@@ -314,7 +314,7 @@ def test_the_loss_falls_when_two_pairs_are_learnt(
     changes = {"steps": 40, "learning_rate": 1e-2, "checkpoint_every": 1000, "noise_bias": 6.0}
     TRAIN[name](tiny(shards, checkpoint, tmp_path, **changes))
     losses = logged(tmp_path)
-    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])  # 0.58 to 0.68 for three seeds of either
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])  # 0.55 to 0.66 for three seeds of either
 
 
 # Shards that do not fit
@@ -341,7 +341,7 @@ def test_shards_of_another_size_are_refused(shards: Path, checkpoint: Path, tmp_
 
 # Several processes
 
-STEPS = 8
+STEPS = 4
 RECORDED = """
 import os, sys
 from pathlib import Path

@@ -23,7 +23,8 @@ from unscene.studio.canvas import placement
 
 pytest.importorskip("viser", reason="the studio's extra is not installed: pip install 'unscene[studio]'")
 
-QUICK = ("--scale", "2", "--fit.steps", "250", "--rays", "1024")
+SCALE = 2.5
+QUICK = ("--scale", str(SCALE), "--fit.steps", "250", "--rays", "1024")
 EVERY = 4  # of the photos: fewer are enough here, and quicker
 
 
@@ -98,10 +99,10 @@ def test_from_a_click_to_a_clean_data_set(browser: Browser, scene: tuple[Path, S
         browser.screenshot("3-under-way")
         browser.says("Cleaned data set", 300)
         browser.choose("photo", "without the object")
-        time.sleep(1)
+        time.sleep(0.5)
         browser.screenshot("4-without-the-object")
         browser.choose("without the object", "from any angle")
-        time.sleep(3)
+        time.sleep(2)
         browser.screenshot("5-from-any-angle")
         assert browser.errors() == []
         for window in browser.driver.window_handles[1:]:
@@ -113,7 +114,7 @@ def test_from_a_click_to_a_clean_data_set(browser: Browser, scene: tuple[Path, S
         taken.close()
     removal = out / "removals" / "1"
     assert {"dataset", "report.html", "scene.ply", "video.mp4"} <= {file.name for file in removal.iterdir()}
-    masked, cleaned = load_scene(folder, scale=2, masks=out / "masks"), load_scene(removal / "dataset")
+    masked, cleaned = load_scene(folder, scale=SCALE, masks=out / "masks"), load_scene(removal / "dataset")
     assert masked.masks is not None and truth.masks is not None
     inside = masked.masks[view].numpy()
     teapot = cv2.resize(truth.masks[view].numpy().astype(np.uint8), inside.shape[::-1], interpolation=cv2.INTER_AREA)

@@ -107,8 +107,8 @@ def build_tokenizer() -> CLIPTokenizer:
     """CLIP's byte-level tokenizer over our few hundred words; any text at all can be spelled in bytes."""
     vocabulary, merges = byte_pair_vocabulary()
     return CLIPTokenizer(
-        vocab=vocabulary,
-        merges=merges,
+        vocab=dict(vocabulary),
+        merges=list(merges),
         unk_token=END,
         bos_token=BEGIN,
         eos_token=END,

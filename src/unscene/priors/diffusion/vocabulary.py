@@ -7,7 +7,10 @@ falls back to pieces and, at worst, to single bytes (Sennrich et al. 2016; GPT-2
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
+from types import MappingProxyType
 
 BEGIN = "<|startoftext|>"
 END = "<|endoftext|>"
@@ -35,23 +38,24 @@ small large big long short old new wet dry natural random
 """.split()  # noqa: SIM905
 
 
-def byte_pair_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Learn the merges that turn each listed word into one token.
+@cache
+def byte_pair_vocabulary() -> tuple[Mapping[str, int], Sequence[tuple[str, str]]]:
+    """Learn the merges that turn each listed word into one token; they are always the same.
 
     Returns:
         token -> id in CLIP's order (bytes, bytes ending a word, merged pieces, begin, end); merges in rank order.
     """
     bytes_alphabet = byte_symbols()
     tokens = bytes_alphabet + [symbol + END_OF_WORD for symbol in bytes_alphabet]
-    words = [[*word[:-1], word[-1] + END_OF_WORD] for word in dict.fromkeys(WORDS)]
+    words = [[*word[:-1], word[-1] + END_OF_WORD] for word in dict.fromkeys(WORDS) if len(word) > 1]
     merges: list[tuple[str, str]] = []
-    while any(len(word) > 1 for word in words):
+    while words:
         pair = _most_frequent_pair(words)
         merges.append(pair)
         tokens.append("".join(pair))
-        words = [_merged(word, pair) for word in words]
+        words = [merged for word in words if len(merged := _merged(word, pair)) > 1]
     tokens = [*dict.fromkeys(tokens), BEGIN, END]
-    return {token: index for index, token in enumerate(tokens)}, merges
+    return MappingProxyType({token: index for index, token in enumerate(tokens)}), tuple(merges)
 
 
 def byte_symbols() -> list[str]:
