@@ -116,8 +116,8 @@ def write_single_file(pipeline: StableDiffusionInpaintPipeline, file: Path) -> P
     return file
 
 
-def _unet_name(name: str, layers: int = LAYERS) -> str:
-    per = layers + 1
+def _unet_name(name: str) -> str:
+    per = LAYERS + 1
     for pattern, original in (
         (r"time_embedding\.linear_1", "time_embed.0"), (r"time_embedding\.linear_2", "time_embed.2"),
         (r"conv_in", "input_blocks.0.0"), (r"conv_norm_out", "out.0"), (r"conv_out", "out.2"),
@@ -129,7 +129,7 @@ def _unet_name(name: str, layers: int = LAYERS) -> str:
         (r"down_blocks\.(\d)\.downsamplers\.(0)\.conv", lambda i, j: f"input_blocks.{per * (i + 1)}.0.op"),
         (r"up_blocks\.(\d)\.resnets\.(\d)", lambda i, j: f"output_blocks.{per * i + j}.0"),
         (r"up_blocks\.(\d)\.attentions\.(\d)", lambda i, j: f"output_blocks.{per * i + j}.1"),
-        (r"up_blocks\.(\d)\.upsamplers\.(0)", lambda i, j: f"output_blocks.{per * i + layers}.{2 if i else 1}"),
+        (r"up_blocks\.(\d)\.upsamplers\.(0)", lambda i, j: f"output_blocks.{per * i + LAYERS}.{2 if i else 1}"),
     )
     for pattern, move in moves:
         name = re.sub(f"^{pattern}", lambda m, move=move: move(int(m[1]), int(m[2])), name)

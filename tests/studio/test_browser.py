@@ -23,7 +23,7 @@ from unscene.studio.canvas import placement
 
 pytest.importorskip("viser", reason="the studio's extra is not installed: pip install 'unscene[studio]'")
 
-SCALE = 2.5
+SCALE = 2
 QUICK = ("--scale", str(SCALE), "--fit.steps", "250", "--rays", "1024")
 EVERY = 4  # of the photos: fewer are enough here, and quicker
 
