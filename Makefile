@@ -25,8 +25,8 @@ lint: install
 test: install
 	$(MAKE) --jobs 2 lint pytest
 
-pytest: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
+pytest: install # every module is compiled once, not by each of some sixty processes
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf $(VENV) build dist
