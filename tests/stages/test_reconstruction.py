@@ -10,7 +10,7 @@ from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
 from unscene.scenes.scene import Scene
 from unscene.stages import reconstruction
-from unscene.stages.reconstruction import NEAR, NearFirst, UnmaskedReconstruction, reconstruct
+from unscene.stages.reconstruction import COARSEST, NEAR, FromFewPhotos, UnmaskedReconstruction, reconstruct
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Note
 from unscene.training.fit import FitConfig
@@ -37,12 +37,34 @@ def test_rays_end_early_at_first_and_only_while_it_learns(monkeypatch: pytest.Mo
         return call(self, step, progress, generator)
 
     monkeypatch.setattr(UnmaskedReconstruction, "__call__", noting)
-    objective = NearFirst(known, steps=2)
+    objective = FromFewPhotos(known, steps=7)
+    assert objective.near_steps == 2
     for step in range(4):
         objective(step, step / 4, torch.Generator().manual_seed(step))
     assert max(seen[:2]) <= NEAR < 2 * NEAR < min(seen[2:])
     assert farthest(known) > 2 * NEAR
     assert objective.kind(0) != objective.kind(96) and objective.kind(48) == objective.kind(96)
+
+
+def test_the_grid_learns_from_coarse_to_fine() -> None:
+    known = unmasked(box_scene().scene)
+    objective, grid = FromFewPhotos(known, steps=20), known.nerf.grid
+    learning = [objective.learning_levels(step) for step in range(20)]
+    assert learning[0] == COARSEST < len(grid.levels) == learning[11] and learning == sorted(learning)
+    for step in (0, 12):
+        grid.table.grad = None
+        objective(step, step / 20, torch.Generator().manual_seed(step))["reconstruction"].backward()
+        assert grid.table.grad is not None
+        learns = [bool(part.any()) for part in grid.table.grad.split([level.rows for level in grid.levels])]
+        assert learns == [True] * learning[step] + [False] * (len(grid.levels) - learning[step])
+    assert objective.kind(0) != objective.kind(12)  # a CUDA graph each
+
+
+def test_all_levels_learn_once_a_fit_is_over() -> None:
+    known = unmasked(box_scene().scene)
+    for _ in reconstruct(known, FitConfig(steps=1), Checkpoints(None, 0)):
+        pass
+    assert known.nerf.grid.learning == len(known.nerf.grid.levels)
 
 
 def test_few_photos_are_looked_at_nearby_first_and_many_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

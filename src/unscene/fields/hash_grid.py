@@ -83,9 +83,19 @@ class HashGrid(nn.Module):
         self._described = [number for level in self.levels for number in level.described]
         rows = self.levels[-1].offset + self.levels[-1].rows
         self.table = nn.Parameter((torch.rand(rows, config.features, generator=generator) * 2 - 1) * 1e-4)
+        self.learning = config.levels
+        """How many levels learn, the coarsest first."""
 
     def forward(self, points: Tensor) -> Tensor:
-        return hash_encode(points, self.table, self._described, summed=self.summed)
+        return hash_encode(points, self.learnt_table, self._described, summed=self.summed)
+
+    @property
+    def learnt_table(self) -> Tensor:
+        """The table, through which gradients reach the levels that learn."""
+        if self.learning >= len(self.levels):
+            return self.table
+        first_fixed = self.levels[self.learning].offset
+        return torch.cat([self.table[:first_fixed], self.table[first_fixed:].detach()])
 
     def mean_square_per_level(self) -> Tensor:
         """Sum over levels of the mean squared feature: the hash decay of Zip-NeRF (section 4), a scalar."""

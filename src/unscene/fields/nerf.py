@@ -185,7 +185,7 @@ class Nerf(nn.Module):
         near, far = _spacing(self.config.near), _spacing(self._far)
         network = self.network
         weights, color, appearance, _ = native_field.field(
-            origins.contiguous(), directions.contiguous(), edges, self.grid.table, level_table(self.config.grid),
+            origins.contiguous(), directions.contiguous(), edges, self.grid.learnt_table, level_table(self.config.grid),
             network.weight_hidden, network.bias_hidden, network.weight_output, network.bias_output,
             self.occupancy, near, far - near, torch.is_grad_enabled(), learns_geometry,
         )  # fmt: skip

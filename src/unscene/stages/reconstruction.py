@@ -30,6 +30,7 @@ from unscene.training.pixels import (
 STAGE = "reconstruction"
 FEW = 20  # photos, up to which depth is hardly told by them alone
 NEAR, NEAR_SHARE = 2.5, 0.3  # radii at which rays end, during this share of the steps
+COARSEST, COARSE_SHARE = 2, 0.55  # levels that learn at first, and the share of the steps until all do
 
 
 class UnmaskedReconstruction(CapturableObjective):
@@ -63,37 +64,50 @@ class UnmaskedReconstruction(CapturableObjective):
         return terms | hash_decay_term(self.nerf, step, self.regularizer), render[count:]
 
 
-class NearFirst(CapturableObjective):
+class FromFewPhotos(CapturableObjective):
     """A reconstruction whose rays end early during its first steps (RegNeRF, Niemeyer et al. 2022, section 3.5, anneals
-    the sampled space too): from few photos a field otherwise paints each on a far shell that no other photo sees."""
+    the sampled space too), and whose grid learns from coarse to fine (FreeNeRF, Yang et al. 2023, section 3.2, unmasks
+    frequencies): from few photos a field otherwise paints each on a shell of its own that no other photo sees."""
 
     def __init__(self, reconstruction: UnmaskedReconstruction, steps: int):
-        self.reconstruction, self.steps = reconstruction, steps
+        self.reconstruction = reconstruction
+        self.near_steps, self.coarse_steps = round(NEAR_SHARE * steps), round(COARSE_SHARE * steps)
 
     def kind(self, step: int) -> Kind | None:
         kind = self.reconstruction.kind(step)
-        return None if kind is None else (kind, step < self.steps)
+        return None if kind is None else (kind, step < self.near_steps, self.learning_levels(step))
+
+    def learning_levels(self, step: int) -> int:
+        """How many of the grid's levels learn at a step."""
+        levels = len(self.reconstruction.nerf.grid.levels)
+        if step >= self.coarse_steps:
+            return levels
+        return min(levels, int(COARSEST + (levels - COARSEST) * step / self.coarse_steps))
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        if step >= self.steps:
+        nerf = self.reconstruction.nerf
+        nerf.grid.learning = self.learning_levels(step)
+        if step >= self.near_steps:
             return self.reconstruction(step, progress, generator)
-        with self.reconstruction.nerf.looking_no_farther(NEAR):
+        with nerf.looking_no_farther(NEAR):
             return self.reconstruction(step, progress, generator)
 
 
 def reconstruct(
     known: UnmaskedReconstruction, config: FitConfig, checkpoints: Checkpoints, *, clean: bool = False
 ) -> Generator[Event, None, None]:
-    """Fit the field to what is not masked; from few photos to what is near first. clean: drop what none
+    """Fit the field to what is not masked; from few photos to what is near and coarse first. clean: drop what none
     of them supports."""
     nerf, objective = known.nerf, known
     if config.steps is not None and len(known.scene.train) <= FEW:
-        objective = NearFirst(known, round(NEAR_SHARE * config.steps))
+        objective = FromFewPhotos(known, config.steps)
         yield Note(
-            f"few photos: for {objective.steps} steps rays end after {NEAR:g} times the cameras' farthest distance"
+            f"few photos: for {objective.near_steps} steps rays end after {NEAR:g} times the cameras' farthest "
+            f"distance, and the field learns from coarse to fine for {objective.coarse_steps}"
         )
     yield from fit(
         STAGE, nerf, objective, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
     )  # fmt: skip
+    nerf.grid.learning = len(nerf.grid.levels)
     if clean:
         yield from drop_unsupported(nerf, known.scene, checkpoints)
