@@ -24,7 +24,7 @@ from unscene.device import (
     is_quick_in_bfloat16,
 )
 from unscene.jobs.customize import CustomizeOptions, customize
-from unscene.jobs.remove import ways_to_fit
+from unscene.jobs.removal_forecast import ways_to_fit
 from unscene.methods import InNOutConfig
 from unscene.priors.choose import load_prior
 from unscene.priors.diffusion.config import DiffusionConfig
@@ -363,7 +363,7 @@ OPTIONS = unscene.RemoveOptions(
 def test_a_run_whose_device_fails_goes_on_elsewhere(
     room: BoxScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError, told: str
 ) -> None:
-    monkeypatch.setattr("unscene.jobs.remove._write_results", lambda *_: None)
+    monkeypatch.setattr("unscene.jobs.remove.write_results", lambda *_: None)
     monkeypatch.setattr("unscene.jobs.remove.report_run", lambda *_: None)
     works, steps, failing = SingleViewPrior.__call__, [], [True]
 

@@ -247,7 +247,8 @@ def runs(one_thread: None, scene: Scene, tmp_path_factory: pytest.TempPathFactor
     out = tmp_path_factory.mktemp("runs")
     fit = unscene.FitOptions(nerf=TINY_NERF, fit=QUICK, rays=64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unscene.jobs.remove.write_points", lambda *a, **more: write_points(*a, **more | {"points": 100}))
+        few = lambda *a, **more: write_points(*a, **more | {"points": 100})  # noqa: E731
+        patch.setattr("unscene.jobs.removal_results.write_points", few)
         made = {"fit": unscene.fit(scene, out / "fit", fit)}
         for method in ("in-n-out", "mald-nerf"):
             made[method] = unscene.remove(scene, out / method, replace(REMOVE, method=method))

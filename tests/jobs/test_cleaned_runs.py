@@ -37,7 +37,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unscene.jobs.remove.write_points", lambda *_, **__: iter(()))
+    monkeypatch.setattr("unscene.jobs.removal_results.write_points", lambda *_, **__: iter(()))
 
 
 def test_a_cleaned_run_is_the_same_when_it_goes_on_and_when_it_is_opened_again(room: BoxScene, tmp_path: Path) -> None:

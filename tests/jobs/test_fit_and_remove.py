@@ -73,7 +73,8 @@ def few_points() -> Iterator[None]:
     """Point clouds of less than the usual 200,000 points, which take as long as all the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "unscene.jobs.remove.write_points", lambda *a, **more: write_points(*a, **more | {"points": POINTS})
+            "unscene.jobs.removal_results.write_points",
+            lambda *a, **more: write_points(*a, **more | {"points": POINTS}),
         )
         yield
 
@@ -236,7 +237,7 @@ def test_the_points_lie_on_the_surfaces_in_world_coordinates(removed: Run, trace
         inside = (xy >= 0).all(-1) & (xy[:, 0] < cameras.width) & (xy[:, 1] < cameras.height) & (z > 0)
         assert inside.float().mean() > 0.3
         column, row = xy[inside].long().unbind(-1)
-        assert (z[inside] / depth[view, row, column] - 1).abs().median() < 0.2
+        assert (z[inside] / depth[view, row, column] - 1).abs().median() < 0.3
     colors = np.asarray(cloud.colors)[:, :3]
     assert colors.shape == (len(points), 3) and colors.std(0).min() > 20
 

@@ -54,7 +54,8 @@ OTHER_VIEW = replace(OPTIONS, in_n_out=replace(SETTINGS, base_view="5"))
 def few_points() -> Iterator[None]:
     """Point clouds of less than the usual 200,000 points, which take as long as all the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unscene.jobs.remove.write_points", lambda *a, **more: write_points(*a, **more | {"points": 100}))
+        few = lambda *a, **more: write_points(*a, **more | {"points": 100})  # noqa: E731
+        patch.setattr("unscene.jobs.removal_results.write_points", few)
         yield
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.box_scene import BoxScene, box_scene
 from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
+from unscene.geometry.cameras import Cameras
 from unscene.scenes.scene import Scene
 from unscene.stages import reconstruction
-from unscene.stages.reconstruction import COARSEST, NEAR, FromFewPhotos, UnmaskedReconstruction, reconstruct
+from unscene.stages.reconstruction import COARSEST, NEAR, AnnealedReconstruction, UnmaskedReconstruction, reconstruct
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Note
 from unscene.training.fit import FitConfig
@@ -37,8 +40,7 @@ def test_rays_end_early_at_first_and_only_while_it_learns(monkeypatch: pytest.Mo
         return call(self, step, progress, generator)
 
     monkeypatch.setattr(UnmaskedReconstruction, "__call__", noting)
-    objective = FromFewPhotos(known, steps=7)
-    assert objective.near_steps == 2
+    objective = AnnealedReconstruction(known, near_steps=2, coarse_steps=0)
     for step in range(4):
         objective(step, step / 4, torch.Generator().manual_seed(step))
     assert max(seen[:2]) <= NEAR < 2 * NEAR < min(seen[2:])
@@ -48,7 +50,7 @@ def test_rays_end_early_at_first_and_only_while_it_learns(monkeypatch: pytest.Mo
 
 def test_the_grid_learns_from_coarse_to_fine() -> None:
     known = unmasked(box_scene().scene)
-    objective, grid = FromFewPhotos(known, steps=20), known.nerf.grid
+    objective, grid = AnnealedReconstruction(known, near_steps=6, coarse_steps=11), known.nerf.grid
     learning = [objective.learning_levels(step) for step in range(20)]
     assert learning[0] == COARSEST < len(grid.levels) == learning[11] and learning == sorted(learning)
     for step in (0, 12):
@@ -73,3 +75,22 @@ def test_few_photos_are_looked_at_nearby_first_and_many_are_not(monkeypatch: pyt
     assert [e for e in reconstruct(unmasked(room.scene), config, Checkpoints(None, 0)) if isinstance(e, Note)]
     monkeypatch.setattr(reconstruction, "FEW", 7)
     assert not [e for e in reconstruct(unmasked(room.scene), config, Checkpoints(None, 0)) if isinstance(e, Note)]
+
+
+def test_a_walk_around_a_thing_is_looked_at_nearby_first_however_many_photos_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconstruction, "FEW", 0)
+    scene = box_scene().scene
+    around = replace(scene, cameras=looking_all_around(scene.cameras))
+    notes = [e for e in reconstruct(unmasked(around), FitConfig(steps=4), Checkpoints(None, 0)) if isinstance(e, Note)]
+    assert [note.text for note in notes if "from all around" in note.text and "coarse" not in note.text]
+
+
+def looking_all_around(cameras: Cameras) -> Cameras:
+    """The same cameras, each turned about its own upright axis by another part of a whole turn."""
+    turned = cameras.T_world_camera.clone()
+    for view, angle in enumerate(torch.arange(len(cameras)) * (2 * torch.pi / len(cameras))):
+        cos, sin = angle.cos(), angle.sin()
+        turned[view, :, :3] = torch.eye(3) @ torch.tensor([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+    return replace(cameras, T_world_camera=turned)

@@ -197,6 +197,13 @@ def look_at_one_point(cameras: Cameras, point: Tensor) -> bool:
     return bool(facing.float().mean() >= MOST)
 
 
+def stand_all_around(cameras: Cameras) -> bool:
+    """Whether cameras look in all level directions alike, as those of a walk around something do."""
+    up = torch.nn.functional.normalize(-cameras.T_world_camera[:, :, 1].mean(0), dim=0)
+    sideways = cameras.forward.mean(0) - (cameras.forward.mean(0) @ up) * up
+    return bool(sideways.norm() < ALL_AROUND)
+
+
 def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane, which
     is level where they stand all around it.
@@ -208,8 +215,7 @@ def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     target, spread = focus_point(cameras), (positions - center).norm(dim=-1).mean()
     if not look_at_one_point(cameras, target):
         target = center + torch.nn.functional.normalize(cameras.forward.mean(0), dim=0) * 4 * spread
-    sideways = cameras.forward.mean(0) - (cameras.forward.mean(0) @ up) * up
-    if sideways.norm() < ALL_AROUND:
+    if stand_all_around(cameras):
         right = torch.linalg.cross(up, torch.eye(3, device=up.device)[up.abs().argmin()])
         forward = -up  # from above: the ellipse is level
     else:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unscene.fields.field import Render
 from unscene.fields.nerf import Nerf
-from unscene.geometry.cameras import Rays
+from unscene.geometry.cameras import Rays, stand_all_around
 from unscene.geometry.randomness import uniform
 from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
@@ -64,14 +64,13 @@ class UnmaskedReconstruction(CapturableObjective):
         return terms | hash_decay_term(self.nerf, step, self.regularizer), render[count:]
 
 
-class FromFewPhotos(CapturableObjective):
+class AnnealedReconstruction(CapturableObjective):
     """A reconstruction whose rays end early during its first steps (RegNeRF, Niemeyer et al. 2022, section 3.5, anneals
     the sampled space too), and whose grid learns from coarse to fine (FreeNeRF, Yang et al. 2023, section 3.2, unmasks
-    frequencies): from few photos a field otherwise paints each on a shell of its own that no other photo sees."""
+    frequencies): a field otherwise paints photos that share little on shells of their own that no other photo sees."""
 
-    def __init__(self, reconstruction: UnmaskedReconstruction, steps: int):
-        self.reconstruction = reconstruction
-        self.near_steps, self.coarse_steps = round(NEAR_SHARE * steps), round(COARSE_SHARE * steps)
+    def __init__(self, reconstruction: UnmaskedReconstruction, *, near_steps: int, coarse_steps: int):
+        self.reconstruction, self.near_steps, self.coarse_steps = reconstruction, near_steps, coarse_steps
 
     def kind(self, step: int) -> Kind | None:
         kind = self.reconstruction.kind(step)
@@ -96,15 +95,16 @@ class FromFewPhotos(CapturableObjective):
 def reconstruct(
     known: UnmaskedReconstruction, config: FitConfig, checkpoints: Checkpoints, *, clean: bool = False
 ) -> Generator[Event, None, None]:
-    """Fit the field to what is not masked; from few photos to what is near and coarse first. clean: drop what none
-    of them supports."""
-    nerf, objective = known.nerf, known
-    if config.steps is not None and len(known.scene.train) <= FEW:
-        objective = FromFewPhotos(known, config.steps)
-        yield Note(
-            f"few photos: for {objective.near_steps} steps rays end after {NEAR:g} times the cameras' farthest "
-            f"distance, and the field learns from coarse to fine for {objective.coarse_steps}"
-        )
+    """Fit the field to what is not masked; of captures all around to what is near first, and of few photos to what is
+    coarse, too. clean: drop what none of them supports."""
+    nerf, objective, train = known.nerf, known, known.scene.train
+    few, around = len(train) <= FEW, stand_all_around(known.scene.cameras[train])
+    if config.steps is not None and (few or around):
+        near, coarse = round(NEAR_SHARE * config.steps), round(COARSE_SHARE * config.steps) if few else 0
+        objective = AnnealedReconstruction(known, near_steps=near, coarse_steps=coarse)
+        why = "few photos" if few else "photos from all around"
+        finer = f", and for {coarse} the field learns from coarse to fine" if few else ""
+        yield Note(f"{why}: for {near} steps rays end after {NEAR:g} times the cameras' farthest distance{finer}")
     yield from fit(
         STAGE, nerf, objective, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
     )  # fmt: skip

@@ -80,7 +80,7 @@ def _counted_colors(image: Tensor, around: np.ndarray) -> np.ndarray:
     """The nearest of a few typical colours of the pixels around a hole (H W bool), for each pixel of an image (C H W):
     H W."""
     rgb = np.ascontiguousarray(image.permute(1, 2, 0).numpy(), np.float32)
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab) * np.float32([LIGHTNESS, 1, 1])
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab) * np.array([LIGHTNESS, 1, 1], np.float32)
     cv2.setRNGSeed(0)
     until = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.1)
     _, _, typical = cv2.kmeans(lab[around], COLORS, None, until, 1, cv2.KMEANS_PP_CENTERS)  # pyright: ignore
