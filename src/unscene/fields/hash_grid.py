@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,21 +85,29 @@ class HashGrid(nn.Module):
         self._described = [number for level in self.levels for number in level.described]
         rows = self.levels[-1].offset + self.levels[-1].rows
         self.table = nn.Parameter((torch.rand(rows, config.features, generator=generator) * 2 - 1) * 1e-4)
-        self.learning = config.levels
-        """How many levels learn, the coarsest first."""
+        self._learning = config.levels
 
     def forward(self, points: Tensor) -> Tensor:
         return hash_encode(points, self.learnt_table, self._described, summed=self.summed)
 
+    @contextmanager
+    def learning(self, levels: int) -> Iterator[None]:
+        """Only the coarsest ``levels`` learn from what is computed meanwhile."""
+        self._learning = levels
+        try:
+            yield
+        finally:
+            self._learning = len(self.levels)
+
     @property
     def learnt_table(self) -> Tensor:
         """The table, through which gradients reach the levels that learn."""
-        if self.learning >= len(self.levels):
+        if self._learning >= len(self.levels):
             return self.table
-        first_fixed = self.levels[self.learning].offset
+        first_fixed = self.levels[self._learning].offset
         return torch.cat([self.table[:first_fixed], self.table[first_fixed:].detach()])
 
     def mean_square_per_level(self) -> Tensor:
         """Sum over levels of the mean squared feature: the hash decay of Zip-NeRF (section 4), a scalar."""
-        parts = self.table.split([level.rows for level in self.levels])
+        parts = self.learnt_table.split([level.rows for level in self.levels])
         return torch.stack([part.square().mean() for part in parts]).sum()

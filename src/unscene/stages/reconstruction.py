@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -85,10 +86,8 @@ class AnnealedReconstruction(CapturableObjective):
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         nerf = self.reconstruction.nerf
-        nerf.grid.learning = self.learning_levels(step)
-        if step >= self.near_steps:
-            return self.reconstruction(step, progress, generator)
-        with nerf.looking_no_farther(NEAR):
+        near = nerf.looking_no_farther(NEAR) if step < self.near_steps else nullcontext()
+        with near, nerf.grid.learning(self.learning_levels(step)):
             return self.reconstruction(step, progress, generator)
 
 
@@ -108,6 +107,5 @@ def reconstruct(
     yield from fit(
         STAGE, nerf, objective, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
     )  # fmt: skip
-    nerf.grid.learning = len(nerf.grid.levels)
     if clean:
         yield from drop_unsupported(nerf, known.scene, checkpoints)
