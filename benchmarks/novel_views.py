@@ -10,7 +10,8 @@ PSNR, SSIM and the distance in the bundled autoencoder's features are those of w
 inside the object's true outline: means over objects, then mean and standard deviation over the models. A second table
 and a picture show lettered objects turned by 30 degrees. iNVS stands there twice: as it is, and without the photo's own
 pixels over what the model made of them, as in the paper; Zero-1-to-3 too, with the paper's guidance of 3 and without.
-Beside them stands what no model has touched: the partial view, and it with the mirrored front in its holes.
+Beside them stands what no model has touched: the partial view, and it with what a symmetric object would show in its
+holes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from unscene.geometry.cameras import Cameras
 from unscene.geometry.partial_view import partial_view
 from unscene.geometry.turntable import object_cameras, pose_between, pose_numbers, rotation_angle
 from unscene.losses.perceptual import perceptual_distance
-from unscene.methods.invs import InvsConfig, invs_view, with_own_pixels
+from unscene.methods.invs import InvsConfig, invs_view, with_known_pixels
 from unscene.objects.lettering import lettering
 from unscene.objects.mesh import TexturedMesh, normalized, rotation, transformed
 from unscene.objects.parts import Paint, bottle, can, mug, parcel
@@ -82,7 +83,7 @@ class LetteredPaint(Paint):
 def main() -> None:
     arguments = parse()
     check_budgets([*arguments.invs, *arguments.paper, *arguments.zero123], arguments.seed)
-    methods: dict[str, list[View]] = {"partial view": [seen_only], "mirrored front": [mirrored_front]}
+    methods: dict[str, list[View]] = {"partial view": [seen_only], "symmetric guess": [symmetric_guess]}
     if arguments.invs:
         both = [invs(run / "model", arguments.steps) for run in arguments.invs]
         methods["iNVS"] = [pasted for pasted, _ in both]
@@ -197,10 +198,10 @@ def seen_only(case: Case) -> Tensor:
     return partial_view(source.color, source.depth, source.camera, case.target).image(hole=1.0)
 
 
-def mirrored_front(case: Case) -> Tensor:
-    """What the photo shows, and where it shows nothing what a back that mirrors the front would show, on white."""
+def symmetric_guess(case: Case) -> Tensor:
+    """What the photo shows, and where it shows nothing what a symmetric object would show, on white."""
     source = case.source
-    return partial_view(source.color, source.depth, source.camera, case.target).mirrored_image(hole=1.0)
+    return partial_view(source.color, source.depth, source.camera, case.target).symmetric_image(hole=1.0)
 
 
 def invs(folder: Path, steps: int) -> tuple[View, View]:
@@ -216,7 +217,7 @@ def invs(folder: Path, steps: int) -> tuple[View, View]:
     def pasted(case: Case) -> Tensor:
         image, partial = alone(case), made[id(case)].partial
         assert partial is not None
-        return with_own_pixels(image, partial, InvsConfig().reuse_angle)
+        return with_known_pixels(image, partial, InvsConfig())
 
     return pasted, alone
 

@@ -13,6 +13,7 @@ object's turn: true, agreeing, independent.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from unscene.evaluation.consistency import view_consistency
 from unscene.evaluation.metrics import psnr
 from unscene.files import write_json, write_png
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.partial_view import BACKGROUND, partial_view
 from unscene.geometry.turntable import RelativePose, object_cameras, turntable
 from unscene.losses.perceptual import perceptual_distance
 from unscene.methods.invs import InvsConfig, invs_turn, invs_view
@@ -84,15 +86,21 @@ def true_turn(index: int, poses: list[RelativePose], size: int, seed: int) -> Ob
 def turns(
     sample: ObjectSample, poses: list[RelativePose], model: ViewInpainter, config: InvsConfig, seed: int
 ) -> dict[str, list[Tensor]]:
-    """The turn's views made in both ways, from equal noise."""
+    """The turn's views made in every way, from equal noise."""
     color = sample.colors[0].float() / 255
     source = SourceView(color[..., :3], color[..., 3], sample.depths[0], sample.cameras[[0]])
     noise = torch.randn(model.latent_shape, generator=torch.Generator().manual_seed(seed))
     agreeing = dict(invs_turn(source, poses, model, config, noise=noise))
-    independent = [invs_view(source, source.target(pose), model, config, noise=noise) for pose in poses]
+    targets = [source.target(pose) for pose in poses]
+    independent = [invs_view(source, target, model, config, noise=noise) for target in targets]
+    from_noise = dataclasses.replace(config, strength=1.0)
+    paper = [invs_view(source, target, model, from_noise, noise=noise) for target in targets]
+    shown = [partial_view(source.color, source.depth, source.camera, target) for target in targets]
     return {
         "agreeing": [agreeing[index].image for index in range(len(poses))],
         "independent": [view.image for view in independent],
+        "from noise": [view.image for view in paper],
+        "symmetric": [view.symmetric_image(hole=BACKGROUND) for view in shown],
     }
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.symmetry import SymmetricObject
 from unscene.geometry.turntable import object_cameras
 
 RADIUS = 0.8
@@ -33,3 +34,9 @@ def sphere_view(camera: Cameras, view: int = 0) -> tuple[Tensor, Tensor]:
     shape = (camera.height, camera.width)
     depth = torch.where(discriminant > 0, distance * rays.depth_per_distance, 0).view(shape)
     return painted(rays.origins + rays.directions * distance[:, None]).view(*shape, 3), depth
+
+
+def no_symmetry(size: int) -> SymmetricObject:
+    """A symmetric object that is seen nowhere in views of S S pixels."""
+    nothing = torch.zeros(size, size)
+    return SymmetricObject(nothing, torch.zeros(size, size, 3), nothing + 180)

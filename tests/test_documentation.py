@@ -71,8 +71,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("unscene.training.fit._progress", progress)
     monkeypatch.setattr("unscene.training.meter.REPORT_SECONDS", 0.0)
     monkeypatch.setattr(
-        view_inpainter, "sample", lambda predict, scheduler, noise, steps: sample(predict, scheduler, noise, STEPS)
-    )
+        view_inpainter, "sample",
+        lambda predict, scheduler, noise, steps, **begun: sample(predict, scheduler, noise, STEPS, **begun),
+    )  # fmt: skip
     return tmp_path
 
 

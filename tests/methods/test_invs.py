@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.sphere_views import RADIUS, cameras, painted, sphere_view
+from tests.sphere_views import RADIUS, cameras, no_symmetry, painted, sphere_view
 from unscene.geometry.masks import dilate, erode
 from unscene.geometry.partial_view import PartialView, partial_view
 from unscene.geometry.splatting import unproject
@@ -117,9 +117,23 @@ class RecordingInpainter:
     def __init__(self, told_symmetry: bool = False):
         self.shown, self.told_symmetry = SimpleNamespace(), told_symmetry
 
-    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps):
+    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps, start=None, strength=1.0):
         self.shown = SimpleNamespace(**locals())
         return 1 - partial
+
+
+def test_the_sampler_begins_at_what_the_photo_and_symmetry_show_or_at_noise_as_in_the_paper() -> None:
+    _, depth = photo_of_the_sphere()
+    source, model = placed(depth), RecordingInpainter()
+    target = source.target(RelativePose(80.0))
+    view = invs_view(source, target, model, InvsConfig(strength=0.4), noise=torch.zeros(4, 8, 8))
+    start = model.shown.start[0]
+    assert model.shown.strength == 0.4 and torch.equal(start, view.partial.symmetric_image(hole=1.0))
+    assert torch.equal(start[view.partial.covered], view.partial.color[view.partial.covered])
+    new = view.partial.guessed
+    assert new.sum() > 300 and torch.equal(start[new], view.partial.symmetric.color[new])
+    invs_view(source, target, model, InvsConfig.paper(), noise=torch.zeros(4, 8, 8))
+    assert model.shown.start is None and model.shown.strength == 1
 
 
 @pytest.mark.parametrize("told_symmetry", [False, True])
@@ -168,7 +182,7 @@ def test_trust_falls_with_the_angle_and_ends_at_holes() -> None:
     coverage = torch.ones(9, 9)
     coverage[4, 4] = 0
     nothing = torch.zeros(9, 9)
-    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, nothing, reach, nothing, torch.zeros(9, 9, 3))
+    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, nothing, reach, no_symmetry(9))
     trusted = trust(seen, 60.0)
     assert trusted[0, 0] == 1 and (trusted[0].diff() <= 0).all() and not trusted[:, 6:].any()
     assert not trusted[3:6, 3:6].any() and trusted[3, 2] > 0
@@ -185,7 +199,7 @@ class TrueInpainter:
     def __init__(self, source: SourceView, order: list[RelativePose]):
         self.truths = [sphere_view(source.target(pose)) for pose in order]
 
-    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps):
+    def complete(self, partial, soft_masks, epipolar_masks, source, poses, *, noise, steps, start=None, strength=1.0):
         color, depth = self.truths.pop(0)
         return torch.where((depth > 0)[..., None], color, 1.0)[None]
 

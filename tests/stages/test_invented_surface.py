@@ -2,11 +2,10 @@
 
 import torch
 
-from tests.sphere_views import cameras, sphere_view
+from tests.sphere_views import cameras, no_symmetry, sphere_view
 from unscene.geometry.masks import erode
 from unscene.geometry.partial_view import PartialView
-from unscene.stages.invented_surface import completed_depth, is_hidden, object_pixels
-from unscene.stages.object_source import SourceView
+from unscene.stages.invented_surface import completed_depth, object_pixels
 
 SIZE = 64
 
@@ -16,7 +15,7 @@ def test_depth_of_what_nothing_is_known_of_is_the_outline_s() -> None:
     camera = cameras(0.0, size=SIZE)
     _, depth = sphere_view(camera)
     nothing, none = torch.zeros(SIZE, SIZE), torch.zeros(SIZE, SIZE, 3)
-    seen = PartialView(none, nothing, nothing, nothing, torch.where(depth > 0, 0.0, torch.inf), nothing, none)
+    seen = PartialView(none, nothing, nothing, nothing, torch.where(depth > 0, 0.0, torch.inf), no_symmetry(SIZE))
     shown = object_pixels(torch.where((depth > 0)[..., None], 0.3, 1.0).expand(-1, -1, 3), seen)
     assert torch.equal(shown, depth > 0)
     completed = completed_depth(shown, seen, camera)
@@ -31,7 +30,7 @@ def test_depth_goes_on_smoothly_from_what_is_known() -> None:
     left = torch.arange(SIZE) < SIZE // 2
     coverage = (shown & left).float()
     moved = torch.where(shown & left, depth + 0.4, 0)  # everything known is farther away than the outline says
-    seen = PartialView(none, coverage, moved * 0, moved, torch.where(shown, 0.0, torch.inf), moved * 0, none)
+    seen = PartialView(none, coverage, moved * 0, moved, torch.where(shown, 0.0, torch.inf), no_symmetry(SIZE))
     completed = completed_depth(shown, seen, camera)
     torch.testing.assert_close(completed[shown & left], moved[shown & left])
     right = erode(shown[None], 2)[0] & ~left
@@ -47,15 +46,7 @@ def test_a_white_background_is_no_object_and_pinholes_are_closed() -> None:
     image[8:24, 8:24] = 0.4
     image[15, 15] = 1.0  # too small for a hole
     image[28:, :] = 0.4  # where nothing new can be
-    shown = object_pixels(image, PartialView(none, nothing, nothing, nothing, reach, nothing, none))
+    shown = object_pixels(image, PartialView(none, nothing, nothing, nothing, reach, no_symmetry(size)))
     expected = torch.zeros(size, size, dtype=torch.bool)
     expected[8:24, 8:24] = True
     assert torch.equal(shown, expected)
-
-
-def test_nothing_is_invented_beside_or_in_front_of_what_the_photo_shows() -> None:
-    camera = cameras(0.0, size=SIZE)  # at x = 3, looking at a ball of radius 0.8
-    color, depth = sphere_view(camera)
-    source = SourceView(color, (depth > 0).float(), depth, camera)
-    places = torch.tensor([(-0.8, 0, 0), (0.0, 0.5, 0), (1.0, 0, 0), (0.0, 1.2, 0), (0.79, 0, 0), (4.0, 0, 0)])
-    assert is_hidden(places, source).tolist() == [True, True, False, False, True, False]

@@ -5,13 +5,12 @@ Objects are in their own space here: centre at the origin, nothing farther than 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.splatting import first_view
 from unscene.geometry.swept_lines import Segments, sweep
 
 RADIUS = 1.0  # of the ball that holds the object
@@ -19,20 +18,10 @@ THINNEST = 0.05  # between a surface and its mirror image, at least: of what is 
 STEEP = 0.5  # of a viewing direction's length is level, less from above 60 degrees of elevation
 
 
-@dataclass(frozen=True)
-class MirroredFront:
-    """What a view would see if the object were a solid whose back mirrored the front that another view sees.
-
-    depth: H W z-depth, 0 off the solid; surface: H W, index of the front's point whose colour is seen, or -1.
-    """
-
-    depth: Tensor
-    surface: Tensor
-
-
 def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
     """How far back the object would have to reach for the target's pixels to see it, H W: 0 at the surface the source
-    sees, 1 where its mirror image would be (see `mirrored_front`), infinite where the object cannot be.
+    sees, 1 where its mirror image in the plane through the centre that faces the source would be, infinite where the
+    object cannot be.
 
     points: P 3, on that surface. A point pushed away from the source moves along its epipolar line in the target. The
     paper nudges it by 0.01 and goes on to the image's border; here the line is exact at any distance, and ends where
@@ -40,35 +29,31 @@ def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
     """
     position = source.positions[0].double()
     away = F.normalize(points.double() - position, dim=-1)
-    forward = _facing(source)
+    forward = facing(source)
     to_mirror = (-2 * (points.double() @ forward) / (away @ forward)).clamp_min(THINNEST)
-    lengths = torch.where(_is_moved(points, source, target), _to_ball(points.double(), away), -1)
+    lengths = torch.where(_is_moved(points, source, target), to_ball(points.double(), away), -1)
     return sweep(Segments(points, away, lengths), torch.zeros_like(to_mirror), 1 / to_mirror, target)[0]
 
 
-def mirrored_front(points: Tensor, source: Cameras, target: Cameras) -> MirroredFront:
-    """What the target would see if the object's back mirrored its front, and it were solid in between (ours).
-
-    points: P 3, on the surface the source sees. The mirror is the plane through the centre that faces the source,
-    upright as things stand, unless the camera looks steeply down on it.
-    """
-    forward = _facing(source)
-    behind = -2 * (points.double() @ forward)  # to the mirror image, negative from beyond the centre
-    heading = forward * torch.where(behind < 0, -1.0, 1.0)[:, None]
-    pose = target.T_world_camera[0].double()
-    depth = (points.double() - pose[:, 3]) @ pose[:, 2]
-    nearest, surface = sweep(Segments(points, heading, behind.abs()), depth, heading @ pose[:, 2], target)
-    return MirroredFront(torch.where(nearest.isfinite(), nearest, 0), surface)
+def is_behind(points: Tensor, depth: Tensor, source: Cameras, slack: float = 0.0) -> Tensor:
+    """Which points (P 3) are hidden by what a view shows (depth H W, 0 for nothing), P bool: not beside it, and no
+    farther before it than slack, in object radii."""
+    xy, away = source.project(first_view(points), points)
+    column, row = xy.floor().long().unbind(-1)
+    height, width = depth.shape
+    within = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (away > 0)
+    surface = depth[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    return within & (surface > 0) & (away > surface - slack)
 
 
-def _facing(source: Cameras) -> Tensor:
-    """Normal of the mirror's plane, away from the source, 3."""
+def facing(source: Cameras) -> Tensor:
+    """Unit vector straight away from the source, 3: level, as things stand, unless the camera looks steeply down."""
     forward = F.normalize(-source.positions[0].double(), dim=-1)
     level = forward * forward.new_tensor([1, 1, 0])
     return F.normalize(level, dim=-1) if float(level.norm()) > STEEP else forward
 
 
-def _to_ball(points: Tensor, away: Tensor) -> Tensor:
+def to_ball(points: Tensor, away: Tensor) -> Tensor:
     """How far it is along unit directions (P 3) from points (P 3) to where they leave the ball, P; -1 if they miss
     it."""
     along = (points * away).sum(-1)

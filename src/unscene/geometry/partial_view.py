@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.epipolar import epipolar_sweep, mirrored_front
+from unscene.geometry.epipolar import epipolar_sweep
 from unscene.geometry.splatting import (
     SurfacePoints,
     finer_photo,
@@ -25,9 +25,10 @@ from unscene.geometry.splatting import (
     ray_angles,
     softmax_splat,
 )
+from unscene.geometry.symmetry import SymmetricObject, symmetric_object
 
 LEAST_COVERAGE = 0.15  # below this share of a pixel it counts as empty (ours)
-MIRRORED_SOFTNESS = 0.5  # soft mask of the mirrored front: that of a pixel turned by 90 degrees (ours)
+SYMMETRIC_SOFTNESS = 0.5  # soft mask of what symmetry tells: that of a pixel turned by 90 degrees (ours)
 BACKGROUND = 1.0  # of an object's view: white
 
 
@@ -38,8 +39,7 @@ class PartialView:
     color: H W 3, meaningless where nothing was splatted; coverage: H W in [0, 1], the share of each pixel that splats
     reach; ray_angle: H W in degrees, 0 to 180, between the source's and the target's ray; depth: H W, z-depth of the
     splats; reach: H W, how far back the object would have to reach to be seen there, see `epipolar_sweep`;
-    mirrored_depth, mirrored_color: H W z-depth, 0 where there is none, and H W 3 colours of what would be seen if the
-    object's back mirrored its front.
+    symmetric: what would be seen if the object were symmetric.
     """
 
     color: Tensor
@@ -47,8 +47,7 @@ class PartialView:
     ray_angle: Tensor
     depth: Tensor
     reach: Tensor
-    mirrored_depth: Tensor
-    mirrored_color: Tensor
+    symmetric: SymmetricObject
 
     @property
     def covered(self) -> Tensor:
@@ -71,9 +70,9 @@ class PartialView:
         return torch.where(self.covered[..., None], self.color, empty[..., None])
 
     @property
-    def mirrored(self) -> Tensor:
-        """Where something new may appear and the mirrored front is seen, H W bool."""
-        return self.epipolar_mask & (self.mirrored_depth > 0)
+    def guessed(self) -> Tensor:
+        """Where something new may appear and a symmetric object would be seen, H W bool."""
+        return self.epipolar_mask & (self.symmetric.depth > 0)
 
     @property
     def closeness(self) -> Tensor:
@@ -84,18 +83,18 @@ class PartialView:
     def told(self, *, symmetry: bool) -> tuple[Tensor, Tensor, Tensor]:
         """What a model is told of the view: image H W 3, soft mask and epipolar mask, H W in [0, 1].
 
-        symmetry: the holes hold what would be there if the object's back mirrored its front, trusted as little as what
+        symmetry: the holes hold what would be there if the object were symmetric, trusted as little as what
         is turned most, and the epipolar mask says how close behind the visible surface they are (ours); else they are
         grey, and the mask is 0 or 1.
         """
         if symmetry:
-            soft = torch.where(self.mirrored, MIRRORED_SOFTNESS, self.soft_mask)
-            return self.mirrored_image(), soft, self.closeness
+            soft = torch.where(self.guessed, SYMMETRIC_SOFTNESS, self.soft_mask)
+            return self.symmetric_image(), soft, self.closeness
         return self.image(), self.soft_mask, self.epipolar_mask.float()
 
-    def mirrored_image(self, hole: float = 0.5) -> Tensor:
-        """`image` with the mirrored front's colours where something new may appear, H W 3 (ours)."""
-        return torch.where(self.mirrored[..., None], self.mirrored_color, self.image(hole))
+    def symmetric_image(self, hole: float = 0.5) -> Tensor:
+        """`image` with a symmetric object's colours where something new may appear, H W 3 (ours)."""
+        return torch.where(self.guessed[..., None], self.symmetric.color, self.image(hole))
 
 
 def partial_view(
@@ -114,9 +113,7 @@ def partial_view(
     points = lifted(image, depth, source)
     # behind their own surface they still tell what may be hidden there
     reach = epipolar_sweep(points.positions.detach(), source, target)
-    mirrored = mirrored_front(points.positions.detach(), source, target)
-    mirrored_color = torch.zeros(target.height, target.width, 3).to(image)
-    mirrored_color[mirrored.depth > 0] = points.colors[mirrored.surface[mirrored.depth > 0]]
+    symmetric = symmetric_object(image.detach(), depth.detach(), source, target)
     if also is not None:
         points = joined_points([points, also])
     position = target.positions[0]
@@ -128,6 +125,4 @@ def partial_view(
     splatted, coverage = softmax_splat(
         values, xy[kept], near_importance(target_depth[kept]), target.height, target.width
     )
-    return PartialView(
-        splatted[..., :3], coverage, splatted[..., 3], splatted[..., 4], reach, mirrored.depth, mirrored_color
-    )
+    return PartialView(splatted[..., :3], coverage, splatted[..., 3], splatted[..., 4], reach, symmetric)

@@ -97,6 +97,7 @@ def check_options(options: OrbitOptions) -> None:
         "invs.widest": (options.invs.widest, 0, 180),
         "invs.reuse-angle": (options.invs.reuse_angle, 0, 180),
         "invs.steps": (options.invs.steps, 1, 1000),
+        "invs.strength": (options.invs.strength, 0.01, 1),
         "invs.rounds": (options.invs.rounds, 1, 100),
         "zero123.steps": (options.zero123.steps, 1, 1000),
         "zero123.guidance": (options.zero123.guidance, 0, 100),

@@ -37,10 +37,14 @@ class InvsConfig:
     """Ray angle, degrees, from which on the photo's pixels are not reused."""
     steps: int = 20
     """Sampler steps."""
+    strength: float = 0.2
+    """How far the sampler's beginning is noise (ours): it begins at what the photo shows and what a symmetric object
+    would show in the holes, noised as far as this share of its steps takes away again (SDEdit). At 1 it begins at
+    noise, and what a symmetric object would show is not put over the view either, as in the paper."""
     reuse_angle: float = 90.0
-    """Ray angle, degrees, from which on nothing of the photo's own pixels is put over the completed view any more; less
-    the farther they are turned, as the autoencoder loses fine detail such as letters (ours). 0 puts none, as in the
-    paper."""
+    """Ray angle, degrees, from which on nothing of the photo's own pixels, and of those that a symmetric object would
+    show, is put over the completed view any more; less the farther they are turned, as the autoencoder loses fine
+    detail such as letters (ours). 0 puts none, as in the paper."""
     rounds: int = 2
     """How often the views of a turn that agrees with itself are made (ours): in a second round the first ones know of
     what the later ones have invented."""
@@ -49,8 +53,8 @@ class InvsConfig:
         "the bundled model is of 128 pixels and has seen thousands of rendered pairs (paper: Stable Diffusion's "
         "inpainter at 512 pixels, 20 million renders)",
         "models of `unscene train invs` are told the photo as a whole, unless trained with --no-told-photo (paper: no)",
-        "they are told what would be seen if the object's back mirrored its front, unless trained with "
-        "--no-told-symmetry (paper: no; nor is the bundled model)",
+        "they are told what would be seen if the object were symmetric, unless trained with --no-told-symmetry (paper: "
+        "no; nor is the bundled model)",
         "the epipolar mask ends where a ray leaves the object's ball (paper: at the image's border)",
         "back faces are dropped by their normals too (paper: the angle of the rays alone)",
     )
@@ -59,7 +63,7 @@ class InvsConfig:
     @classmethod
     def paper(cls) -> InvsConfig:
         """What the paper states; it does not tell the sampler's steps."""
-        return cls(reuse_angle=0.0)
+        return cls(reuse_angle=0.0, strength=1.0)
 
 
 def invs_view(
@@ -72,14 +76,16 @@ def invs_view(
     """
     seen = partial_view(source.color, source.depth, source.camera, target, widest=config.widest, also=also)
     image, soft_mask, epipolar_mask = seen.told(symmetry=model.told_symmetry)
+    guess = seen.symmetric_image(hole=BACKGROUND) if config.strength < 1 else None
     completed = model.complete(
         image[None], soft_mask[None], epipolar_mask[None], source.on_background[None],
         pose_numbers(*pose_between(source.camera, target)), noise=noise[None], steps=config.steps,
+        start=None if guess is None else guess[None], strength=config.strength,
     )[0]  # fmt: skip
     # where nothing was seen and nothing can hide, the background stays
     empty = ~(seen.covered | seen.epipolar_mask)
     completed = torch.where(empty[..., None], BACKGROUND, completed)
-    return NovelView(with_own_pixels(completed, seen, config.reuse_angle), seen)
+    return NovelView(with_known_pixels(completed, seen, config), seen)
 
 
 def invs_turn(
@@ -114,15 +120,33 @@ def outwards(poses: list[RelativePose]) -> list[int]:
     return sorted(range(len(poses)), key=turned)
 
 
-def with_own_pixels(completed: Tensor, seen: PartialView, widest: float) -> Tensor:
-    """The photo's own pixels over a completed view, H W 3, as far as they are trusted; 0 leaves the view as it is."""
-    return completed if widest <= 0 else completed + trust(seen, widest)[..., None] * (seen.color - completed)
+def with_known_pixels(completed: Tensor, seen: PartialView, config: InvsConfig) -> Tensor:
+    """The photo's own pixels over a completed view, H W 3, and in its holes those of a symmetric object, as far as
+    they are trusted."""
+    if config.reuse_angle <= 0:
+        return completed
+    known = completed + trust(seen, config.reuse_angle)[..., None] * (seen.color - completed)
+    if config.strength == 1:
+        return known
+    return known + trust_in_symmetry(seen, config.reuse_angle)[..., None] * (seen.symmetric.color - known)
 
 
 def trust(seen: PartialView, widest: float) -> Tensor:
     """How far reused pixels speak for themselves, H W in [0, 1]: fully if seen squarely, not at all next to a hole or
     from the ray angle `widest` on."""
-    straight = (1 - seen.ray_angle / widest).clamp(0, 1) * seen.covered
-    # a pixel beside something new is a mixture already
-    new = F.max_pool2d(seen.epipolar_mask.float()[None, None], 3, stride=1, padding=1)[0, 0]
-    return straight * (1 - new)
+    return _squarely(seen.ray_angle, widest) * seen.covered * _apart_from(seen.epipolar_mask)
+
+
+def trust_in_symmetry(seen: PartialView, widest: float) -> Tensor:
+    """The same of what a symmetric object would show where the photo shows nothing, H W in [0, 1], as if the photo's
+    symmetric image were another photo."""
+    return _squarely(seen.symmetric.angle, widest) * seen.guessed * _apart_from(~(seen.guessed | seen.covered))
+
+
+def _squarely(angle: Tensor, widest: float) -> Tensor:
+    return (1 - angle / widest).clamp(0, 1)
+
+
+def _apart_from(other: Tensor) -> Tensor:
+    """1 where no pixel of the other kind (H W bool) is next, H W: one that is beside it is a mixture already."""
+    return 1 - F.max_pool2d(other.float()[None, None], 3, stride=1, padding=1)[0, 0]

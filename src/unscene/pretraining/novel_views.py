@@ -60,8 +60,8 @@ class NovelViewTraining:
     """Tell iNVS of the photo as a whole and the pose, as Zero-1-to-3 is told (ours), so that what no pixel of the photo
     shows gets its colours; without it the model is the paper's."""
     told_symmetry: bool = True
-    """Tell iNVS in the holes of a partial view what would be there if the object's back mirrored its front, and how far
-    behind the visible surface they are (ours); without it they are grey, as in the paper."""
+    """Tell iNVS in the holes of a partial view what would be there if the object were symmetric, and how far behind the
+    visible surface they are (ours); without it they are grey, as in the paper."""
     untold: float = 0.1
     """Share of pairs that Zero-1-to-3 is told nothing about, so that it can be guided."""
     average_decay: float = 0.998
@@ -94,6 +94,7 @@ def train_invs(config: NovelViewTraining, watch: Watch = ignore) -> Path:
     folder = _model_folder(config.initial)
     if folder:
         model = load_view_inpainter(folder)
+        model.told_symmetry = config.told_symmetry  # takes no weights of its own, so any model can learn to read it
     else:
         start = _inpainter(config.initial)
         model = initial_view_inpainter(

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.epipolar import is_behind
 from unscene.geometry.membranes import inflated, membrane
 from unscene.geometry.partial_view import BACKGROUND, PartialView
-from unscene.geometry.splatting import SurfacePoints, finer_photo, first_view, lifted
+from unscene.geometry.splatting import SurfacePoints, finer_photo, lifted
 from unscene.objects.masks import shrunk, without_pinholes
 from unscene.stages.object_source import SourceView
 
@@ -34,17 +35,8 @@ def invented_points(image: Tensor, seen: PartialView, camera: Cameras, source: S
     new = (inner & ~seen.covered).repeat_interleave(FINER, 0).repeat_interleave(FINER, 1)
     points = lifted(fine_image, fine_depth, fine_camera, new)
     towards = F.normalize(points.seen_from - points.positions, dim=-1)
-    return points[((points.normals * towards).sum(-1) > SQUAREST) & is_hidden(points.positions, source)]
-
-
-def is_hidden(positions: Tensor, source: SourceView) -> Tensor:
-    """Which points (P 3) lie behind what a photo shows, P bool: not beside the object, nor in front of it."""
-    xy, depth = source.camera.project(first_view(positions), positions)
-    column, row = xy.floor().long().unbind(-1)
-    height, width = source.depth.shape
-    within = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (depth > 0)
-    surface = source.depth[row.clamp(0, height - 1), column.clamp(0, width - 1)]
-    return within & (surface > 0) & (depth > surface - IN_FRONT)
+    hidden = is_behind(points.positions, source.depth, source.camera, IN_FRONT)
+    return points[((points.normals * towards).sum(-1) > SQUAREST) & hidden]
 
 
 def object_pixels(image: Tensor, seen: PartialView) -> Tensor:
@@ -58,11 +50,11 @@ def object_pixels(image: Tensor, seen: PartialView) -> Tensor:
 def completed_depth(shown: Tensor, seen: PartialView, camera: Cameras) -> Tensor:
     """z-depth of a completed view's object (``shown``, H W bool), H W, 0 off it.
 
-    That of the known pixels; where there are none that of the mirrored front; and elsewhere the outline's inflation,
+    That of the known pixels; where there are none that of a symmetric object; and elsewhere the outline's inflation,
     moved smoothly so that it meets both.
     """
     region = shown.cpu().numpy()
-    known_depth = torch.where(seen.covered, seen.depth, seen.mirrored_depth).detach().cpu().double().numpy()
+    known_depth = torch.where(seen.covered, seen.depth, seen.symmetric.depth).detach().cpu().double().numpy()
     known = region & (known_depth > 0)
     distance = float(camera.positions[0].norm())
     bulge = distance - inflated(region) * distance / float(camera.focal[0].mean())

@@ -12,6 +12,7 @@ from tests.priors.tiny_checkpoints import tiny_checkpoint
 from unscene.geometry.turntable import pose_numbers
 from unscene.priors.diffusion.checkpoints import BUNDLED, load_checkpoint
 from unscene.priors.diffusion.config import DiffusionConfig
+from unscene.priors.novel_views.sampler import sample
 from unscene.priors.novel_views.view_inpainter import (
     ViewInpainter,
     context_states,
@@ -157,6 +158,41 @@ def test_sampling_starts_at_the_noisiest_level(model: ViewInpainter) -> None:
     """Whatever the checkpoint it started from did: published ones leave out the last levels."""
     model.scheduler.set_timesteps(20)
     assert int(model.scheduler.timesteps[0]) == model.scheduler.config.num_train_timesteps - 1
+
+
+@pytest.mark.parametrize(("strength", "expected"), [(0.01, 1), (0.3, 3), (0.99, 10), (1.0, 10)])
+def test_a_guess_is_noised_as_far_as_the_remaining_steps_take_away(
+    model: ViewInpainter, strength: float, expected: int
+) -> None:
+    """A predictor that knows the truth gives it back from any beginning, up to what the last level leaves."""
+    scheduler, asked = model.scheduler, []
+    generator = torch.Generator().manual_seed(0)
+    truth, guess, noise = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(3))
+
+    def knows(latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        asked.append(int(time))
+        signal = scheduler.alphas_cumprod[time].sqrt()
+        spread = (1 - scheduler.alphas_cumprod[time]).sqrt()
+        seen_noise = (latents - signal * truth) / spread
+        if not told_velocity:
+            return seen_noise
+        return signal * seen_noise - spread * truth
+
+    told_velocity = scheduler.config.prediction_type == "v_prediction"
+    done = sample(knows, scheduler, noise, 10, start=guess, strength=strength)
+    assert len(asked) == expected and asked == sorted(asked, reverse=True)
+    level, last = scheduler.alphas_cumprod[asked[0]], scheduler.final_alpha_cumprod
+    begun = noise if strength == 1 else level.sqrt() * guess + (1 - level).sqrt() * noise
+    left = (begun - level.sqrt() * truth) / (1 - level).sqrt()
+    torch.testing.assert_close(done, last.sqrt() * truth + (1 - last).sqrt() * left, atol=1e-4, rtol=0)
+
+
+def test_views_begin_at_a_guess_if_there_is_one(model: ViewInpainter) -> None:
+    views, guess = some_views(model), torch.rand(2, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(3))
+    begun, from_noise = model.complete(**views, steps=5, start=guess, strength=0.4), model.complete(**views, steps=5)
+    assert not torch.equal(begun, from_noise)
+    assert not torch.equal(begun, model.complete(**views, steps=5, start=1 - guess, strength=0.4))
+    assert torch.equal(model.complete(**views, steps=5, start=guess, strength=1.0), from_noise)
 
 
 def test_both_models_learn_about_as_many_weights() -> None:

@@ -52,8 +52,8 @@ class ViewInpainter:
     """If it is also told of the photo as a whole and of the pose, in the two ways of Zero-1-to-3 (ours): as a token
     after the prompt and by the photo's latent beside the others. Of some views the photo shows nothing."""
     told_symmetry: bool = False
-    """Whether its partial views and epipolar masks tell what would be there if the object's back mirrored its front
-    (ours), see `PartialView.told`."""
+    """Whether its partial views and epipolar masks tell what would be there if the object were symmetric (ours), see
+    `PartialView.told`."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -64,13 +64,14 @@ class ViewInpainter:
     @torch.no_grad()
     def complete(
         self, partial: Tensor, soft_masks: Tensor, epipolar_masks: Tensor, source: Tensor, poses: Tensor, *,
-        noise: Tensor, steps: int = 20,
+        noise: Tensor, steps: int = 20, start: Tensor | None = None, strength: float = 1.0,
     ) -> Tensor:  # fmt: skip
         """Complete partial views.
 
         partial, soft_masks, epipolar_masks: N H W 3 and N H W in [0, 1], as `PartialView.told` has them; source: the
         photo, N H W 3 on white; poses: N 4, see `turntable.pose_numbers`; noise: N C h w, the initial latents, of unit
-        variance. Returns N H W 3 in [0, 1].
+        variance; start: N H W 3, a guess of the views to begin at, noised to ``strength``, see `sample`. Returns
+        N H W 3 in [0, 1].
         """
         device = self.unet.device
         pixels, photo = (images.permute(0, 3, 1, 2).to(device) for images in (partial, source))
@@ -81,7 +82,8 @@ class ViewInpainter:
         def predict(latents: Tensor, time: Tensor) -> Tensor:
             return predict_completion(self.unet, latents, time, context, states)
 
-        latents = sample(predict, self.scheduler, noise.to(pixels), steps)
+        begun = None if start is None else encode(self.autoencoder, start.permute(0, 3, 1, 2).to(pixels))
+        latents = sample(predict, self.scheduler, noise.to(pixels), steps, start=begun, strength=strength)
         return decode(self.autoencoder, latents).permute(0, 2, 3, 1).clamp(0, 1).to(partial)
 
     def to(self, device: str) -> ViewInpainter:
