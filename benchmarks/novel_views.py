@@ -4,8 +4,8 @@
 
 Runs are folders that `unscene train invs` and `unscene train zero123` wrote, one for every seed (--paper: those that
 were trained with --no-told-photo --no-told-symmetry); unlike budgets (steps, pairs per step, shards, weights) and
-objects that the shards of training may hold are refused. Objects are procedural;
-every one is seen from one source view and one target view in each range of rotation angles. Depth is the renderer's.
+objects that the shards of training may hold are refused. --weights takes models without such a record, like the
+bundled one, src/unscene/priors/bundled_views. Objects are procedural; every one is seen from one source view and one target view in each range of rotation angles. Depth is the renderer's.
 PSNR, SSIM and the distance in the bundled autoencoder's features are those of whole views on white, PSNR also that
 inside the object's true outline: means over objects, then mean and standard deviation over the models. A second table
 and a picture show lettered objects turned by 30 degrees. iNVS stands there twice: as it is, and without the photo's own
@@ -88,6 +88,8 @@ def main() -> None:
         both = [invs(run / "model", arguments.steps) for run in arguments.invs]
         methods["iNVS"] = [pasted for pasted, _ in both]
         methods["iNVS, none pasted"] = [alone for _, alone in both]
+    if arguments.weights:
+        methods["iNVS, by its weights"] = [invs(folder, arguments.steps)[0] for folder in arguments.weights]
     if arguments.paper:
         methods["iNVS, told as in the paper"] = [invs(run / "model", arguments.steps)[0] for run in arguments.paper]
     if arguments.zero123:
@@ -136,6 +138,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--invs", type=Path, nargs="*", default=[])
     parser.add_argument("--paper", type=Path, nargs="*", default=[])
+    parser.add_argument(
+        "--weights", type=Path, nargs="*", default=[], help="iNVS models whose training is not on record"
+    )
     parser.add_argument("--zero123", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--objects", type=int, default=32)

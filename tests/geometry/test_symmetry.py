@@ -19,10 +19,16 @@ HALF_TURN = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
 FACING = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))  # the mirror of a camera at azimuth 0
 
 
-def box_view(camera: Cameras) -> tuple[Tensor, Tensor]:
+def box_view(
+    camera: Cameras, half: tuple[float, float, float] = BOX, centre: tuple[float, float, float] = (0, 0, 0)
+) -> tuple[Tensor, Tensor]:
     """Colour H W 3 and z-depth H W, 0 off it, of a box that half a turn brings onto itself, colours and all."""
-    rays, half = camera.image_rays(0), torch.tensor(BOX)
-    ends = torch.stack([(-half - rays.origins) / rays.directions, (half - rays.origins) / rays.directions])
+    rays, low, high = (
+        camera.image_rays(0),
+        torch.tensor(centre) - torch.tensor(half),
+        torch.tensor(centre) + torch.tensor(half),
+    )
+    ends = torch.stack([(low - rays.origins) / rays.directions, (high - rays.origins) / rays.directions])
     enter, leave = ends.amin(0).amax(-1), ends.amax(0).amin(-1)
     shape = (camera.height, camera.width)
     depth = torch.where(enter < leave, enter * rays.depth_per_distance, 0).view(shape)
@@ -113,29 +119,45 @@ def test_half_a_turn_about_the_centre_is_believed_if_the_photo_does_not_speak_ag
     assert not found.offset.any()
 
 
+def ball_depth(camera: Cameras, centre: tuple[float, float, float], radius: float) -> Tensor:
+    """z-depth H W, 0 off it, of a ball."""
+    rays = camera.image_rays(0)
+    moved = rays.origins - torch.tensor(centre)
+    along = -(moved * rays.directions).sum(-1)
+    discriminant = along.square() - moved.square().sum(-1) + radius**2
+    hit = (along - discriminant.clamp_min(0).sqrt()) * rays.depth_per_distance
+    return torch.where(discriminant > 0, hit, 0).view(camera.height, camera.width)
+
+
 def test_what_sticks_out_on_one_side_does_not_move_the_axis_of_the_rest_and_is_thin() -> None:
     """A mug: a ball, and a handle on the right of it."""
-    source = cameras(0.0, size=96)
-    rays = source.image_rays(0)
-    centre = torch.tensor([0.0, -0.3, 0.0])  # to the left: the ball is half as large, the object's centre beside it
-    moved = rays.origins - centre
-    along = -(moved * rays.directions).sum(-1)
-    discriminant = along.square() - moved.square().sum(-1) + 0.25
-    depth = (along - discriminant.clamp_min(0).sqrt()) * rays.depth_per_distance * (discriminant > 0)
-    depth = depth.view(96, 96)
+    source, centre = cameras(0.0, size=96), (0.0, -0.3, 0.0)
+    depth = ball_depth(source, centre, 0.5)
     handle = torch.zeros(96, 96, dtype=torch.bool)
     handle[44:52, 54:66] = True
     handle &= depth == 0
     depth[handle] = 3.0
     found = of_photo(depth, source)
     assert torch.equal(found.linear, HALF_TURN)
-    torch.testing.assert_close(found.offset / 2, centre, atol=0.1, rtol=0)
+    torch.testing.assert_close(found.offset / 2, torch.tensor(centre), atol=0.1, rtol=0)
     image = torch.zeros(96, 96, 3)
     image[handle] = torch.tensor([1.0, 0.0, 0.0])
     aside = symmetric_object(image, depth, source, cameras(90.0, size=96))
     red = (aside.color[..., 0] > 0.5) & (aside.depth > 0)
     wide = red.any(0).sum()
     assert 0 < wide <= 5  # as the front of the ball is 36 pixels wide, and the handle 12 long
+
+
+def test_an_axis_is_as_far_behind_the_front_as_the_front_is_deep() -> None:
+    """A loaf from above its end, deeper than wide, with a handle on one side."""
+    source, centre = cameras(0.0, elevation=20.0, size=96), (0.0, -0.3, -0.2)
+    _, depth = box_view(source, (0.6, 0.25, 0.2), centre)
+    handle = torch.zeros(96, 96, dtype=torch.bool)
+    handle[50:53, 50:66] = True
+    handle &= depth == 0
+    depth[handle] = 3.0
+    found = of_photo(depth, source)
+    torch.testing.assert_close(found.offset / 2, torch.tensor([0.0, -0.3, 0.0]), atol=0.06, rtol=0)
 
 
 def test_a_part_before_the_centre_speaks_against_half_a_turn() -> None:

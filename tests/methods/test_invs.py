@@ -11,7 +11,7 @@ from unscene.geometry.masks import dilate, erode
 from unscene.geometry.partial_view import PartialView, partial_view
 from unscene.geometry.splatting import unproject
 from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle, turntable
-from unscene.methods.invs import InvsConfig, invs_turn, invs_view, outwards, trust
+from unscene.methods.invs import InvsConfig, invs_turn, invs_view, outwards, trust, trust_in_symmetry
 from unscene.objects.photo import ObjectPhoto
 from unscene.priors.depth.completion import Estimate
 from unscene.stages.method_error import MethodError
@@ -165,6 +165,29 @@ def test_the_photo_s_own_pixels_stay_where_they_speak_for_themselves() -> None:
     assert trusted.max() > 0.6
     expected = (1 - view.partial.image()) * (1 - trusted[..., None]) + view.partial.color * trusted[..., None]
     torch.testing.assert_close(view.image[view.partial.covered], expected[view.partial.covered])
+
+
+def test_a_symmetric_object_s_pixels_stay_where_its_twin_is_seen_squarely() -> None:
+    """From behind, the photo shows nothing: what is not the model's is the front turned round."""
+    _, depth = photo_of_the_sphere()
+    source, noise = placed(depth), torch.zeros(4, 8, 8)
+    target, model = source.target(RelativePose(170.0)), RecordingInpainter()
+    view = invs_view(source, target, model, InvsConfig(), noise=noise)
+    trusted = trust_in_symmetry(view.partial, 90.0)
+    assert trusted.max() > 0.85 and (trusted > 0).sum() > 600 and not trusted[~view.partial.guessed].any()
+    beside_nothing = dilate(~(view.partial.guessed | view.partial.covered)[None], 1)[0]
+    assert (view.partial.guessed & beside_nothing).sum() > 50 and not trusted[beside_nothing].any()
+    told = view.partial.told(symmetry=False)[0]
+    expected = (1 - told) + trusted[..., None] * (view.partial.symmetric.color - (1 - told))
+    made = view.partial.covered | view.partial.epipolar_mask
+    torch.testing.assert_close(view.image[made], expected[made])
+    # as near the pixel of the photo half a turn away as its twin is seen squarely
+    turned = partial_view(source.color, source.depth, source.camera, source.target(RelativePose(-10.0))).color
+    middle = trusted > 0.85
+    assert (view.partial.symmetric.color - turned)[middle].abs().mean() < 0.1
+    for config in (InvsConfig(strength=1.0), InvsConfig(reuse_angle=0.0), InvsConfig.paper()):
+        alone = invs_view(source, target, model, config, noise=noise)
+        assert torch.equal(alone.image[made], (1 - told)[made])
 
 
 def test_the_background_stays_where_nothing_can_hide() -> None:

@@ -278,6 +278,17 @@ def test_a_finished_model_can_be_trained_further(whole: tuple[str, Path], shards
     assert all(moved[key] == 0 for key in moved if key not in trained)
 
 
+def test_a_model_trained_further_is_told_what_the_run_says(shards: Path, checkpoint: Path, tmp_path: Path) -> None:
+    plain = train_invs(tiny(shards, checkpoint, tmp_path / "plain", steps=1, told_symmetry=False))
+    assert json.loads((plain / "novel_view.json").read_text())["told_symmetry"] is False
+    for told in (True, False):
+        further = tiny(shards, plain, tmp_path / f"told-{told}", steps=1, told_symmetry=told)
+        assert json.loads((train_invs(further) / "novel_view.json").read_text())["told_symmetry"] is told
+    with pytest.raises(RunError, match="is told the photo, which its weights decide; say --told-photo"):
+        train_invs(tiny(shards, plain, tmp_path / "untold", steps=1, told_photo=False))
+    assert not (tmp_path / "untold").exists()
+
+
 def test_a_model_of_the_other_kind_is_not_trained_further(
     whole: tuple[str, Path], shards: Path, tmp_path: Path
 ) -> None:

@@ -22,11 +22,9 @@ from unscene.geometry.swept_lines import Segments, sweep
 HALF_TURN = ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0))
 SHARE = 0.85  # of the front's points that must be hidden after half a turn for it to be believed
 SLACK = 0.04  # object radii that they may stick out of the front
-ASIDE = 0.5  # object radii to both sides of the centre in which the axis is looked for
-AXES = 11  # places across that
+ALIKE = 0.03  # object radii between the middles of rows that belong to one axis
+OFF_CENTRE = 0.05  # object radii from which on an axis is not the object's centre
 EXTREMES = (0.02, 0.98)  # quantiles that stand for the least and the most: a stray pixel must not set the width
-ASKED = 1000  # points of the front at most that tell of a symmetry
-FEWEST = 50  # of them, at least, that tell a width
 STEPS = 32  # across the ball that holds the object, in which its back is searched for
 THIN = 0.05  # object radii: thickness of what has no symmetric image
 SAME_SURFACE = 0.06  # object radii between a point and the front's on which it has the front's colour
@@ -94,35 +92,43 @@ def symmetry_of(front: Tensor, depth: Tensor, source: Cameras) -> Symmetry:
     """Half a turn about an upright axis, if it hides nearly all of the front (points P 3) behind the front (depth H W),
     as it must where it holds; else, and from steeply above, where it hides nothing, the mirror that faces the source.
 
-    The axis is the object's centre if that will do, else that of the part which half a turn hides: in its middle, and
-    where it would be if that part were as deep as wide.
+    The axis is the object's centre, unless that of most of its rows is another: what sticks out on one side of a mug
+    moves the centre, but not the axis of its body.
     """
     away, centre = facing(source).to(front), torch.zeros(3).to(front)
     mirror = Symmetry(torch.eye(3).to(front) - 2 * away[:, None] * away, centre)
     if away[2] != 0 or len(front) == 0:
         return mirror
-    front = front[:: 1 + len(front) // ASKED]
+    for axis in (_axis_of_rows(front, depth, away), centre):
+        half_turn = Symmetry(front.new_tensor(HALF_TURN), 2 * axis)
+        if float(is_behind(half_turn.image(front), depth, source, SLACK).float().mean()) >= SHARE:
+            return half_turn
+    return mirror
 
-    def half_turn(axis: Tensor) -> tuple[Symmetry, Tensor]:
-        symmetry = Symmetry(front.new_tensor(HALF_TURN), 2 * axis)
-        return symmetry, is_behind(symmetry.image(front), depth, source, SLACK)
 
-    best, hidden = half_turn(centre)
-    share = float(hidden.float().mean())
-    if share >= SHARE:
-        return best
+def _axis_of_rows(front: Tensor, depth: Tensor, away: Tensor) -> Tensor:
+    """Where the upright axis runs in whose plane, seen from the source, most rows of the object have their middle, 3;
+    the centre if it is about there. It is as far behind the front as if what is to both sides of it were as deep as
+    wide, or as the front is deep there if that is more.
+
+    front: P 3, the points of the photo's pixels with depth (H W); away: 3, straight away from the source, level.
+    """
     across = torch.stack([-away[1], away[0], away[2]])
-    places = torch.stack([front @ across, front @ away], -1)
-    for aside in torch.linspace(-ASIDE, ASIDE, AXES).tolist():
-        _, hidden = half_turn(aside * across)
-        if int(hidden.sum()) < FEWEST:
-            continue
-        low, high = torch.quantile(places[hidden], places.new_tensor(EXTREMES), dim=0)
-        behind = low[1] + (high - low).amax() / 2
-        found, hidden = half_turn((low[0] + high[0]) / 2 * across + behind * away)
-        if float(hidden.float().mean()) > share:
-            best, share = found, float(hidden.float().mean())
-    return best if share >= SHARE else mirror
+    aside, row = front @ across, (depth > 0).nonzero()[:, 0]
+    left, right = (torch.zeros(len(depth)).to(front).scatter_reduce(0, row, aside, how, include_self=False)
+                   for how in ("amin", "amax"))  # fmt: skip
+    middles = ((left + right) / 2)[row.unique()]
+    together = (middles[:, None] - middles).abs() < ALIKE
+    middle = middles[together[together.sum(1).argmax()]].mean()
+    if float(middle.abs()) <= OFF_CENTRE:
+        return torch.zeros_like(away)
+    extremes = front.new_tensor(EXTREMES)
+    width = (torch.quantile(aside, extremes) - middle).abs().amin()
+    between = (aside - middle).abs() <= width
+    if not between.any():
+        return torch.zeros_like(away)
+    near, far = torch.quantile((front @ away)[between], extremes)
+    return middle * across + (near + torch.maximum(2 * width, far - near) / 2) * away
 
 
 def _seen_in_photo(points: Tensor, image: Tensor, depth: Tensor, source: Cameras) -> tuple[Tensor, Tensor]:

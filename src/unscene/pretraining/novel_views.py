@@ -94,6 +94,10 @@ def train_invs(config: NovelViewTraining, watch: Watch = ignore) -> Path:
     folder = _model_folder(config.initial)
     if folder:
         model = load_view_inpainter(folder)
+        if (model.photo_token is not None) != config.told_photo:
+            given = "is not" if config.told_photo else "is"
+            option = "--no-told-photo" if config.told_photo else "--told-photo"
+            raise RunError(f"--initial: {folder} {given} told the photo, which its weights decide; say {option}.")
         model.told_symmetry = config.told_symmetry  # takes no weights of its own, so any model can learn to read it
     else:
         start = _inpainter(config.initial)
