@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 import torch
 from torch import Tensor
 
 from tests.box_scene import BoxScene
-from tests.splat_room import wall_gaussians
+from tests.splat_room import room_gaussians, wall_gaussians
 from unscene.fields.splats import Splats, TracedGaussians
 from unscene.stages.independent_inpainting import InpaintedView
-from unscene.stages.splat_filling import SplatFilling, SplatFillingConfig, learn, learnt_among, window_around
+from unscene.stages.splat_filling import SplatFilling, SplatFillingConfig, learn, learnt_among, slices, window_around
+from unscene.stages.splat_selection import rendered_weights
+from unscene.stages.splat_surroundings import settle
 from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event
 from unscene.training.fit import FitConfig
 from unscene.training.splats import where_known
 
@@ -67,6 +72,59 @@ def test_holes_have_to_be_opaque_and_base_views_tell_colour_and_depth(room: BoxS
     nearer = InpaintedView(4, nearer.image, nearer.start, nearer.noise, 0.7 * nearer.depth, nearer.hole)
     near = filling(room, Splats.around(cameras, walls), [nearer])(0, 0, torch.Generator().manual_seed(0))
     assert near["prior depth"] > 3 * whole["prior depth"]
+
+
+def test_where_a_splat_has_to_show_what_it_showed_squared_differences_count_too(room: BoxScene) -> None:
+    scene, splats = room.scene, Splats.around(room.scene.cameras, wall_gaussians(room))
+    assert scene.masks is not None
+    nothing, config = torch.zeros_like(scene.masks), SplatFillingConfig(exact_weight=10.0)
+    exact = SplatFilling(splats, scene, ~nothing, scene.masks, nothing, [], config, exact=~scene.masks)
+    plain = SplatFilling(splats, scene, ~nothing, scene.masks, nothing, [], config)
+    ours, theirs = (each(0, 0, torch.Generator().manual_seed(0)) for each in (exact, plain))
+    assert ours.keys() - theirs.keys() == {"exact"} and torch.equal(ours["reconstruction"], theirs["reconstruction"])
+    view = int(exact.views[int(torch.randint(len(exact.views), (), generator=torch.Generator().manual_seed(0)))])
+    part = slices(exact.windows[view])
+    off = (splats.draw(scene.cameras, view).color - scene.image(view)).square()[part]
+    expected = 10 * (off * ~scene.masks[view][part][..., None]).mean()
+    torch.testing.assert_close(ours["exact"].detach(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_splat_settles_on_what_it_showed_outside_the_masks_and_keeps_the_hole(room: BoxScene) -> None:
+    """The box, whose masks these are, has got other colours, as if that were what fills its hole."""
+    filled, is_box = room_gaussians(room)
+    showed = Splats.around(room.scene.cameras, filled.to("cpu"))
+    scene = room.scene.with_images(torch.arange(8), [showed.draw(room.scene.cameras, v).color for v in range(8)])
+    assert scene.masks is not None
+    learns = rendered_weights(filled, scene.cameras, scene.train, scene.masks).share > 0.02
+    filled.harmonics[is_box] += 0.8
+    filled.harmonics[learns & ~is_box] += 0.2  # as filling leaves what is beside the hole
+    fitting = FitConfig(steps=100, learning_rate=2e-2, warmup_steps=1)
+    events = settle(
+        TracedGaussians.of_file(filled), learns, scene, SplatFillingConfig(), fitting, Checkpoints(None, 0)
+    )  # fmt: skip
+    settled = drained(events)
+    back = settled[settled.rows.argsort()].gaussians
+    for ours, theirs in zip(back.tensors, filled.tensors, strict=True):
+        assert torch.equal(ours[~learns], theirs[~learns])
+    outside, inside = [], []
+    for view in scene.train.tolist():
+        before, after = (Splats.around(scene.cameras, each).draw(scene.cameras, view).color for each in (filled, back))
+        window = torch.zeros_like(scene.masks[view])
+        window[slices(window_around(scene.masks[view], scene.cameras))] = True
+        known, hole = window & ~scene.masks[view], scene.masks[view]
+        outside += [float((image - scene.image(view)).square()[known].mean()) for image in (before, after)]
+        inside += [float((after - image).square()[hole].mean()) for image in (before, scene.image(view))]
+    assert sum(outside[1::2]) < 0.25 * sum(outside[::2])  # back at what it was
+    assert sum(inside[::2]) < 0.5 * sum(inside[1::2])  # as it has become
+
+
+def drained(events: Generator[Event, None, TracedGaussians]) -> TracedGaussians:
+    """What a stage returns."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            return stop.value
 
 
 def test_kept_gaussians_stay_to_the_last_bit_and_are_traced(room: BoxScene) -> None:

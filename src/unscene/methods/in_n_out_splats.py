@@ -31,7 +31,7 @@ from unscene.stages.splat_filling import SplatFilling, SplatFillingConfig, learn
 from unscene.stages.splat_planting import KnownSpace, Wanted, mend, plant
 from unscene.stages.splat_reconstruction import SplatConfig, learn_photos
 from unscene.stages.splat_start import gaussians_at_depths
-from unscene.stages.splat_surroundings import at_the_hole, take_out
+from unscene.stages.splat_surroundings import at_the_hole, settle, take_out
 from unscene.stages.view_choice import views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
@@ -66,6 +66,11 @@ class SplatRemovalConfig:
     """Stage 1, with the base views."""
     joint: FitConfig = field(default_factory=lambda: FitConfig(steps=300, learning_rate=8e-3, final_learning_rate=1e-3))
     """Stage 3."""
+
+    settling: FitConfig = field(
+        default_factory=lambda: FitConfig(steps=700, learning_rate=1.6e-2, final_learning_rate=5e-4)
+    )
+    """Of a given splat, at the end: what it showed outside the masks."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "the field is Gaussian splats, which learn views or windows of them, not scattered rays (paper: nerfacto)",
@@ -142,6 +147,9 @@ def in_n_out_splats(
             "joint optimisation", field, joint, splats.joint, checkpoints, pixels=pixels, companion=game
         )  # fmt: skip
     done = learnt_among(planted, learns, field)
+    if given is not None:
+        learnt = torch.arange(len(done), device=learns.device) < learns.sum()
+        done = yield from settle(done, learnt, scene, splats.filling, splats.settling, checkpoints)
     final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
     cleaned = paste_renders(scene, train, final.color, masks[train])
     return Removal(Splats.around(around, done.gaussians), cleaned, region, done.rows)

@@ -36,6 +36,9 @@ class SplatFillingConfig:
     """Of their depths."""
     opacity_weight: float = 0.2
     """Of the light that holes let through."""
+    exact_weight: float = 500.0
+    """Of the mean squared difference where a given splat has to show what it showed: the few pixels that are far off
+    count most in that."""
 
 
 class SplatFilling:
@@ -43,15 +46,15 @@ class SplatFilling:
     their depths. Each step looks at one view, and at one inpainted view if there is any.
 
     scene: images to learn where they are known (N H W bool); masks: N H W bool, what windows are put around; region:
-    N H W bool, what has to be opaque.
+    N H W bool, what has to be opaque; exact: N H W bool, where squared differences count, too.
     """
 
     def __init__(
         self, splats: Splats, scene: Scene, known: Tensor, masks: Tensor, region: Tensor,
-        bases: Sequence[InpaintedView], config: SplatFillingConfig,
+        bases: Sequence[InpaintedView], config: SplatFillingConfig, exact: Tensor | None = None,
     ):  # fmt: skip
         self.splats, self.scene, self.known, self.region = splats, scene, known, region
-        self.bases, self.config = bases, config
+        self.bases, self.config, self.exact = bases, config, exact
         self.views = [view for view in scene.train.tolist() if masks[view].any()]
         self.windows = {view: window_around(masks[view], scene.cameras) for view in self.views}
         self.shots = {view: Shot.of(scene.cameras, view, window) for view, window in self.windows.items()}
@@ -74,6 +77,9 @@ class SplatFilling:
         render = rasterise(self.splats.gaussians, shot.camera)
         image, truth = where_known(shot.bent(render.image), self.scene.image(view)[part], self.known[view][part])
         terms = {"reconstruction": self._difference(image, truth)}
+        if self.exact is not None:
+            squared = (image - truth).square() * self.exact[view][part][..., None]
+            terms["exact"] = self.config.exact_weight * squared.mean()
         if self.region[view].any():
             light = shot.bent(render.transmittance[..., None])[..., 0]
             terms["opacity"] = self.config.opacity_weight * (light * self.region[view][part]).mean()

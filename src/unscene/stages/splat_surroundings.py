@@ -75,6 +75,30 @@ def at_the_hole(traced: TracedGaussians, scene: Scene, region: Tensor) -> tuple[
     return traced[~invented], border[~invented]
 
 
+def settle(
+    traced: TracedGaussians, learns: Tensor, scene: Scene, config: SplatFillingConfig, fitting: FitConfig,
+    checkpoints: Checkpoints,
+) -> Generator[Event, None, TracedGaussians]:  # fmt: skip
+    """A splat whose hole is filled shows outside the masks what it showed before, to the last: those that learn
+    (N bool) learn that once more, and the hole as it has become.
+
+    scene: as in `take_out`.
+    """
+    assert scene.masks is not None
+    train, images = scene.train, []
+    for view in train.tolist():
+        hole = scene.masks[view][..., None]
+        images.append(
+            to_uint8(torch.where(hole, _draw(traced.gaussians, scene.cameras, view)[0].color, scene.image(view)))
+        )
+    splats, nothing = Splats.around(scene.cameras[train], traced.gaussians, learns), torch.zeros_like(scene.masks)
+    objective = SplatFilling(
+        splats, scene.with_images(train, images), ~nothing, scene.masks, nothing, [], config, exact=~scene.masks
+    )  # fmt: skip
+    yield from learn("outside the masks", splats, objective, fitting, checkpoints, pixels=objective.pixels)
+    return learnt_among(traced, learns, splats)
+
+
 def rendered_scene(gaussians: Gaussians, scene: Scene) -> Generator[Event, None, Scene]:
     """The scene with a splat's renders in place of its photos."""
     stage = "render the splat"
