@@ -9,7 +9,7 @@ import torch
 from tests.sphere_views import RADIUS, cameras, no_symmetry, painted, sphere_view
 from unscene.geometry.masks import dilate, erode
 from unscene.geometry.partial_view import PartialView, partial_view
-from unscene.geometry.splatting import unproject
+from unscene.geometry.splatting import lifted, unproject
 from unscene.geometry.turntable import RelativePose, object_poses, rotation_angle, turntable
 from unscene.methods.invs import InvsConfig, invs_turn, invs_view, outwards, trust, trust_in_symmetry
 from unscene.objects.photo import ObjectPhoto
@@ -190,6 +190,21 @@ def test_a_symmetric_object_s_pixels_stay_where_its_twin_is_seen_squarely() -> N
         assert torch.equal(alone.image[made], (1 - told)[made])
 
 
+def test_symmetry_counts_for_more_than_what_other_views_have_invented() -> None:
+    source, noise = exact_source(), torch.zeros(4, 8, 8)
+    target, model = source.target(RelativePose(170.0)), RecordingInpainter()
+    behind = lifted(torch.zeros(SIZE, SIZE, 3), sphere_view(target)[1], target)
+    view = invs_view(source, target, model, InvsConfig(), noise=noise, also=behind)
+    seen = view.partial
+    alone = partial_view(source.color, source.depth, source.camera, target)
+    assert torch.equal(seen.photo_coverage, alone.coverage) and torch.equal(alone.photo_coverage, alone.coverage)
+    assert torch.equal(seen.told_by_symmetry, alone.guessed) and (seen.covered & seen.told_by_symmetry).sum() > 300
+    squarely = trust_in_symmetry(seen, 90.0) > 0.85
+    assert squarely.sum() > 100
+    # black, as the points are, would be 0.3 and more away
+    assert (view.image - seen.symmetric.color)[squarely].abs().max() < 0.15
+
+
 def test_the_background_stays_where_nothing_can_hide() -> None:
     _, depth = photo_of_the_sphere()
     source, model = placed(depth), RecordingInpainter()  # whose negative of the white background is black
@@ -205,7 +220,7 @@ def test_trust_falls_with_the_angle_and_ends_at_holes() -> None:
     coverage = torch.ones(9, 9)
     coverage[4, 4] = 0
     nothing = torch.zeros(9, 9)
-    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, nothing, reach, no_symmetry(9))
+    seen = PartialView(torch.zeros(9, 9, 3), coverage, angle, nothing, reach, no_symmetry(9), coverage)
     trusted = trust(seen, 60.0)
     assert trusted[0, 0] == 1 and (trusted[0].diff() <= 0).all() and not trusted[:, 6:].any()
     assert not trusted[3:6, 3:6].any() and trusted[3, 2] > 0

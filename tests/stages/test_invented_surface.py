@@ -15,7 +15,9 @@ def test_depth_of_what_nothing_is_known_of_is_the_outline_s() -> None:
     camera = cameras(0.0, size=SIZE)
     _, depth = sphere_view(camera)
     nothing, none = torch.zeros(SIZE, SIZE), torch.zeros(SIZE, SIZE, 3)
-    seen = PartialView(none, nothing, nothing, nothing, torch.where(depth > 0, 0.0, torch.inf), no_symmetry(SIZE))
+    seen = PartialView(
+        none, nothing, nothing, nothing, torch.where(depth > 0, 0.0, torch.inf), no_symmetry(SIZE), nothing
+    )
     shown = object_pixels(torch.where((depth > 0)[..., None], 0.3, 1.0).expand(-1, -1, 3), seen)
     assert torch.equal(shown, depth > 0)
     completed = completed_depth(shown, seen, camera)
@@ -30,7 +32,9 @@ def test_depth_goes_on_smoothly_from_what_is_known() -> None:
     left = torch.arange(SIZE) < SIZE // 2
     coverage = (shown & left).float()
     moved = torch.where(shown & left, depth + 0.4, 0)  # everything known is farther away than the outline says
-    seen = PartialView(none, coverage, moved * 0, moved, torch.where(shown, 0.0, torch.inf), no_symmetry(SIZE))
+    seen = PartialView(
+        none, coverage, moved * 0, moved, torch.where(shown, 0.0, torch.inf), no_symmetry(SIZE), coverage
+    )
     completed = completed_depth(shown, seen, camera)
     torch.testing.assert_close(completed[shown & left], moved[shown & left])
     right = erode(shown[None], 2)[0] & ~left
@@ -46,7 +50,7 @@ def test_a_white_background_is_no_object_and_pinholes_are_closed() -> None:
     image[8:24, 8:24] = 0.4
     image[15, 15] = 1.0  # too small for a hole
     image[28:, :] = 0.4  # where nothing new can be
-    shown = object_pixels(image, PartialView(none, nothing, nothing, nothing, reach, no_symmetry(size)))
+    shown = object_pixels(image, PartialView(none, nothing, nothing, nothing, reach, no_symmetry(size), nothing))
     expected = torch.zeros(size, size, dtype=torch.bool)
     expected[8:24, 8:24] = True
     assert torch.equal(shown, expected)

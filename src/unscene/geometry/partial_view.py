@@ -39,7 +39,8 @@ class PartialView:
     color: H W 3, meaningless where nothing was splatted; coverage: H W in [0, 1], the share of each pixel that splats
     reach; ray_angle: H W in degrees, 0 to 180, between the source's and the target's ray; depth: H W, z-depth of the
     splats; reach: H W, how far back the object would have to reach to be seen there, see `epipolar_sweep`;
-    symmetric: what would be seen if the object were symmetric.
+    symmetric: what would be seen if the object were symmetric; photo_coverage: H W, the coverage by the photo's own
+    pixels, where other views have shown more.
     """
 
     color: Tensor
@@ -48,6 +49,7 @@ class PartialView:
     depth: Tensor
     reach: Tensor
     symmetric: SymmetricObject
+    photo_coverage: Tensor
 
     @property
     def covered(self) -> Tensor:
@@ -73,6 +75,12 @@ class PartialView:
     def guessed(self) -> Tensor:
         """Where something new may appear and a symmetric object would be seen, H W bool."""
         return self.epipolar_mask & (self.symmetric.depth > 0)
+
+    @property
+    def told_by_symmetry(self) -> Tensor:
+        """The same where the photo shows nothing, whatever other views have invented there."""
+        unseen = self.reach.isfinite() & (self.photo_coverage < LEAST_COVERAGE)
+        return unseen & (self.symmetric.depth > 0)
 
     @property
     def closeness(self) -> Tensor:
@@ -114,6 +122,7 @@ def partial_view(
     # behind their own surface they still tell what may be hidden there
     reach = epipolar_sweep(points.positions.detach(), source, target)
     symmetric = symmetric_object(image.detach(), depth.detach(), source, target)
+    own = len(points)
     if also is not None:
         points = joined_points([points, also])
     position = target.positions[0]
@@ -125,4 +134,10 @@ def partial_view(
     splatted, coverage = softmax_splat(
         values, xy[kept], near_importance(target_depth[kept]), target.height, target.width
     )
-    return PartialView(splatted[..., :3], coverage, splatted[..., 3], splatted[..., 4], reach, symmetric)
+    photo_coverage = coverage
+    if also is not None:
+        at, near = xy[:own][kept[:own]], near_importance(target_depth[:own][kept[:own]])
+        _, photo_coverage = softmax_splat(at[:, :0], at, near, target.height, target.width)
+    return PartialView(
+        splatted[..., :3], coverage, splatted[..., 3], splatted[..., 4], reach, symmetric, photo_coverage
+    )

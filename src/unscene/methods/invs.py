@@ -121,8 +121,8 @@ def outwards(poses: list[RelativePose]) -> list[int]:
 
 
 def with_known_pixels(completed: Tensor, seen: PartialView, config: InvsConfig) -> Tensor:
-    """The photo's own pixels over a completed view, H W 3, and in its holes those of a symmetric object, as far as
-    they are trusted."""
+    """The photo's own pixels over a completed view, H W 3, and where it shows none those of a symmetric object, as far
+    as they are trusted: more than what other views have invented."""
     if config.reuse_angle <= 0:
         return completed
     known = completed + trust(seen, config.reuse_angle)[..., None] * (seen.color - completed)
@@ -140,7 +140,8 @@ def trust(seen: PartialView, widest: float) -> Tensor:
 def trust_in_symmetry(seen: PartialView, widest: float) -> Tensor:
     """The same of what a symmetric object would show where the photo shows nothing, H W in [0, 1], as if the photo's
     symmetric image were another photo."""
-    return _squarely(seen.symmetric.angle, widest) * seen.guessed * _apart_from(~(seen.guessed | seen.covered))
+    told = seen.told_by_symmetry
+    return _squarely(seen.symmetric.angle, widest) * told * _apart_from(~(told | seen.covered))
 
 
 def _squarely(angle: Tensor, widest: float) -> Tensor:
