@@ -5,13 +5,13 @@
 Runs are folders that `unscene train invs` and `unscene train zero123` wrote, one for every seed (--paper: those that
 were trained with --no-told-photo --no-told-symmetry); unlike budgets (steps, pairs per step, shards, weights) and
 objects that the shards of training may hold are refused. --weights takes models without such a record, like the
-bundled one, src/unscene/priors/bundled_views. Objects are procedural; every one is seen from one source view and one target view in each range of rotation angles. Depth is the renderer's.
-PSNR, SSIM and the distance in the bundled autoencoder's features are those of whole views on white, PSNR also that
-inside the object's true outline: means over objects, then mean and standard deviation over the models. A second table
-and a picture show lettered objects turned by 30 degrees. iNVS stands there twice: as it is, and without the photo's own
-pixels over what the model made of them, as in the paper; Zero-1-to-3 too, with the paper's guidance of 3 and without.
-Beside them stands what no model has touched: the partial view, and it with what a symmetric object would show in its
-holes.
+bundled one, src/unscene/priors/bundled_views. Objects are procedural; every one is seen from one source view and one
+target view in each range of rotation angles. Depth is the renderer's. PSNR, SSIM and the distance in the bundled
+autoencoder's features are those of whole views on white, PSNR also that inside the object's true outline: means over
+objects, then mean and standard deviation over the models. A second table and a picture show lettered objects turned by
+30 degrees. iNVS stands there twice: as it is, and without the pixels of the photo and of a symmetric object over what
+the model made of them; Zero-1-to-3 too, with the paper's guidance of 3 and without. Beside them stands what no model
+has touched: the partial view, and it with what a symmetric object would show in its holes.
 """
 
 from __future__ import annotations

@@ -75,10 +75,10 @@ def test_the_laptop_departs_in_what_it_has_of_its_own() -> None:
 
 def test_an_orbits_paper_puts_no_pixels_over_the_view() -> None:
     paper = orbit_preset("paper", "invs")
-    assert (paper.depth, paper.contamination, paper.invs.reuse_angle) == ("zoedepth", 0.3, 0.0)
+    assert (paper.depth, paper.contamination, paper.invs.reuse_angle, paper.invs.strength) == ("zoedepth", 0.3, 0, 1)
     assert (paper.turn, orbit_preset("laptop", "invs").turn) == ("independent", "agreeing")
     ours = [each.option for each in orbit_deviations(OrbitOptions())]
-    assert ours == ["depth", "contamination", "turn", "invs.reuse-angle"]
+    assert ours == ["depth", "contamination", "turn", "invs.strength", "invs.reuse-angle"]
     assert orbit_preset("paper", "zero123").zero123.steps == 75
     for method in get_args(OrbitMethod):
         assert orbit_deviations(orbit_preset("paper", method)) == []
