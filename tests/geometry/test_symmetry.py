@@ -116,7 +116,7 @@ def test_half_a_turn_about_the_centre_is_believed_if_the_photo_does_not_speak_ag
     depth[32:, :40] = 0
     found = of_photo(depth, source)
     torch.testing.assert_close(found.linear, FACING)
-    assert not found.offset.any()
+    assert not found.offset.any() and found.name == "a mirror that faces it"
 
 
 def ball_depth(camera: Cameras, centre: tuple[float, float, float], radius: float) -> Tensor:

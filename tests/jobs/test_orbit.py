@@ -83,6 +83,8 @@ def test_a_turn_leaves_views_grid_video_and_report(turn: tuple[Orbit, list[Event
     assert [event.done for event in events if isinstance(event, ItemDone)] == [1, 2, 3, 4]
     notes = [event.text for event in events if isinstance(event, Note)]
     assert "cut out by its alpha channel" in notes and "depth: ball.depth.png" in notes
+    guess = "what the photo does not show is guessed by symmetry: half a turn about its upright axis"
+    assert any(note.startswith(guess) for note in notes)
     config = json.loads((made.folder / "config.json").read_text())
     assert config["model"].startswith("invs@") and config["options"]["seed"] == 0
     page = (made.folder / "report.html").read_text()
@@ -123,6 +125,16 @@ def test_independent_views_of_a_turn_are_those_of_their_poses(folder: Path, tmp_
     agreeing = orbit(folder / "ball.png", tmp_path / "agreeing", once)
     assert torch.equal(agreeing.images[0], turn.images[0])  # the photo's own view is the first of both
     assert not torch.equal(agreeing.images[2], turn.images[2])  # the back knows of both sides
+
+
+def test_from_noise_nothing_is_guessed(folder: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    config = InvsConfig(steps=STEPS, strength=1.0)
+    views = options(folder, pose=("150,0,1",), invs=config)
+    alone = orbit(folder / "ball.png", tmp_path / "alone", views, watch=events.append)
+    assert not any("symmetry" in event.text for event in events if isinstance(event, Note))
+    guessed = orbit(folder / "ball.png", tmp_path / "guessed", options(folder, pose=("150,0,1",)))
+    assert not torch.equal(alone.images[0], guessed.images[0])
 
 
 def test_a_photo_without_depth_gets_a_turn_from_its_outline(folder: Path, tmp_path: Path) -> None:

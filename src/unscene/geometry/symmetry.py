@@ -37,6 +37,11 @@ class Symmetry:
     linear: Tensor
     offset: Tensor
 
+    @property
+    def name(self) -> str:
+        """Which it is, in words."""
+        return "half a turn about its upright axis" if torch.linalg.det(self.linear) > 0 else "a mirror that faces it"
+
     def image(self, points: Tensor) -> Tensor:
         """The symmetric images of points, ... 3."""
         return points @ self.linear.T + self.offset

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.masks import over_background
-from unscene.geometry.splatting import SurfacePoints, lifted
+from unscene.geometry.splatting import SurfacePoints, lifted, unproject
+from unscene.geometry.symmetry import symmetry_of
 from unscene.geometry.turntable import RelativePose
 from unscene.jobs.orbit_options import GUESSED_ELEVATION, OrbitOptions
 from unscene.methods.invs import invs_turn, invs_view
@@ -76,6 +77,12 @@ def _prepare_invs(photo: Path, options: OrbitOptions) -> Prepared:
     if source.replaced > 0:
         notes.append(
             f"depth of {source.replaced:.1%} of the object's pixels: unknown or an outlier, a neighbour's instead"
+        )
+    if options.invs.strength < 1:
+        front = unproject(source.depth, source.camera)[source.depth > 0]
+        symmetry = symmetry_of(front, source.depth, source.camera).name
+        notes.append(
+            f"what the photo does not show is guessed by symmetry: {symmetry}; --invs.strength 1 guesses nothing"
         )
     facts = {"depth": estimate.name, "field_of_view": lens, "contamination": contamination}
 
