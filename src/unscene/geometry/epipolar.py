@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.splatting import first_view
+from unscene.geometry.masks import in_frame
 from unscene.geometry.swept_lines import Segments, sweep
 
 RADIUS = 1.0  # of the ball that holds the object
@@ -38,12 +38,9 @@ def epipolar_sweep(points: Tensor, source: Cameras, target: Cameras) -> Tensor:
 def is_behind(points: Tensor, depth: Tensor, source: Cameras, slack: float = 0.0) -> Tensor:
     """Which points (P 3) are hidden by what a view shows (depth H W, 0 for nothing), P bool: not beside it, and no
     farther before it than slack, in object radii."""
-    xy, away = source.project(first_view(points), points)
-    column, row = xy.floor().long().unbind(-1)
-    height, width = depth.shape
-    within = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (away > 0)
-    surface = depth[row.clamp(0, height - 1), column.clamp(0, width - 1)]
-    return within & (surface > 0) & (away > surface - slack)
+    frame = in_frame(source, 0, points)
+    surface = depth.flatten()[frame.pixel]
+    return frame.inside & (surface > 0) & (frame.depth > surface - slack)
 
 
 def facing(source: Cameras) -> Tensor:

@@ -78,12 +78,10 @@ def _prepare_invs(photo: Path, options: OrbitOptions) -> Prepared:
         notes.append(
             f"depth of {source.replaced:.1%} of the object's pixels: unknown or an outlier, a neighbour's instead"
         )
-    if options.invs.strength < 1:
+    if options.invs.strength < 1 or model.told_symmetry:
         front = unproject(source.depth, source.camera)[source.depth > 0]
         symmetry = symmetry_of(front, source.depth, source.camera).name
-        notes.append(
-            f"what the photo does not show is guessed by symmetry: {symmetry}; --invs.strength 1 guesses nothing"
-        )
+        notes.append(f"what the photo does not show is guessed by symmetry: {symmetry}")
     facts = {"depth": estimate.name, "field_of_view": lens, "contamination": contamination}
 
     def view(pose: RelativePose) -> NovelView:

@@ -66,7 +66,6 @@ class SplatRemovalConfig:
     """Stage 1, with the base views."""
     joint: FitConfig = field(default_factory=lambda: FitConfig(steps=300, learning_rate=8e-3, final_learning_rate=1e-3))
     """Stage 3."""
-
     settling: FitConfig = field(
         default_factory=lambda: FitConfig(steps=700, learning_rate=1.6e-2, final_learning_rate=5e-4)
     )

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras
+from unscene.geometry.masks import dilate
 from unscene.geometry.partial_view import BACKGROUND, PartialView, partial_view
 from unscene.geometry.splatting import SurfacePoints, joined_points
 from unscene.geometry.turntable import RelativePose, pose_between, pose_numbers
@@ -149,5 +149,5 @@ def _squarely(angle: Tensor, widest: float) -> Tensor:
 
 
 def _apart_from(other: Tensor) -> Tensor:
-    """1 where no pixel of the other kind (H W bool) is next, H W: one that is beside it is a mixture already."""
-    return 1 - F.max_pool2d(other.float()[None, None], 3, stride=1, padding=1)[0, 0]
+    """Where no pixel of the other kind (H W bool) is next, H W bool: one that is beside it is a mixture already."""
+    return ~dilate(other[None], 1)[0]
