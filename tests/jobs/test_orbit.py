@@ -1,5 +1,6 @@
 """One photo in, novel views out, with a tiny model."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -133,6 +134,11 @@ def test_from_noise_nothing_is_guessed(folder: Path, tmp_path: Path) -> None:
     views = options(folder, pose=("150,0,1",), invs=config)
     alone = orbit(folder / "ball.png", tmp_path / "alone", views, watch=events.append)
     assert not any("symmetry" in event.text for event in events if isinstance(event, Note))
+    events.clear()
+    told = initial_view_inpainter(folder / "sd", size=SIZE, seed=0, told_photo=False, told_symmetry=True)
+    views = dataclasses.replace(views, weights=str(told.save(tmp_path / "told")))
+    orbit(folder / "ball.png", tmp_path / "by-model", views, watch=events.append)
+    assert any("symmetry" in event.text for event in events if isinstance(event, Note))  # the model is told of it
     guessed = orbit(folder / "ball.png", tmp_path / "guessed", options(folder, pose=("150,0,1",)))
     assert not torch.equal(alone.images[0], guessed.images[0])
 
