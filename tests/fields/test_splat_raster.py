@@ -155,7 +155,14 @@ def test_torch_knows_the_operators() -> None:
 
 
 def test_lists_made_by_torch_are_those_of_the_processor() -> None:
-    """What CUDA draws by, made on the processor."""
-    drawn = native_splats.Drawn(*rasterise(gaussians_before(cameras(), 300, 0), SplatCamera.of(cameras(), 0))._drawn)
-    starts, lists = cuda_splats.tile_lists(drawn.boxes, drawn.depths, drawn.counts, 3, 3)
-    assert len(lists) > 300 and torch.equal(starts, drawn.starts) and torch.equal(lists, drawn.lists)
+    """What CUDA draws by, made on the processor; no stripe of tiles meddles with another's, however many there are."""
+    wide = dataclasses.replace(cameras(), width=8 * WIDTH, height=8 * HEIGHT, focal=8 * cameras().focal)
+    wide = dataclasses.replace(wide, principal=8 * cameras().principal)
+    plain, threads = gaussians_before(cameras(), 30_000, 0), torch.get_num_threads()
+    columns, rows = -(-wide.width // 16), -(-wide.height // 16)
+    for amount in (1, 2, 3, 7, 40):
+        torch.set_num_threads(amount)
+        drawn = native_splats.Drawn(*rasterise(plain, SplatCamera.of(wide, 0))._drawn)
+        starts, lists = cuda_splats.tile_lists(drawn.boxes, drawn.depths, drawn.counts, columns, rows)
+        assert len(lists) > 30_000 and torch.equal(starts, drawn.starts) and torch.equal(lists, drawn.lists), amount
+    torch.set_num_threads(threads)

@@ -24,6 +24,7 @@ from unscene.fields.native_splats import (
     Inputs,
     Result,
     backward_tiles,
+    shown_channels,
     splat_inputs,
     splat_tiles,
 )
@@ -35,15 +36,14 @@ BLOCK = TILE * TILE
 
 def draw(gaussians: Inputs, camera: Sequence[float], width: int, height: int) -> tuple[Tensor, ...]:
     """Image H W C and transmittance H W, and all of `Drawn`."""
-    count, colored = len(gaussians.means), gaussians.harmonics.shape[1] > 0
+    count, channels = len(gaussians.means), shown_channels(gaussians)
     empty, integers = gaussians.means.new_empty, {"dtype": torch.int32, "device": gaussians.means.device}
-    splats, depths, colors = empty(count, SPLAT), empty(count), empty(count if colored else 0, 3)
+    splats, depths = empty(count, SPLAT), empty(count)
     boxes, counts = torch.empty((count, 2), **integers), torch.empty(count, **integers)
     arguments = splat_inputs(gaussians, camera, width, height)
     arguments.splats, arguments.boxes, arguments.depths = splats.data_ptr(), boxes.data_ptr(), depths.data_ptr()
-    arguments.colors, arguments.counts = colors.data_ptr(), counts.data_ptr()
+    arguments.shown, arguments.channels, arguments.counts = channels.data_ptr(), channels.shape[1], counts.data_ptr()
     _launch("project_splats", arguments, count, gaussians.means.device)
-    channels = torch.cat([colors, gaussians.channels], 1) if colored else gaussians.channels.clone()
     starts, lists = tile_lists(boxes, depths, counts, ceil(width / TILE), ceil(height / TILE))
     drawn = Drawn(splats, boxes, depths, counts, channels, starts, lists, torch.empty_like(starts[1:]))
     image, transmittance = empty(height, width, channels.shape[1]), empty(height, width)

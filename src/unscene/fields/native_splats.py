@@ -70,7 +70,7 @@ class _Splat(Arguments):
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in (
             "means", "log_scales", "quaternions", "logits", "harmonics",
-            "splats", "boxes", "depths", "colors", "shown", "counts", "first_slots", "slots",
+            "splats", "boxes", "depths", "shown", "counts", "first_slots", "slots",
             "means_gradient", "scales_gradient", "quaternions_gradient", "logits_gradient", "harmonics_gradient",
             "channels_gradient",
         )],
@@ -84,8 +84,7 @@ class _SplatList(Arguments):
 
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in (
-            "boxes", "depths", "counts", "keys", "spare", "sorted_boxes", "order", "seen", "tile_counts", "starts",
-            "cursors", "lists",
+            "boxes", "depths", "keys", "spare", "steps", "starts", "lists",
         )],
         *[(name, ctypes.c_int) for name in ("count", "columns", "rows", "stripes")],
     ]  # fmt: skip
@@ -105,14 +104,12 @@ class _SplatTile(Arguments):
 
 def draw(gaussians: Inputs, camera: Sequence[float], width: int, height: int) -> tuple[Tensor, ...]:
     """Image H W C and transmittance H W, and all of `Drawn`."""
-    count, colored = len(gaussians.means), gaussians.harmonics.shape[1] > 0
-    splats, depths, colors = torch.empty(count, SPLAT), torch.empty(count), torch.empty(count if colored else 0, 3)
-    boxes, counts = _integers(count, 2), _integers(count)
+    count, channels = len(gaussians.means), shown_channels(gaussians)
+    splats, depths, boxes, counts = torch.empty(count, SPLAT), torch.empty(count), _integers(count, 2), _integers(count)
     arguments = splat_inputs(gaussians, camera, width, height)
     arguments.splats, arguments.boxes, arguments.depths = pointer(splats), pointer(boxes), pointer(depths)
-    arguments.colors, arguments.counts = pointer(colors), pointer(counts)
+    arguments.shown, arguments.channels, arguments.counts = pointer(channels), channels.shape[1], pointer(counts)
     launch("project_splats", arguments, ceil(count / LANES))
-    channels = torch.cat([colors, gaussians.channels], 1) if colored else gaussians.channels.clone()
     starts, lists = _lists(boxes, depths, counts, ceil(width / TILE), ceil(height / TILE))
     drawn = Drawn(splats, boxes, depths, counts, channels, starts, lists, _integers(len(starts) - 1))
     image, transmittance = torch.empty(height, width, channels.shape[1]), torch.empty(height, width)
@@ -124,20 +121,14 @@ def draw(gaussians: Inputs, camera: Sequence[float], width: int, height: int) ->
 
 def _lists(boxes: Tensor, depths: Tensor, counts: Tensor, columns: int, rows: int) -> tuple[Tensor, Tensor]:
     """Each tile's Gaussians, nearest first: where its list starts, tiles + 1, and all lists."""
-    count, stripes = len(counts), min(native_threads(), rows)
-    keys, sorted_boxes, order, seen = _integers(2, count, 2), _integers(count, 2), _integers(count), _integers(1)
-    tile_counts, starts = _integers(columns * rows).zero_(), _integers(columns * rows + 1).zero_()
+    stripes, total = min(native_threads(), rows), int(counts.sum())
+    keys, steps = _integers(2, stripes, len(boxes) + 1, 2), _integers(rows + stripes, columns + 1)
+    starts, lists = _integers(columns * rows + 1), _integers(total)
     arguments = _SplatList(
-        boxes=pointer(boxes), depths=pointer(depths), counts=pointer(counts), keys=pointer(keys[0]),
-        spare=pointer(keys[1]), sorted_boxes=pointer(sorted_boxes), order=pointer(order), seen=pointer(seen),
-        tile_counts=pointer(tile_counts), starts=pointer(starts), count=count, columns=columns, rows=rows,
-        stripes=stripes,
+        boxes=pointer(boxes), depths=pointer(depths), keys=pointer(keys[0]), spare=pointer(keys[1]),
+        steps=pointer(steps), starts=pointer(starts), lists=pointer(lists), count=len(boxes), columns=columns,
+        rows=rows, stripes=stripes,
     )  # fmt: skip
-    launch("sort_splats", arguments, 1)
-    launch("count_splats", arguments, stripes)
-    torch.cumsum(tile_counts, 0, dtype=torch.int32, out=starts[1:])
-    lists = _integers(int(starts[-1]))
-    arguments.lists, arguments.cursors = pointer(lists), pointer(tile_counts)
     launch("list_splats", arguments, stripes)
     return starts, lists
 
@@ -179,6 +170,15 @@ def median_depth(drawn: Drawn, transmittance: Tensor, width: int, height: int) -
 
 def _integers(*shape: int) -> Tensor:
     return torch.empty(shape, dtype=torch.int32)
+
+
+def shown_channels(gaussians: Inputs) -> Tensor:
+    """N C: room for the colours, where there are any, then the further channels."""
+    if not gaussians.harmonics.shape[1]:
+        return gaussians.channels.clone()
+    channels = gaussians.channels.new_empty(len(gaussians.means), 3 + gaussians.channels.shape[1])
+    channels[:, 3:] = gaussians.channels
+    return channels
 
 
 def splat_inputs(gaussians: Inputs, camera: Sequence[float], width: int, height: int) -> _Splat:

@@ -9,7 +9,6 @@ typedef int Ints;
 
 #define UNSCENE_INLINE static __device__ __forceinline__
 #define UNSCENE_FUNCTION static __device__
-#define lane(lanes, i) (lanes)
 
 UNSCENE_INLINE float at_least(float x, float low) { return low > x ? low : x; }
 UNSCENE_INLINE float at_most(float x, float high) { return high < x ? high : x; }

@@ -130,7 +130,7 @@ inline void proposal_backward(const ProposalArguments& a, int block) {
         const Floats raw_gradient = (*(Floats*)gradient[k] * *(Floats*)passed[k] - behind) * optical_depth;
         const Floats before = k ? *(Floats*)passed[k - 1] : (Floats)1.0f;
         behind += *(Floats*)gradient[k] * before * (1.0f - exponential(-optical_depth));
-        if (!__builtin_reduce_or(raw_gradient != 0.0f)) continue;
+        if (!any(raw_gradient != 0.0f)) continue;
         const Points points = along(rays.origins, rays.directions, distance((edge(k) + edge(k + 1)) * 0.5f, a.spacing));
         for (int i = 0; i < LANES; ++i) {
             if (raw_gradient[i] == 0.0f) continue;

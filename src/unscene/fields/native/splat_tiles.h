@@ -106,7 +106,7 @@ template <int CHANNELS> struct SplatTiles {
     // Patches that light still reaches, a bit each.
     UNSCENE_INLINE unsigned reached(const Floats* light) {
         unsigned patches = 0;
-        for (int p = 0; p < ALL; ++p) patches |= (unsigned)(__builtin_reduce_max(light[p]) > LEAST_LIGHT) << p;
+        for (int p = 0; p < ALL; ++p) patches |= (unsigned)any(light[p] > LEAST_LIGHT) << p;
         return patches;
     }
 
@@ -181,7 +181,8 @@ template <int CHANNELS> struct SplatTiles {
             const Splat& splat = a.splats[n];
             const Reached r = Reached::of(splat, tile);
             const float* channels = a.channels + (long)n * CHANNELS;
-            Floats s = 0.0f, sx = 0.0f, sxx = 0.0f, sy = 0.0f, syy = 0.0f, sxy = 0.0f, to_channels[CHANNELS] = {};
+            Floats s = 0.0f, sx = 0.0f, sxx = 0.0f, sy = 0.0f, syy = 0.0f, sxy = 0.0f;
+            Floats to_channels[CHANNELS < 2 ? 2 : CHANNELS] = {};  // with the six, eight at least
             for (int column = r.left; column < r.right; ++column) {
                 const Floats dx = tile.xs + ((float)(column * PATCH) - r.x);
                 const Floats in_x = dx * dx * r.a, cross = dx * r.b;
@@ -214,14 +215,16 @@ template <int CHANNELS> struct SplatTiles {
                 s += v0, sy += v1, syy += v2;
                 sx += v0 * dx, sxy += v1 * dx, sxx += v0 * dx * dx;
             }
-            const float x = sum(sx), y = sum(sy);
-            slot[0] = splat.a * x + splat.b * y;
-            slot[1] = splat.b * x + splat.c * y;
-            slot[2] = -0.5f * sum(sxx);
-            slot[3] = -sum(sxy);
-            slot[4] = -0.5f * sum(syy);
-            slot[5] = sum(s) / splat.opacity;
-            for (int c = 0; c < CHANNELS; ++c) slot[6 + c] = sum(to_channels[c]);
+            const Floats all[8] = {s, sx, sy, sxx, sxy, syy, to_channels[0], to_channels[1]};
+            alignas(64) float sums[8];
+            sums_of_eight(all, sums);
+            slot[0] = splat.a * sums[1] + splat.b * sums[2];
+            slot[1] = splat.b * sums[1] + splat.c * sums[2];
+            slot[2] = -0.5f * sums[3];
+            slot[3] = -sums[4];
+            slot[4] = -0.5f * sums[5];
+            slot[5] = sums[0] / splat.opacity;
+            for (int c = 0; c < CHANNELS; ++c) slot[6 + c] = c < 2 ? sums[6 + c] : sum(to_channels[c]);
         }
     }
 };

@@ -38,9 +38,8 @@ struct SplatArguments {
     const float *means, *log_scales, *quaternions, *logits, *harmonics;  // N 3, N 3, N 4, N, N coefficients 3
     Splat* splats;
     Box* boxes;
-    float *depths, *colors;  // N, N 3
-    const float* shown;      // N channels, the colours among them first
-    int* counts;             // N: tiles that a Gaussian may touch, 0 where it is not seen
+    float *depths, *shown;    // N, N channels: the colours among them first
+    int* counts;              // N: tiles that a Gaussian may touch, 0 where it is not seen
     const int* first_slots;   // N: of each Gaussian's gradients
     const float* slots;       // 6 + channels numbers each: x, y, a, b, c, opacity, channels
     float *means_gradient, *scales_gradient, *quaternions_gradient, *logits_gradient, *harmonics_gradient;
@@ -66,14 +65,31 @@ struct Vector {
     Floats x, y, z;
 };
 
-UNSCENE_INLINE Floats column(const float* values, int stride, int valid) {
-    Floats lanes = 0.0f;
-    for (int i = 0; i < valid; ++i) lane(lanes, i) = values[i * stride];
-    return lanes;
+// Rows of K numbers, one a Gaussian, as K columns of lanes; zeros where there are fewer rows than lanes. By way of
+// arrays, whose loops compile to shuffles: an element of a vector at a time would wait for the one before.
+template <int K> UNSCENE_INLINE void columns_of(const float* rows, int valid, Floats* columns) {
+    alignas(64) float padded[LANES * K] = {}, turned[K][LANES];
+    if (valid < LANES) {
+        for (int i = 0; i < valid * K; ++i) padded[i] = rows[i];
+        rows = padded;
+    }
+    for (int i = 0; i < LANES; ++i)
+        for (int k = 0; k < K; ++k) turned[k][i] = rows[i * K + k];
+    for (int k = 0; k < K; ++k) columns[k] = *(Floats*)turned[k];
+}
+
+// The way back, zeros where `counts` is zero.
+template <int K> UNSCENE_INLINE void to_rows(const Floats* columns, const int* counts, int valid, float* rows) {
+    alignas(64) float turned[K][LANES];
+    for (int k = 0; k < K; ++k) *(Floats*)turned[k] = columns[k];
+    for (int i = 0; i < valid; ++i)
+        for (int k = 0; k < K; ++k) rows[i * K + k] = counts[i] ? turned[k][i] : 0.0f;
 }
 
 UNSCENE_INLINE Vector vectors(const float* values, int valid) {
-    return {column(values, 3, valid), column(values + 1, 3, valid), column(values + 2, 3, valid)};
+    Floats v[3];
+    columns_of<3>(values, valid, v);
+    return {v[0], v[1], v[2]};
 }
 
 // What a Gaussian looks like from a camera, and all that the way back needs of it.
@@ -103,7 +119,7 @@ UNSCENE_INLINE Projected projected(const SplatArguments& a, long first, int vali
     p.cy = at_most(at_least(p.py, camera.limits[2]), camera.limits[3]);
     const Vector l = vectors(a.log_scales + 3 * first, valid);
     p.scales = {exponential(l.x), exponential(l.y), exponential(l.z)};
-    for (int k = 0; k < 4; ++k) p.q[k] = column(a.quaternions + 4 * first + k, 4, valid);
+    columns_of<4>(a.quaternions + 4 * first, valid, p.q);
     p.length = root(p.q[0] * p.q[0] + p.q[1] * p.q[1] + p.q[2] * p.q[2] + p.q[3] * p.q[3]);
     for (int k = 0; k < 4; ++k) p.q[k] /= p.length;
     const Floats w = p.q[0], x = p.q[1], y = p.q[2], z = p.q[3];
@@ -124,7 +140,9 @@ UNSCENE_INLINE Projected projected(const SplatArguments& a, long first, int vali
     p.s01 = p.axes[0][0] * p.axes[1][0] + p.axes[0][1] * p.axes[1][1] + p.axes[0][2] * p.axes[1][2];
     p.s11 = p.axes[1][0] * p.axes[1][0] + p.axes[1][1] * p.axes[1][1] + p.axes[1][2] * p.axes[1][2] + BLUR;
     p.determinant = p.s00 * p.s11 - p.s01 * p.s01;
-    p.opacity = sigmoid(column(a.logits + first, 1, valid));
+    Floats logit;
+    columns_of<1>(a.logits + first, valid, &logit);
+    p.opacity = sigmoid(logit);
     return p;
 }
 
@@ -201,18 +219,20 @@ UNSCENE_FUNCTION void project_splats(const SplatArguments& a, int block) {
     const Floats top = at_least(at_most(floor_of((y - reach_y) * side), rows), 0.0f);
     const Floats right = at_least(at_most(floor_of((x + reach_x) * side) + 1.0f, columns), 0.0f);
     const Floats bottom = at_least(at_most(floor_of((y + reach_y) * side) + 1.0f, rows), 0.0f);
-    const Ints l = whole(chosen(seen, left, low));
-    const Ints t = whole(chosen(seen, top, low));
-    const Ints r = whole(chosen(seen, right, low));
-    const Ints b = whole(chosen(seen, bottom, low));
     const Floats ca = p.s11 * inverse, cb = -p.s01 * inverse, cc = p.s00 * inverse;
+    alignas(64) float splats[8][LANES], depths[LANES];
+    const Floats splat[8] = {x, y, ca, cb, cc, p.opacity, reach_x, reach_y};
+    for (int k = 0; k < 8; ++k) *(Floats*)splats[k] = splat[k];
+    *(Floats*)depths = p.seen.z;
+    alignas(64) int boxes[4][LANES];
+    const Floats box[4] = {left, top, right, bottom};
+    for (int k = 0; k < 4; ++k) *(Ints*)boxes[k] = whole(chosen(seen, box[k], low));
     for (int i = 0; i < valid; ++i) {
-        a.splats[first + i] = {lane(x, i),  lane(y, i),         lane(ca, i),      lane(cb, i),
-                               lane(cc, i), lane(p.opacity, i), lane(reach_x, i), lane(reach_y, i)};
-        const Box box = {(short)lane(l, i), (short)lane(t, i), (short)lane(r, i), (short)lane(b, i)};
-        a.boxes[first + i] = box;
-        a.depths[first + i] = lane(p.seen.z, i);
-        a.counts[first + i] = (box.right - box.left) * (box.bottom - box.top);
+        float* to = (float*)(a.splats + first + i);
+        for (int k = 0; k < 8; ++k) to[k] = splats[k][i];
+        a.boxes[first + i] = {(short)boxes[0][i], (short)boxes[1][i], (short)boxes[2][i], (short)boxes[3][i]};
+        a.depths[first + i] = depths[i];
+        a.counts[first + i] = (boxes[2][i] - boxes[0][i]) * (boxes[3][i] - boxes[1][i]);
     }
     if (!a.has_colors) return;
     Floats inverse_length;
@@ -228,7 +248,7 @@ UNSCENE_FUNCTION void project_splats(const SplatArguments& a, int block) {
             for (int c = 0; c < 3; ++c) (k & 1 ? odd : even)[c] += spectrum[3 * k + c] * basis[k][i];
         for (int c = 0; c < 3; ++c) {
             const float color = even[c] + odd[c];
-            a.colors[3 * (first + i) + c] = color > 0.0f ? color : 0.0f;
+            a.shown[(first + i) * a.channels + c] = color > 0.0f ? color : 0.0f;
         }
     }
 }
@@ -332,17 +352,12 @@ UNSCENE_FUNCTION void project_splats_backward(const SplatArguments& a, int block
             to_mean.z += (s.z - radial * d.z) * inverse_length;
         }
     }
-    for (int i = 0; i < valid; ++i) {
-        const long n = first + i;
-        const bool is_seen = a.counts[n] != 0;
-        const float mean[3] = {lane(to_mean.x, i), lane(to_mean.y, i), lane(to_mean.z, i)};
-        for (int k = 0; k < 3; ++k) {
-            a.means_gradient[3 * n + k] = is_seen ? mean[k] : 0.0f;
-            a.scales_gradient[3 * n + k] = is_seen ? lane(to_scale[k], i) : 0.0f;
-        }
-        for (int k = 0; k < 4; ++k) a.quaternions_gradient[4 * n + k] = is_seen ? lane(to_q[k], i) : 0.0f;
-        a.logits_gradient[n] = is_seen ? lane(to_logit, i) : 0.0f;
-    }
+    const int* counts = a.counts + first;
+    const Floats mean[3] = {to_mean.x, to_mean.y, to_mean.z};
+    to_rows<3>(mean, counts, valid, a.means_gradient + 3 * first);
+    to_rows<3>(to_scale, counts, valid, a.scales_gradient + 3 * first);
+    to_rows<4>(to_q, counts, valid, a.quaternions_gradient + 4 * first);
+    to_rows<1>(&to_logit, counts, valid, a.logits_gradient + first);
 }
 
 }  // namespace unscene
