@@ -18,6 +18,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from tables import QUALITY, claim, disagreement, print_table, removal_figures
@@ -36,8 +37,9 @@ VIEWS = 16  # inpainted at most, where a method has such a setting
 
 
 def options_of(method: str, steps: int, seed: int) -> RemoveOptions:
-    """A method's settings, its fits of ``steps`` steps in all."""
-    plain = RemoveOptions(method=method, prior="bundled", video_frames=0, seed=seed)  # pyright: ignore[reportArgumentType]
+    """A method's settings, its fits of ``steps`` steps in all; a radiance field for each, as all of them know it."""
+    chosen: Any = method
+    plain = RemoveOptions(method=chosen, field="nerf", prior="bundled", video_frames=0, seed=seed)
     settings = plain.settings
     if hasattr(settings, "most_views"):
         settings = dataclasses.replace(settings, most_views=VIEWS)

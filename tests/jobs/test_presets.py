@@ -73,6 +73,20 @@ def test_the_laptop_departs_in_what_it_has_of_its_own() -> None:
     assert "in-n-out.own-weight" not in told and "naive.rays" not in told
 
 
+def test_splats_are_taken_where_they_suit_and_nothing_else_was_asked_for() -> None:
+    processor, rays = torch.device("cpu"), InNOutConfig(joint_prior_rays=7)
+    laptop = removal_preset("laptop", "in-n-out")
+    assert laptop.chosen_field(processor) == "splats" and laptop.chosen_field(torch.device("cuda")) == "nerf"
+    for other in (
+        removal_preset("paper", "in-n-out"), removal_preset("laptop", "infusion"),
+        dataclasses.replace(laptop, clean=True), dataclasses.replace(laptop, in_n_out=rays),
+        dataclasses.replace(laptop, field="nerf"),
+    ):  # fmt: skip
+        assert other.chosen_field(processor) == "nerf"
+    plain = dataclasses.replace(laptop, in_n_out=InNOutConfig(most_views=5))
+    assert plain.chosen_field(processor) == "splats"
+
+
 def test_an_orbits_paper_puts_no_pixels_over_the_view() -> None:
     paper = orbit_preset("paper", "invs")
     assert (paper.depth, paper.contamination, paper.invs.reuse_angle, paper.invs.strength) == ("zoedepth", 0.3, 0, 1)

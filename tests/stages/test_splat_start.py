@@ -73,3 +73,12 @@ def test_no_gaussian_begins_where_nothing_is_known(room: BoxScene) -> None:
         xy, _ = scene.cameras.project(torch.full((100,), view), gaussians.means[100 * view : 100 * view + 100])
         column, row = xy.long().unbind(-1)
         assert not scene.masks[view][row, column].any()
+
+
+def test_no_photo_has_more_gaussians_than_pixels_that_are_known(room: BoxScene) -> None:
+    """Small photos, and one of which all is masked."""
+    scene = room.scene
+    known = torch.zeros(scene.images.shape[:3], dtype=torch.bool)
+    known[1:, 5:7, 10:15] = True
+    gaussians = gaussians_at_depths(Walls(), scene, 800, 0, torch.Generator().manual_seed(0), known)
+    assert len(gaussians) == 7 * 10 and all(tensor.isfinite().all() for tensor in gaussians.tensors)

@@ -18,7 +18,9 @@ from unscene.scenes.scene import Scene, SceneError
 from unscene.stages.method_error import MethodError
 
 
-def check_request(scene: Scene, options: RemoveOptions, splat: GivenSplat | None, *, takes_over: bool) -> None:
+def check_request(
+    scene: Scene, options: RemoveOptions, splat: GivenSplat | None, *, on_splats: bool, takes_over: bool
+) -> None:
     """Raise SceneError without masks, MethodError for options that do not go together. takes_over: whether another
     run's reconstruction is to be used."""
     if scene.masks is None:
@@ -26,7 +28,6 @@ def check_request(scene: Scene, options: RemoveOptions, splat: GivenSplat | None
             f"{scene.name}: expected masks of the object to remove, found none; put one per photo (white = remove) "
             "into masks/, or name their folder with --masks."
         )
-    on_splats = options.field == "splats" or splat is not None
     if on_splats and options.method != "in-n-out":
         raise MethodError(
             f"--method {options.method}: expected a radiance field, whose scattered rays it teaches; splats are drawn "

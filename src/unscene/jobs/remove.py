@@ -59,9 +59,9 @@ def remove(
     truth: what the test views really look like without the object, if known. splat: take the object out of this splat
     of the scene. Raises SceneError without masks, SplatError for a splat of another frame than the scene's.
     """
-    check_request(scene, options, splat, takes_over=start_from is not None)
-    started, on_splats = time.monotonic(), options.field == "splats" or splat is not None
-    device = choose_device(options.device)
+    started, device = time.monotonic(), choose_device(options.device)
+    on_splats = splat is not None or options.chosen_field(device) == "splats"
+    check_request(scene, options, splat, on_splats=on_splats, takes_over=start_from is not None)
     diffusion = place(options.diffusion, device)
     prior, features = load_prior(options.chosen_prior, diffusion), _patch_features(options, field_device(device))
     check_prior(prior, scene, options, on_splats=on_splats)

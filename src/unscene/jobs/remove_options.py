@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from unscene.jobs.deviations import Preset
 from unscene.methods import (
     InfusionConfig,
@@ -18,6 +20,7 @@ from unscene.methods import (
     NerfillerConfig,
     SpinNerfConfig,
     SplatRemovalConfig,
+    settings_of_rays,
 )
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.stages.customization import CustomizationConfig
@@ -30,6 +33,7 @@ Settings = (
 MethodName = Literal[
     "in-n-out", "infusion", "inpaint-nerf360", "inpaint3d", "mald-nerf", "naive", "nerfiller", "spin-nerf"
 ]
+FieldName = Literal["nerf", "splats"]
 
 NEED_LATENTS = ("inpaint3d", "mald-nerf", "nerfiller")  # methods that only diffusion models can serve
 BY_DIFFUSION = ("inpaint-nerf360", *NEED_LATENTS)  # methods whose papers inpaint by latent diffusion alone
@@ -41,8 +45,9 @@ class RemoveOptions:
 
     method: MethodName = "in-n-out"
     """The paper to follow."""
-    field: Literal["nerf", "splats"] = "nerf"
-    """What the scene becomes: a radiance field, or Gaussian splats (of in-n-out alone)."""
+    field: FieldName | None = None
+    """What the scene becomes: a radiance field, or Gaussian splats (of in-n-out alone). None: splats for in-n-out in
+    the laptop preset on a processor, unless --clean or settings about rays ask for a radiance field; else nerf."""
     splats: SplatRemovalConfig = dataclasses.field(default_factory=SplatRemovalConfig)
     """The splats, also those that are given."""
     preset: Preset = "laptop"
@@ -106,6 +111,14 @@ class RemoveOptions:
     def chosen_prior(self) -> str:
         """The prior asked for, or the one that suits the method."""
         return self.prior or ("bundled" if self.method in BY_DIFFUSION else "guided-exemplar")
+
+    def chosen_field(self, device: torch.device) -> FieldName:
+        """The field asked for, or the one that suits method, preset, settings and device. On two cores splats give the
+        better picture in the same time; no graphics card has drawn ours yet."""
+        if self.field is not None:
+            return self.field
+        suits = self.method == "in-n-out" and self.preset == "laptop" and device.type == "cpu"
+        return "splats" if suits and not self.clean and not settings_of_rays(self.in_n_out) else "nerf"
 
     @property
     def customizes(self) -> bool:

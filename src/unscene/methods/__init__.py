@@ -1,7 +1,12 @@
 """The methods: one paper, one file. Adding one means its file and a line here."""
 
 from unscene.methods.in_n_out import InNOutConfig, check_in_n_out, in_n_out
-from unscene.methods.in_n_out_splats import SplatRemovalConfig, check_in_n_out_splats, in_n_out_splats
+from unscene.methods.in_n_out_splats import (
+    SplatRemovalConfig,
+    check_in_n_out_splats,
+    in_n_out_splats,
+    settings_of_rays,
+)
 from unscene.methods.infusion import InfusionConfig, check_infusion, infusion
 from unscene.methods.inpaint3d import Inpaint3dConfig, check_inpaint3d, inpaint3d
 from unscene.methods.inpaint_nerf360 import InpaintNerf360Config, inpaint_nerf360
@@ -39,4 +44,5 @@ __all__ = [
     "check_mald_nerf",
     "check_nerfiller",
     "in_n_out_splats",
+    "settings_of_rays",
 ]

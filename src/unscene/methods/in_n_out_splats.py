@@ -79,11 +79,15 @@ class SplatRemovalConfig:
     """What a run on Gaussians does otherwise than the paper besides."""
 
 
+def settings_of_rays(config: InNOutConfig) -> list[str]:
+    """The names of settings that are not the usual ones and say how rays teach a radiance field."""
+    usual = InNOutConfig()
+    return [name for name in OF_RAYS if getattr(config, name) != getattr(usual, name)]
+
+
 def check_in_n_out_splats(scene: Scene, config: InNOutConfig) -> ByHand | None:
     """`check_in_n_out`, and whether the settings can be those of Gaussians; raises MethodError for settings of rays."""
-    usual = InNOutConfig()
-    changed = [name for name in OF_RAYS if getattr(config, name) != getattr(usual, name)]
-    if changed:
+    if changed := settings_of_rays(config):
         options = ", ".join(f"--in-n-out.{name.replace('_', '-')}" for name in changed)
         raise MethodError(
             f"{options}: expected a radiance field, whose rays these are about; leave them out, or --field splats and "

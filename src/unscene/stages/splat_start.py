@@ -26,15 +26,17 @@ def gaussians_at_depths(
     """``count`` Gaussians, one for each of as many pixels of the training views, where the field's ray is half stopped.
 
     Pixels are drawn by their contrast; where they are drawn densely Gaussians are small. known: N H W bool, the pixels
-    to draw from, by default all.
+    to draw from, by default all; a view has no more Gaussians than such pixels.
     """
     cameras, views = scene.cameras, scene.train.tolist()
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for index, view in enumerate(views):
-        amount = count * (index + 1) // len(views) - count * index // len(views)
+        share = count * (index + 1) // len(views) - count * index // len(views)
         image = scene.image(view)
         chance = contrast(image) + PLAIN * contrast(image).mean() + 1e-6
         chance = (chance if known is None else chance * known[view]).flatten()
+        if (amount := min(share, int(chance.count_nonzero()))) == 0:
+            continue  # all of this photo is masked
         pixels = torch.multinomial(chance.cpu(), amount, generator=generator).to(chance.device)
         xy = pixel_centers(cameras.width, cameras.height, chance.device).view(-1, 2)[pixels]
         depth = render_pixels(field, cameras, view, xy).depth
