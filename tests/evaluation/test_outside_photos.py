@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from tests.box_scene import _distance_to_room, box_scene
-from unscene.evaluation.outside_photos import Photos, find_outside
+from unscene.evaluation.outside_photos import find_outside
 from unscene.fields.field import PixelRender, ViewField
 from unscene.geometry.cameras import Cameras, look_at
-from unscene.geometry.masks import surface_points
+from unscene.geometry.masks import Photos, surface_points
 from unscene.training.events import Note, Picture
 
 TRACED = box_scene(views=4, width=48, height=36)

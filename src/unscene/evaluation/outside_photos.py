@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unscene.fields.field import RadianceField, ViewField, render_view
 from unscene.geometry.cameras import Cameras
-from unscene.geometry.masks import looks_at, surface_points
+from unscene.geometry.masks import Photos, surface_points
 from unscene.scenes.scene import Scene
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted
 
 STAGE = "what was photographed"
 WIDTH, SHOWN_WIDTH = 64, 320  # pixels of the maps that shares are counted on, and of those that are shown
-HIDDEN = 0.1  # of a point's depth, by which something else has to be nearer to hide it: depths err by less
 WORTH_SHOWING = 0.01
-
-
-@dataclass(frozen=True)
-class Photos:
-    """What the training photos look at. cameras: T; depths: T h w, z-depths without the object; masks: T H W bool."""
-
-    cameras: Cameras
-    depths: Tensor
-    masks: Tensor | None
-
-    def place(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether points (... 3) lie in no photo's view, and whether only in masked parts of some, ... bool each."""
-        flat = points.reshape(-1, 3)
-        looked_at, seen = (torch.zeros(len(flat), dtype=torch.bool, device=flat.device) for _ in range(2))
-        for view in range(len(self.cameras)):
-            inside, masked = looks_at(
-                self.cameras, view, flat, None if self.masks is None else self.masks[view], self.depths[view], HIDDEN
-            )
-            looked_at |= inside
-            seen |= inside & ~masked
-        return ~looked_at.view(points.shape[:-1]), (looked_at & ~seen).view(points.shape[:-1])
 
 
 def find_outside(

@@ -115,6 +115,16 @@ class Cameras:
             focal=scaled(self.focal), principal=scaled(self.principal), width=width, height=height
         )
 
+    def followed_by(self, others: Cameras) -> Cameras:
+        """These cameras and then others of the same image size."""
+        return dataclasses.replace(
+            self,
+            T_world_camera=torch.cat([self.T_world_camera, others.T_world_camera]),
+            focal=torch.cat([self.focal, others.focal]),
+            principal=torch.cat([self.principal, others.principal]),
+            distortion=torch.cat([self.distortion, others.distortion]),
+        )
+
     def padded(self, width: int, height: int) -> Cameras:
         """The same cameras with pixels appended at the right and the bottom."""
         return self._with_known_lenses(width=width, height=height)

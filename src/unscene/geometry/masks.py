@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras, pixel_centers
 
+HIDDEN = 0.1  # of a point's depth, by which something else has to be nearer to hide it: depths err by less
+
 
 def dilate(masks: Tensor, radius: int) -> Tensor:
     """Masks (N H W bool) grown by ``radius`` pixels in the maximum norm."""
@@ -114,6 +116,27 @@ def looks_at(
     xy, z = cameras.project(torch.full((len(points),), view, device=points.device), points)
     open_ = cameras.frames(xy, z) & (_at(depth, xy, cameras) > z * (1 - tolerance))
     return open_, open_ & _at(mask, xy, cameras) if mask is not None else torch.zeros_like(open_)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What the training photos look at. cameras: T; depths: T h w, z-depths without the object; masks: T H W bool."""
+
+    cameras: Cameras
+    depths: Tensor
+    masks: Tensor | None
+
+    def place(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether points (... 3) lie in no photo's view, and whether only in masked parts of some, ... bool each."""
+        flat = points.reshape(-1, 3)
+        looked_at, seen = (torch.zeros(len(flat), dtype=torch.bool, device=flat.device) for _ in range(2))
+        for view in range(len(self.cameras)):
+            inside, masked = looks_at(
+                self.cameras, view, flat, None if self.masks is None else self.masks[view], self.depths[view], HIDDEN
+            )
+            looked_at |= inside
+            seen |= inside & ~masked
+        return ~looked_at.view(points.shape[:-1]), (looked_at & ~seen).view(points.shape[:-1])
 
 
 @dataclass(frozen=True)

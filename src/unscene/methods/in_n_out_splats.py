@@ -25,7 +25,7 @@ from unscene.stages.base_view_by_hand import ByHand
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
 from unscene.stages.patches import PatchGame
-from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
+from unscene.stages.reconstruction import UnmaskedReconstruction, are_few, reconstruct
 from unscene.stages.removal import Removal
 from unscene.stages.splat_filling import SplatFilling, SplatFillingConfig, learn, learnt_among
 from unscene.stages.splat_planting import KnownSpace, Wanted, mend, plant
@@ -33,6 +33,7 @@ from unscene.stages.splat_reconstruction import SplatConfig, learn_photos
 from unscene.stages.splat_start import gaussians_at_depths
 from unscene.stages.splat_surroundings import at_the_hole, settle, take_out
 from unscene.stages.view_choice import views_with_holes
+from unscene.stages.views_between import with_views_between
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
@@ -162,11 +163,15 @@ def _visible(
     scene: Scene, config: InNOutConfig, splats: SplatRemovalConfig, checkpoints: Checkpoints
 ) -> Generator[Event, None, TracedGaussians]:
     """Gaussians that have learnt the unmasked pixels, from the depths of In-N-Out's reconstruction on."""
-    known = unmasked_training_pixels(scene)
+    known, photos = unmasked_training_pixels(scene), len(scene)
     nerf = Nerf.around(scene.cameras[scene.train], config.nerf, checkpoints.generator("field"))
     rays = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays, error=config.pixel_error)
     yield from reconstruct(rays, config.reconstruction, checkpoints)
     count, generator = min(splats.gaussians.count, splats.gaussians.most), checkpoints.generator("splat start")
     start = gaussians_at_depths(nerf, scene, count, splats.gaussians.degree, generator, known)
+    if are_few(scene):
+        scene, known = yield from with_views_between(scene, nerf, known)
+        more = len(scene) - photos
+        yield Note(f"few photos: Gaussians learn {more} views between them, too, as the radiance field has them")
     learnt = yield from learn_photos(scene, start, splats.gaussians, splats.photos, checkpoints, known)
     return TracedGaussians(learnt.still, torch.full((len(learnt.still),), -1))

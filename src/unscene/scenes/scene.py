@@ -73,6 +73,16 @@ class Scene:
             changed[view] = to_uint8(image)
         return dataclasses.replace(self, images=changed)
 
+    def with_further_training(self, cameras: Cameras, images: list[Tensor]) -> Scene:
+        """The scene with ``images`` (V of H W 3, float in [0, 1] or uint8) of V further cameras to learn, no masks."""
+        whole = torch.cat([self.images, *(to_uint8(image).to(self.images.device)[None] for image in images)])
+        return dataclasses.replace(
+            self, cameras=self.cameras.followed_by(cameras), masks=None,
+            images=whole.pin_memory() if self.images.is_pinned() else whole,
+            names=(*self.names, *(f"further {index}" for index in range(len(cameras)))),
+            train=torch.cat([self.train, torch.arange(len(self), len(self) + len(cameras))]),
+        )  # fmt: skip
+
     def with_masks(self, masks: Tensor | None) -> Scene:
         """The scene with other masks (N H W bool)."""
         return dataclasses.replace(self, masks=masks)

@@ -34,6 +34,11 @@ NEAR, NEAR_SHARE = 2.5, 0.3  # radii at which rays end, during this share of the
 COARSEST, COARSE_SHARE = 2, 0.55  # levels that learn at first, and the share of the steps until all do
 
 
+def are_few(scene: Scene) -> bool:
+    """Whether depth is hardly told by the scene's photos alone."""
+    return len(scene.train) <= FEW
+
+
 class UnmaskedReconstruction(CapturableObjective):
     """L_rec: the colours of unmasked rays."""
 
@@ -97,7 +102,7 @@ def reconstruct(
     """Fit the field to what is not masked; of captures all around to what is near first, and of few photos to what is
     coarse, too. clean: drop what none of them supports."""
     nerf, objective, train = known.nerf, known, known.scene.train
-    few, around = len(train) <= FEW, stand_all_around(known.scene.cameras[train])
+    few, around = are_few(known.scene), stand_all_around(known.scene.cameras[train])
     if config.steps is not None and (few or around):
         near, coarse = round(NEAR_SHARE * config.steps), round(COARSE_SHARE * config.steps) if few else 0
         objective = AnnealedReconstruction(known, near_steps=near, coarse_steps=coarse)
