@@ -52,7 +52,7 @@ def cameras_between(cameras: Cameras) -> Cameras:
     apart = apart.where(cameras.forward @ cameras.forward.T > 0, torch.inf).fill_diagonal_(torch.inf)
     nearest = apart.topk(min(NEIGHBOURS, len(cameras) - 1), largest=False).indices
     pairs = {(min(i, j), max(i, j)) for i, row in enumerate(nearest.tolist()) for j in row}
-    first, second = torch.tensor(sorted(pairs), device=apart.device).view(-1, 2).T
+    first, second = torch.tensor(sorted(pairs), dtype=torch.long, device=apart.device).view(-1, 2).T
     close = apart[first, second].isfinite()
     first, second = first[close], second[close]
     poses = [(1 - share) * cameras.T_world_camera[first] + share * cameras.T_world_camera[second] for share in SHARES]
