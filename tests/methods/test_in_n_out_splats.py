@@ -22,6 +22,7 @@ from unscene.methods.in_n_out_splats import OF_RAYS, SplatRemovalConfig, check_i
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
+from unscene.stages import reconstruction
 from unscene.stages.method_error import MethodError
 from unscene.stages.removal import Removal
 from unscene.stages.splat_reconstruction import SplatConfig, learn_photos
@@ -61,13 +62,21 @@ def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene, pr
     assert isinstance(removal.field, Splats) and all(t.isfinite().all() for t in removal.field.state_dict().values())
     aligned = ["aligned inpainting"] if isinstance(prior, RecordingInpainter) else []
     assert stages_of(log) == [
-        "reconstruction", "splats", "look behind the object", "depth maps", "find what no view has seen", "base view",
-        "surfaces behind the object", "single-view prior", *aligned, "joint optimisation", "render the cleaned views",
+        "reconstruction", "views between", "splats", "look behind the object", "depth maps",
+        "find what no view has seen", "base view", "surfaces behind the object", "single-view prior", *aligned,
+        "joint optimisation", "render the cleaned views",
     ]  # fmt: skip
     first, last = losses_of(log, "single-view prior"), losses_of(log, "joint optimisation")
     assert first == {"reconstruction", "opacity", "prior colour", "prior depth"}
     assert last == first | {"patch L1", "patch perceptual", "patch adversarial"}
     assert any("new Gaussians begin at the surfaces" in note for note in notes_of(log))
+    assert any("few photos: Gaussians learn" in note for note in notes_of(log))
+
+
+def test_of_many_photos_gaussians_learn_nothing_else(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconstruction, "FEW", len(room.scene) - 1)
+    _, log = finish(start(room.scene, ExemplarInpainter()))
+    assert stages_of(log)[:2] == ["reconstruction", "splats"]
 
 
 def test_a_run_that_was_killed_goes_on(room: BoxScene, tmp_path: Path) -> None:
@@ -122,7 +131,8 @@ def test_gaussians_begin_and_learn_outside_the_masks_alone(room: BoxScene, monke
     monkeypatch.setattr(module, "learn_photos", learn)
     finish(start(room.scene, ExemplarInpainter()))
     assert room.scene.masks is not None and len(known) == 2
-    assert all(each is not None and torch.equal(each, ~room.scene.masks) for each in known)
+    own = slice(len(room.scene))  # behind them come views between, which have no masks
+    assert all(each is not None and torch.equal(each[own], ~room.scene.masks) for each in known)
 
 
 @pytest.mark.parametrize("changes", [{"restart": True}, {"joint_prior_rays": 5}, {"joint": FitConfig(steps=7)}])
