@@ -9,10 +9,11 @@ from torch import Tensor
 
 from unscene.priors.exemplar.offset_completion import (
     OffsetConfig,
+    Pieces,
     _expanded,
-    choose_offsets,
+    choose_pieces,
     complete_by_offsets,
-    frequent_offsets,
+    frequent_pieces,
 )
 from unscene.priors.exemplar.patch_matching import NothingToCopyError
 
@@ -49,8 +50,46 @@ def test_a_repeating_pattern_runs_on_at_its_period():
     filled = complete_by_offsets(torch.where(hole[..., None], 0.5, image), hole, ~hole)
     assert torch.equal(filled[~hole], image[~hole])
     assert (filled - image)[hole].abs().mean() < 0.01
-    offsets = frequent_offsets(image.permute(2, 0, 1), ~hole, OffsetConfig())
-    assert (offsets[:8] % 10 == 0).all()
+    pieces = frequent_pieces(image.permute(2, 0, 1), ~hole, OffsetConfig())
+    assert (pieces.turns[:8] == 1).all() and (pieces.shifts[:8] % 10 == 0).all()
+
+
+def test_what_looks_the_same_upside_down_tells_its_own_hidden_part():
+    """A medallion that is there once: nothing of it recurs but by half a turn about its middle."""
+    row, column = torch.meshgrid(torch.arange(90.0) - 44.5, torch.arange(110.0) - 54.5, indexing="ij")
+    angle, far = torch.atan2(row, column), torch.hypot(row, column)
+    petals = [torch.sin(far / (3 + part) + 2 * angle + part) for part in range(3)]  # two arms: half a turn, and no less
+    medallion = 0.5 + 0.4 * torch.stack(petals, -1)
+    image = torch.where((far < 38)[..., None], medallion, torch.tensor([0.6, 0.4, 0.25]))
+    hole = box(90, 110, slice(50, 74), slice(60, 84))
+    wrong = []
+    for turned in (0, OffsetConfig().turned):
+        config = OffsetConfig(turned=turned)
+        filled = complete_by_offsets(torch.where(hole[..., None], 0.0, image), hole, ~hole, config)
+        wrong.append(float((filled - image)[hole].abs().mean()))
+    assert wrong[0] > 0.1 and wrong[1] < 0.1 * wrong[0]
+
+
+def test_half_turns_count_only_where_they_are_as_frequent_as_offsets():
+    """Of what recurs at one offset patches are alike upside down, too, but each about another middle."""
+    half = torch.rand(3, 60, 35, generator=torch.Generator().manual_seed(0))
+    image, known = torch.cat([half, half], 2), ~box(60, 70, slice(20, 30), slice(24, 36))
+    pieces = frequent_pieces(image, known, OffsetConfig())
+    assert (abs(pieces.shifts[0]) == (0, 35)).all() and (pieces.turns > 0).all()
+    assert (frequent_pieces(image, known, OffsetConfig(turned_share=0)).turns < 0).sum() == OffsetConfig().turned
+
+
+def test_half_turns_lead_to_the_same_places_at_twice_the_size():
+    """Of each pixel that was one of four all four come from the four that its source was, turned."""
+    pieces = Pieces(np.array([1, -1]), np.array([[3, -2], [11, 9]]))
+    at = np.array([[4, 5]])
+    (shifted,), (turned,) = pieces.sources(at)
+    fine = np.array([[8, 10], [8, 11], [9, 10], [9, 11]])
+    first, second = pieces.doubled().sources(fine)
+    assert (first == fine + 2 * (shifted - at)).all()
+    assert (second == 2 * turned + 1 - (fine - 2 * at)).all()
+    chosen = np.array([0, 1, 1, 0])
+    assert (pieces.source_of(fine, chosen) == pieces.sources(fine)[chosen, np.arange(4)]).all()
 
 
 def test_a_hidden_corner_is_where_its_two_edges_meet():
@@ -145,10 +184,11 @@ def test_moves_are_the_best_of_all():
 def test_every_choice_leads_to_something_visible():
     image, hole = tiles(40, 48), box(40, 48, slice(10, 30), slice(14, 34))
     pixels = image.permute(2, 0, 1)
-    offsets = frequent_offsets(pixels, ~hole, OffsetConfig())
-    chosen = choose_offsets(pixels, hole, ~hole, offsets, OffsetConfig(), None)
+    pieces = frequent_pieces(pixels, ~hole, OffsetConfig())
+    assert (pieces.turns < 0).any()
+    chosen = choose_pieces(pixels, hole, ~hole, pieces, OffsetConfig(), None)
     assert torch.equal(chosen >= 0, hole)
-    there = hole.nonzero() + offsets[chosen[hole]]
+    there = pieces.source_of(hole.nonzero().numpy(), chosen[hole].numpy())
     assert not hole[there[:, 0], there[:, 1]].any()
 
 

@@ -120,8 +120,8 @@ def test_what_is_like_a_part_is_told_far_from_the_hole_too():
     assert structure is not None
     cloth = int(np.bincount(structure.parts[inside[HOLE].numpy()]).argmax())
     assert structure.likeness[cloth, 100:108, 110:128].min() > 0.9 and structure.likeness[cloth, :12, :20].max() < 0.1
-    at, offsets = HOLE.nonzero().numpy()[:1], torch.tensor([[60, 40], [-20, -50]])
+    at, offsets = HOLE.nonzero().numpy(), np.array([[60, 40], [-20, -50]])
     expected = [
         1 - structure.likeness[structure.parts[0], at[0, 0] + row, at[0, 1] + column] for row, column in offsets
     ]
-    assert structure.mismatch(HOLE.nonzero().numpy(), offsets)[:, 0].tolist() == expected
+    assert structure.mismatch(at[None] + offsets[:, None])[:, 0].tolist() == expected

@@ -3,6 +3,7 @@
 Within an image patches recur at few offsets: along an edge, along the grain, by the period of a pattern. Those offsets
 are counted, and graph cuts (Boykov, Veksler and Zabih 2001) choose one for every missing pixel, so that the seams
 between the pieces show least. Straight edges and patterns run on unbroken where patches placed one by one lose them.
+Rugs, doors and panels look the same upside down, too: pieces may also be turned by half a turn (ours).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ CONTRAST = 2.0  # weight of contrasts beside colours where surroundings are comp
 CONTRAST_SCALE = 3.0  # pixels, of the Gaussian window in which they are measured
 UNITS = 100_000  # of cost 1 in whole numbers, which the flow needs
 LARGEST_CAPACITY = 1_000_000_000
+SETTLING = CompletionConfig()
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class OffsetConfig:
     offsets: int = 150
     """Most frequent offsets to choose among (paper: 60). With twice as many a fill is no sharper, with half as many
     it is less sharp by a tenth."""
+    turned: int = 30
+    """Most half turns to choose among besides (ours); 0 takes none."""
+    turned_share: float = 0.5
+    """How frequent a half turn must be, as a share of the most frequent offset: what is the same upside down has one
+    that is as frequent as any offset, wood and bricks have many that are a third or less and lead anywhere."""
     shortest: int = 6
     """Pixels along an axis that an offset must exceed: nearer patches are alike because they overlap."""
     most_patches: int = 8000
@@ -63,6 +70,31 @@ class OffsetConfig:
     structure_weight: float = 1.0
     """Cost of a piece from beyond the straight edges that run on behind the hole, see `structure_propagation` (ours);
     0 does without them. Half and twice as much do as well."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """K ways to copy: a pixel at p shows what is at turn * p + shift. turns: K, 1 or -1 (half a turn about half of the
+    shift); shifts: K 2, rows and columns."""
+
+    turns: np.ndarray
+    shifts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def sources(self, at: np.ndarray) -> np.ndarray:
+        """Where each leads from pixels (N 2): K N 2."""
+        return self.turns[:, None, None] * at[None] + self.shifts[:, None]
+
+    def source_of(self, at: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Where the chosen ones (N, indices) lead, each from its pixel (N 2): N 2."""
+        return self.turns[chosen, None] * at + self.shifts[chosen]
+
+    def doubled(self) -> Pieces:
+        """The same in an image of twice the size: of two pixels that were one the first is where that was turned to,
+        and so the second's source comes first."""
+        return Pieces(self.turns, 2 * self.shifts + (self.turns < 0)[:, None])
 
 
 def complete_by_offsets(
@@ -89,55 +121,87 @@ def complete_by_offsets(
             break
         levels.append(coarser)
     pixels, missing, known = levels[-1]
-    offsets = frequent_offsets(pixels, known, config)
-    if not len(offsets):
+    pieces = frequent_pieces(pixels, known, config)
+    if not len(pieces):
         raise NothingToCopyError("expected patches that recur in what is visible beside the hole, found none")
     if expected is not None:
         expected = _resized_where_known(expected.permute(2, 0, 1), missing.shape)
-    chosen = choose_offsets(pixels, missing, known, offsets, config, expected)
+    chosen = choose_pieces(pixels, missing, known, pieces, config, expected)
     for finer, finer_missing, finer_known in reversed(levels[:-1]):
         pixels, missing, known, chosen = finer, finer_missing, finer_known, _doubled(chosen, finer_missing.shape)
-        offsets = 2 * offsets
-    filled = _shifted(pixels, missing, known, offsets[chosen])
-    settled = settle(filled, missing, known, CompletionConfig())
+        pieces = pieces.doubled()
+    filled = _copied(pixels, missing, known, pieces, chosen)
+    as_it_is = bool((pieces.turns > 0).all())
+    settled = settle(filled, missing, known, SETTLING) if as_it_is else _settled_turned(filled, missing, known)
     return torch.where(hole[..., None], settled.permute(1, 2, 0), image)
 
 
-def frequent_offsets(image: Tensor, known: Tensor, config: OffsetConfig) -> Tensor:
-    """The offsets (K 2: rows, columns; the most frequent first) at which visible patches of an image (C H W) recur."""
+def _settled_turned(filled: Tensor, missing: Tensor, known: Tensor) -> Tensor:
+    """A fill (C H W) made of the patches that are visible, as they are or by half a turn: the image lies turned beneath
+    itself, and its last row is repeated in between."""
+    strip = filled[:, -1:].expand(-1, SETTLING.size, -1)
+    nothing = torch.zeros_like(strip[0], dtype=torch.bool)
+    image = torch.cat([filled, strip, filled.flip(1, 2)], 1)
+    wanted = torch.cat([missing, nothing, torch.zeros_like(missing)])
+    return settle(image, wanted, torch.cat([known, nothing, known.flip(0, 1)]), SETTLING)[:, : len(missing)]
+
+
+def frequent_pieces(image: Tensor, known: Tensor, config: OffsetConfig) -> Pieces:
+    """The offsets, and then the half turns, at which visible patches of an image (C H W) recur, the most frequent
+    first."""
     height, width = known.shape
     matcher = PatchMatcher(image, known, largest_patch(known, config.size))
     asked, nearest = matcher.nearest_apart(config.shortest, most=config.most_patches)
     found = nearest >= 0
-    rows = (nearest // width - asked // width)[found].numpy()
-    columns = (nearest % width - asked % width)[found].numpy()
-    counts = np.zeros((2 * height - 1, 2 * width - 1))
-    np.add.at(counts, (rows + height - 1, columns + width - 1), 1)
-    counts += counts[::-1, ::-1]  # if one patch recurs at an offset, the other recurs at its opposite
+    offsets = _places(nearest[found], width) - _places(asked[found], width)
+    both = np.concatenate([offsets, -offsets])  # if one patch recurs at an offset, the other recurs at its opposite
+    size, origin = (2 * height - 1, 2 * width - 1), np.array([height - 1, width - 1])
+    peaks, shares = _peaks(both + origin, size, config.offsets)
+    shifts, turns = peaks - origin, np.ones(len(peaks), int)
+    if config.turned and len(shifts):
+        patches = matcher.patches_turned(asked)
+        sums = _places(matcher.nearest(patches, asked)[0], width) + _places(asked, width)
+        turned, turned_shares = _peaks(sums, size, config.turned)
+        turned = turned[turned_shares >= config.turned_share * shares[0]]
+        shifts, turns = np.concatenate([shifts, turned]), np.concatenate([turns, np.full(len(turned), -1)])
+    return Pieces(turns, shifts)
+
+
+def _places(flat: Tensor, width: int) -> np.ndarray:
+    """Rows and columns of pixels that are counted row by row (P), P 2."""
+    return np.stack([flat.numpy() // width, flat.numpy() % width], 1)
+
+
+def _peaks(found: np.ndarray, size: tuple[int, int], most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where in a plane of some size positions (P 2) are densest, at most so many places, K 2, the densest first; and
+    about which share of them each has, K."""
+    counts = np.zeros(size)
+    np.add.at(counts, tuple(found.T), 1)
     smooth = gaussian_filter(counts, 1.0)
     peaks = np.argwhere((smooth == maximum_filter(smooth, 5)) & (smooth > 0))
-    order = np.argsort(-smooth[tuple(peaks.T)], kind="stable")[: config.offsets]
-    return torch.from_numpy(peaks[order]) - torch.tensor([height - 1, width - 1])
+    shares = smooth[tuple(peaks.T)] / max(1, len(found))
+    order = np.argsort(-shares, kind="stable")[:most]
+    return peaks[order], shares[order]
 
 
-def choose_offsets(
-    image: Tensor, missing: Tensor, known: Tensor, offsets: Tensor, config: OffsetConfig, expected: Tensor | None
+def choose_pieces(
+    image: Tensor, missing: Tensor, known: Tensor, pieces: Pieces, config: OffsetConfig, expected: Tensor | None
 ) -> Tensor:
-    """For every missing pixel of an image (C H W) an offset's index, H W; -1 elsewhere.
+    """For every missing pixel of an image (C H W) a piece's index, H W; -1 elsewhere.
 
-    Minimises the seams: the squared differences, at both of two neighbours, between the colours that their offsets
-    lead to; beside the hole those of an offset and the image, at the rim and, in the mean, around it; and what comes
-    from beyond a straight edge. By expansion moves: in each one offset takes over where that costs less, exactly by a
+    Minimises the seams: the squared differences, at both of two neighbours, between the colours that their pieces
+    lead to; beside the hole those of a piece and the image, at the rim and, in the mean, around it; and what comes
+    from beyond a straight edge. By expansion moves: in each one piece takes over where that costs less, exactly by a
     minimum cut.
     """
     at = missing.nonzero().numpy()
-    colors, visible = _looked_up(image, known, at, offsets)
+    colors, visible = _looked_up(image, known, pieces.sources(at))
     colors[~visible] = np.nan
     reach = max(3, round(config.context * len(at) ** 0.5))
-    alone = np.where(visible, 0.0, IMPOSSIBLE) + _rim_seams(image, missing, known, at, offsets)
-    alone += config.context_weight * _context(image, missing, known, at, offsets, reach)
+    alone = np.where(visible, 0.0, IMPOSSIBLE) + _rim_seams(image, missing, known, at, pieces)
+    alone += config.context_weight * _context(image, missing, known, at, pieces, reach)
     if config.structure_weight and (structure := propagate_structure(image, missing, known)):
-        alone += config.structure_weight * structure.mismatch(at, offsets)
+        alone += config.structure_weight * structure.mismatch(pieces.sources(at))
     if expected is not None:
         difference = np.square(colors - expected[:, at[:, 0], at[:, 1]].T.numpy()).sum(-1)
         alone += config.expectation_weight * np.nan_to_num(difference)
@@ -148,7 +212,7 @@ def choose_offsets(
     energy = alone[label, pixels].sum() + between.sum()
     for _ in range(config.sweeps):
         before = energy
-        for candidate in range(len(offsets)):
+        for candidate in range(len(pieces)):
             gain = alone[label, pixels] - alone[candidate]
             if (gain + _at_nodes(first, second, between, between, len(at)) <= 0).all():
                 continue  # not even if all seams vanished
@@ -242,16 +306,16 @@ def _cut(gain: np.ndarray, first: np.ndarray, second: np.ndarray, together: np.n
     return moved[: len(gain)]
 
 
-def _rim_seams(image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor) -> np.ndarray:
-    """What each offset (K) costs each missing pixel (N) for its visible neighbours: K N."""
+def _rim_seams(image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, pieces: Pieces) -> np.ndarray:
+    """What each piece (K) costs each missing pixel (N) for its visible neighbours: K N."""
     height, width = missing.shape
-    cost = np.zeros((len(offsets), len(at)))
+    cost = np.zeros((len(pieces), len(at)))
     for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         beside = at + step
         inside = (beside >= 0).all(1) & (beside < (height, width)).all(1)
         beside = beside.clip(0, (height - 1, width - 1))
         inside &= known.numpy()[tuple(beside.T)]
-        colors, visible = _looked_up(image, known, beside, offsets)
+        colors, visible = _looked_up(image, known, pieces.sources(beside))
         difference = np.square(colors - image[:, beside[:, 0], beside[:, 1]].T.numpy()).sum(-1)
         # twice: at the missing pixel nothing is known to compare with, and it is no less a seam
         cost += inside * 2 * np.where(visible, difference, UNKNOWN_SEAM)
@@ -259,24 +323,24 @@ def _rim_seams(image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, of
 
 
 def _context(
-    image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor, reach: int
+    image: Tensor, missing: Tensor, known: Tensor, at: np.ndarray, pieces: Pieces, reach: int
 ) -> np.ndarray:  # fmt: skip
-    """How unlike, in the mean, what is visible within ``reach`` of each missing pixel (N) is to what each offset (K)
+    """How unlike, in the mean, what is visible within ``reach`` of each missing pixel (N) is to what each piece (K)
     leads to from there, in colours and contrasts: K N. Half of the square around a pixel visible, that counts whole,
     less in proportion."""
     side, image = 2 * reach + 1, torch.cat([image, CONTRAST * _contrast(image, known)])
     around = (cv2.dilate(missing.numpy().astype(np.uint8), np.ones((side, side))) > 0) & known.numpy()
     beside = np.argwhere(around)
-    colors, visible = _looked_up(image, known, beside, offsets)
+    colors, visible = _looked_up(image, known, pieces.sources(beside))
     difference = np.square(colors - image[:, beside[:, 0], beside[:, 1]].T.numpy()).sum(-1)
     difference = np.where(visible, difference, UNKNOWN_SEAM)
-    mean = np.zeros((len(offsets), len(at)), np.float32)
+    mean = np.zeros((len(pieces), len(at)), np.float32)
     share = cv2.boxFilter(around.astype(np.float32), -1, (side, side), borderType=cv2.BORDER_CONSTANT)
     counted = np.minimum(2 * share, 1) / np.maximum(share, 1e-9)
     plane = np.zeros(missing.shape, np.float32)
-    for offset in range(len(offsets)):
-        plane[around] = difference[offset]
-        mean[offset] = (cv2.boxFilter(plane, -1, (side, side), borderType=cv2.BORDER_CONSTANT) * counted)[*at.T]
+    for piece in range(len(pieces)):
+        plane[around] = difference[piece]
+        mean[piece] = (cv2.boxFilter(plane, -1, (side, side), borderType=cv2.BORDER_CONSTANT) * counted)[*at.T]
     return mean
 
 
@@ -292,9 +356,8 @@ def _contrast(image: Tensor, known: Tensor) -> Tensor:
     return torch.from_numpy(np.sqrt((square - np.square(mean)).clip(0))).to(image)
 
 
-def _looked_up(image: Tensor, known: Tensor, at: np.ndarray, offsets: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The colours (K N C) at offsets (K) from pixels (N 2), and which of them are visible (K N)."""
-    there = at[None] + offsets.numpy()[:, None]
+def _looked_up(image: Tensor, known: Tensor, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The colours (K N C) at places (K N 2), and which of them are visible (K N)."""
     limit = np.array(known.shape)
     inside = ((there >= 0) & (there < limit)).all(-1)
     row, column = there.clip(0, limit - 1).transpose(2, 0, 1)
@@ -322,12 +385,12 @@ def _doubled(chosen: Tensor, size: torch.Size) -> Tensor:
     return chosen.repeat_interleave(2, 0).repeat_interleave(2, 1)[: size[0], : size[1]]
 
 
-def _shifted(image: Tensor, missing: Tensor, known: Tensor, offsets: Tensor) -> Tensor:
-    """The image (C H W) with each missing pixel copied from its offset (H W 2); from the nearest pixel that is
-    visible or copied where that is not visible."""
+def _copied(image: Tensor, missing: Tensor, known: Tensor, pieces: Pieces, chosen: Tensor) -> Tensor:
+    """The image (C H W) with each missing pixel copied from where its piece (H W, index) leads; from the nearest pixel
+    that is visible or copied where that is not visible."""
     height, width = missing.shape
     at = missing.nonzero()
-    there = at + offsets[missing]
+    there = torch.from_numpy(pieces.source_of(at.numpy(), chosen[missing].numpy()))
     inside = ((there >= 0) & (there < torch.tensor([height, width]))).all(1)
     row, column = there.clamp(torch.zeros(2, dtype=torch.long), torch.tensor([height - 1, width - 1])).unbind(1)
     copied = inside & known[row, column]

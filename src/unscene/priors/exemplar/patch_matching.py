@@ -40,6 +40,11 @@ class PatchMatcher:
         self.reduced = torch.cat([self.patches @ self.basis, self.beside[centers]], 1)
         self.half_norms = self.reduced.square().sum(1) / 2
 
+    def patches_turned(self, centers: Tensor) -> Tensor:
+        """The visible patches around some of `centers` (P), by half a turn each, P D."""
+        patches = self.patches[torch.searchsorted(self.centers, centers)]
+        return patches.view(len(patches), -1, self.size**2).flip(2).flatten(1)
+
     def nearest(self, patches: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         """For whole patches (P D) around ``at`` (P): the centre of the best fitting visible one, and how ill it fits:
         the mean squared difference, what is beside included."""

@@ -52,10 +52,10 @@ class Structure:
     parts: np.ndarray
     likeness: np.ndarray
 
-    def mismatch(self, at: np.ndarray, offsets: Tensor) -> np.ndarray:
-        """How surely each offset (K 2) leads from each missing pixel (N 2) to what stands in another part, K N."""
+    def mismatch(self, sources: np.ndarray) -> np.ndarray:
+        """How surely what is at the sources of all missing pixels (K N 2) is what stands in another part, K N."""
         limit = np.array(self.likeness.shape[1:]) - 1
-        row, column = (at[None] + offsets.numpy()[:, None]).clip(0, limit).transpose(2, 0, 1)
+        row, column = sources.clip(0, limit).transpose(2, 0, 1)
         return 1 - self.likeness[self.parts, row, column]
 
 
