@@ -160,8 +160,8 @@ def _seen_by_others(scene: Scene, content: SplatFile) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["ROOM", "--method", "naive", "--field", "splats"], "--method naive: expected a radiance field"),
-        (["ROOM", "--method", "spin-nerf", "--splat", "SPLAT"], "--method spin-nerf: expected a radiance field"),
+        (["ROOM", "--method", "naive", "--field", "splats", "--naive.rays", "5"], "--naive.rays: expected a radiance"),
+        (["ROOM", "--method", "spin-nerf", "--splat", "SPLAT"], "--method spin-nerf: expected in-n-out"),
         (["ROOM", "--splat", "SPLAT", "--in-n-out.restart"], "--in-n-out.restart: expected a radiance field"),
         (["--splat", "SPLAT"], "expected either a scene or --cameras"),
         (["ROOM", "--cameras", "ROOM/transforms.json", "--splat", "SPLAT"], "got both"),

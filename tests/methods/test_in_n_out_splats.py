@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ from tests.splat_room import room_gaussians
 from unscene.fields.splats import Splats
 from unscene.geometry.gaussians import Gaussians
 from unscene.jobs.running import with_grown_masks
-from unscene.methods.in_n_out_splats import OF_RAYS, SplatRemovalConfig, check_in_n_out_splats, in_n_out_splats
+from unscene.methods.in_n_out_splats import in_n_out_splats
 from unscene.priors.classical import ExemplarInpainter
 from unscene.priors.inpainter import Inpainter
 from unscene.scenes.scene import Scene
-from unscene.stages import reconstruction
-from unscene.stages.method_error import MethodError
+from unscene.stages import splat_learner
 from unscene.stages.removal import Removal
+from unscene.stages.splat_learner import SplatRemovalConfig
 from unscene.stages.splat_reconstruction import SplatConfig, learn_photos
 from unscene.stages.splat_start import gaussians_at_depths
 from unscene.stages.splat_surroundings import rendered_scene
@@ -74,7 +73,7 @@ def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene, pr
 
 
 def test_of_many_photos_gaussians_learn_nothing_else(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconstruction, "FEW", len(room.scene) - 1)
+    monkeypatch.setattr("unscene.stages.reconstruction.FEW", len(room.scene) - 1)
     _, log = finish(start(room.scene, ExemplarInpainter()))
     assert stages_of(log)[:2] == ["reconstruction", "splats"]
 
@@ -127,19 +126,9 @@ def test_gaussians_begin_and_learn_outside_the_masks_alone(room: BoxScene, monke
         known.append(arguments[-1])
         return learn_photos(*arguments)
 
-    monkeypatch.setattr(module, "gaussians_at_depths", begin)
-    monkeypatch.setattr(module, "learn_photos", learn)
+    monkeypatch.setattr(splat_learner, "gaussians_at_depths", begin)
+    monkeypatch.setattr(splat_learner, "learn_photos", learn)
     finish(start(room.scene, ExemplarInpainter()))
     assert room.scene.masks is not None and len(known) == 2
     own = slice(len(room.scene))  # behind them come views between, which have no masks
     assert all(each is not None and torch.equal(each[own], ~room.scene.masks) for each in known)
-
-
-@pytest.mark.parametrize("changes", [{"restart": True}, {"joint_prior_rays": 5}, {"joint": FitConfig(steps=7)}])
-def test_settings_of_rays_are_refused(room: BoxScene, changes: dict[str, Any]) -> None:
-    usual = type(CONFIG)()
-    config = replace(CONFIG, **{name: getattr(usual, name) for name in OF_RAYS})
-    assert check_in_n_out_splats(room.scene, config) is None
-    option = "--in-n-out." + next(iter(changes)).replace("_", "-")
-    with pytest.raises(MethodError, match=option):
-        check_in_n_out_splats(room.scene, replace(config, **changes))

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.box_scene import BoxScene
 from tests.conftest import TINY_NERF
 from tests.methods.resuming import check_that_a_killed_run_goes_on, finish, uninterrupted
-from unscene.geometry.cameras import Cameras, Rays
+from unscene.geometry.cameras import Cameras
 from unscene.geometry.masks import VisibilityConfig
 from unscene.methods.mald_nerf import MaldNerfConfig, MaskedAdversarialTraining, mald_nerf
 from unscene.priors.classical import TeleaInpainter
@@ -25,6 +25,8 @@ from unscene.priors.prior_error import PriorError
 from unscene.scenes.scene import Scene
 from unscene.stages.dataset_update import UpdateConfig, UpdatedDataset, noise_level
 from unscene.stages.method_error import MethodError
+from unscene.stages.patches import Patch
+from unscene.stages.reconstruction import Shown
 from unscene.stages.removal import Removal
 from unscene.training.adversary import Adversary, Health
 from unscene.training.checkpoints import Checkpoints
@@ -320,15 +322,15 @@ def seam_accuracy(monkeypatch: pytest.MonkeyPatch, *, masked: bool) -> float:
     names = tuple(f"{i}.png" for i in range(COUNT))
     scene = Scene("seams", cameras, torch.zeros(COUNT, SIDE, SIDE, 3, dtype=torch.uint8), names,
                   torch.arange(COUNT), torch.arange(0))  # fmt: skip
-    drawn: list[int] = []
 
-    def terms_and_render(step: int, generator: torch.Generator, count: int, more: Rays):
-        xy = cameras.project(torch.zeros(len(more), dtype=torch.long), more.origins + more.directions)[0]
-        column, row = xy.floor().long().clamp(0, SIDE - 1).unbind(-1)
-        color = rendered[drawn[-1], row, column]
-        return {}, SimpleNamespace(color=color, distance=torch.ones(len(color)))
+    def terms_and_patches(
+        step: int, generator: torch.Generator, count: int, patches: list[Patch], where: Tensor
+    ) -> tuple[dict[str, Tensor], Shown]:
+        (patch,) = patches
+        color = rendered[patch.view][patch.window].reshape(-1, 3)[where]
+        return {}, Shown(color, torch.ones(len(color)))
 
-    known = SimpleNamespace(nerf=None, rays=64, regularizer=None, scene=scene, terms_and_render=terms_and_render)
+    known = SimpleNamespace(scene=scene, terms_and_patches=terms_and_patches)
     config = replace(CONFIG, masked=masked, patch=32, patience=10**6)
     images = ((inpainted + shift).clamp(0, 1) * 255).round().to(torch.uint8)
     scene = replace(scene, images=images)
@@ -337,9 +339,7 @@ def seam_accuracy(monkeypatch: pytest.MonkeyPatch, *, masked: bool) -> float:
         DarkeningInpainter(), None, config.update, stage="seams",
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, pixels_as_features, config, generator)
-    draw, right = training._draw, []
-    monkeypatch.setattr(training, "_draw", lambda g: (drawn.append((found := draw(g))[0].view), found)[1])
-    train_on = training.adversary.train_on
+    train_on, right = training.adversary.train_on, []
     monkeypatch.setattr(
         training.adversary, "train_on", lambda real, fake: (right.append((h := train_on(real, fake)).accuracy), h)[1]
     )

@@ -16,6 +16,7 @@ from unscene.geometry.masks import bounding_box
 from unscene.stages.inpainted_views import InpaintedViewsConfig, InpaintedViewsLoss, with_fills
 from unscene.stages.masked_rendering import masks_only
 from unscene.stages.patches import Patch
+from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.training.pixels import RegularizerConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,23 +58,24 @@ def lost(room: BoxScene, config: InpaintedViewsConfig) -> tuple[InpaintedViewsLo
     nerf = Nerf.around(room.scene.cameras, TINY_NERF, torch.Generator().manual_seed(3))
     images, disparity = room.truth, 1 / room.depth
     filled = with_fills(room.scene, region, images[region])
-    loss = InpaintedViewsLoss(
-        nerf, room.scene, filled, VIEWS, region, disparity[region], pixels_as_features, config, RegularizerConfig()
-    )
+    known = UnmaskedReconstruction(
+        nerf, room.scene, RegularizerConfig(), rays=config.rays, error=config.pixel_error
+    )  # fmt: skip
+    loss = InpaintedViewsLoss(known, filled, VIEWS, region, disparity[region], pixels_as_features, config)
     return loss, torch.where(region[..., None], images, room.scene.images).float() / 255, disparity, region
 
 
 @pytest.mark.parametrize("error", ["squared", "charbonnier"])
 def test_every_term_is_the_papers(room: BoxScene, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each term again, ray by ray and patch by patch, without jitter."""
-    monkeypatch.setattr("unscene.stages.inpainted_views.uniform", lambda n, *_: torch.full((n,), 0.5))
+    monkeypatch.setattr("unscene.stages.reconstruction.uniform", lambda n, *_: torch.full((n,), 0.5))
     monkeypatch.setattr("unscene.stages.patches.uniform", lambda n, *_: torch.full((n,), 0.5))
     loss, images, disparity, region = lost(room, replace(CONFIG, pixel_error=error))
     seen = Recorded(monkeypatch, loss)
     terms = loss(7, 0.5, torch.Generator().manual_seed(0))
     monkeypatch.undo()
     behind, known, _ = seen.pixels
-    masks, cameras, nerf = room.scene.masks, room.scene.cameras, loss.nerf
+    masks, cameras, nerf = room.scene.masks, room.scene.cameras, loss.known.field
     assert masks is not None
 
     def size(difference: Tensor) -> Tensor:
@@ -116,7 +118,7 @@ def test_patches_move_surfaces_only_if_they_may(room: BoxScene, move: bool) -> N
     terms = loss(7, 0.5, torch.Generator().manual_seed(0))
 
     def reaches(name: str) -> tuple[bool, bool]:
-        (gradient,) = torch.autograd.grad(terms[name], loss.nerf.network.weight_output, retain_graph=True)
+        (gradient,) = torch.autograd.grad(terms[name], loss.known.field.network.weight_output, retain_graph=True)
         return bool(gradient[0].any()), bool(gradient[1:4].any())
 
     assert reaches("patch perceptual") == (move, True)
@@ -124,13 +126,13 @@ def test_patches_move_surfaces_only_if_they_may(room: BoxScene, move: bool) -> N
 
 
 def test_patches_give_way_to_colours_of_all_masked_rays(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unscene.stages.inpainted_views.uniform", lambda n, *_: torch.full((n,), 0.5))
+    monkeypatch.setattr("unscene.stages.reconstruction.uniform", lambda n, *_: torch.full((n,), 0.5))
     loss, images, *_ = lost(room, replace(CONFIG, perceptual=False, pixel_error="squared"))
     seen = Recorded(monkeypatch, loss)
     terms = loss(7, 0.5, torch.Generator().manual_seed(0))
     monkeypatch.undo()
     view, xy = seen.pixels[0]
-    color = loss.nerf.render(room.scene.cameras.rays(view, xy)).color
+    color = loss.known.field.render(room.scene.cameras.rays(view, xy)).color
     theirs = images[view, xy[:, 1].long(), xy[:, 0].long()]
     assert not seen.patches and "patch perceptual" not in terms
     torch.testing.assert_close(terms["masked colour"], (color - theirs).square().mean())

@@ -90,6 +90,16 @@ class PixelRender:
     depth: Tensor
 
 
+@dataclass(frozen=True)
+class WindowRender:
+    """A window of a view, differentiable in a field's parameters. color: H W 3, never negative, not held below 1;
+    depth: H W, mean z-depth in world units of what stops light; transmittance: H W, the light that nothing stops."""
+
+    color: Tensor
+    depth: Tensor
+    transmittance: Tensor
+
+
 class Window(NamedTuple):
     """A part of a view, in pixels."""
 
@@ -116,8 +126,8 @@ class ViewField(Protocol):
         """A quantity of each part (N C) composited over a whole view with the weights of its colours, H W C."""
         ...
 
-    def show(self, cameras: Cameras, view: int, window: Window) -> Tensor:
-        """Colours of a window of a view, H W 3, differentiable in the field's parameters; not held below 1."""
+    def show(self, cameras: Cameras, view: int, window: Window, *, learns_geometry: bool = True) -> WindowRender:
+        """A window of a view; without ``learns_geometry`` only what gives its parts their colours has gradients."""
         ...
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.field import PixelRender, Window
+from unscene.fields.field import PixelRender, Window, WindowRender
 from unscene.fields.splat_raster import SplatCamera, composite, rasterise
 from unscene.geometry.cameras import Cameras, focus_point, pixel_centers
 from unscene.geometry.gaussians import Gaussians
@@ -136,10 +136,20 @@ class Splats(nn.Module):
         shot = Shot.of(cameras, view)
         return shot.bent(composite(self.gaussians, shot.camera, quantity).image)
 
-    def show(self, cameras: Cameras, view: int, window: Window) -> Tensor:
-        """Colours of a window of a view, H W 3, through any lens; differentiable, never negative, maybe above 1."""
-        shot = Shot.of(cameras, view, window)
-        return shot.bent(rasterise(self.gaussians, shot.camera).image)
+    def show(self, cameras: Cameras, view: int, window: Window, *, learns_geometry: bool = True) -> WindowRender:
+        """A window of a view, through any lens; without ``learns_geometry`` only harmonics have gradients."""
+        return self.shown(Shot.of(cameras, view, window), learns_geometry=learns_geometry)
+
+    def shown(self, shot: Shot, *, learns_geometry: bool = True) -> WindowRender:
+        """The same of a shot."""
+        gaussians = self.gaussians
+        if not learns_geometry:
+            gaussians = replace(self.still, harmonics=gaussians.harmonics)
+        numbers = gaussians.means.new_tensor(shot.camera.numbers)
+        depths = (gaussians.means - numbers[9:12]) @ numbers[6:9]
+        render = rasterise(gaussians, shot.camera, depths[:, None])
+        image, light = shot.bent(render.image), shot.bent(render.transmittance[..., None])[..., 0]
+        return WindowRender(image[..., :3], image[..., 3] / (1 - light).clamp_min(1e-3), light)
 
     @property
     def is_native(self) -> bool:

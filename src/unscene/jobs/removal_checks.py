@@ -7,7 +7,6 @@ from unscene.jobs.remove_options import RemoveOptions
 from unscene.jobs.running import check_customizable
 from unscene.methods import (
     check_in_n_out,
-    check_in_n_out_splats,
     check_infusion,
     check_inpaint3d,
     check_mald_nerf,
@@ -28,10 +27,15 @@ def check_request(
             f"{scene.name}: expected masks of the object to remove, found none; put one per photo (white = remove) "
             "into masks/, or name their folder with --masks."
         )
-    if on_splats and options.method != "in-n-out":
+    if splat is not None and options.method != "in-n-out":
         raise MethodError(
-            f"--method {options.method}: expected a radiance field, whose scattered rays it teaches; splats are drawn "
-            "by views: leave out --field splats and --splat, or follow --method in-n-out."
+            f"--method {options.method}: expected in-n-out, which alone takes an object out of a given splat; follow "
+            "that, or leave out --splat (--field splats has all methods fit Gaussians to the photos)."
+        )
+    if on_splats and (changed := options.settings_of_rays):
+        raise MethodError(
+            f"{', '.join(changed)}: expected a radiance field, whose rays these are about; leave them out, or --field "
+            "splats and --splat. Gaussians have settings of their own, --splats.*."
         )
     if on_splats and options.clean:
         raise MethodError(
@@ -50,14 +54,14 @@ def check_request(
         )
 
 
-def check_prior(prior: Inpainter, scene: Scene, options: RemoveOptions, *, on_splats: bool) -> None:
+def check_prior(prior: Inpainter, scene: Scene, options: RemoveOptions) -> None:
     """Raise MethodError or PriorError where the method cannot work with this prior, or with these settings."""
     if options.method == "mald-nerf":
         check_mald_nerf(prior, options.mald_nerf)
     elif options.method == "inpaint3d":
         check_inpaint3d(prior, options.inpaint3d, offload=options.diffusion.offload)
     elif options.method == "in-n-out":
-        (check_in_n_out_splats if on_splats else check_in_n_out)(scene, options.in_n_out)
+        check_in_n_out(scene, options.in_n_out)
     elif options.method == "infusion":
         check_infusion(scene, options.infusion)
     elif options.method == "nerfiller":

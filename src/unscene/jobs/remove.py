@@ -64,7 +64,7 @@ def remove(
     check_request(scene, options, splat, on_splats=on_splats, takes_over=start_from is not None)
     diffusion = place(options.diffusion, device)
     prior, features = load_prior(options.chosen_prior, diffusion), _patch_features(options, field_device(device))
-    check_prior(prior, scene, options, on_splats=on_splats)
+    check_prior(prior, scene, options)
     record = {"job": "remove", "scene": scene.name, "source": source or {}, "prior": prior.name, "options": options}
     estimate_depth = _depth_estimator(options.depth, str(diffusion.device))
     scene = scene.to(field_device(device))
@@ -86,7 +86,7 @@ def remove(
     watch(Note(f"preset {options.preset}: {len(departures)} settings are not the paper's; the report lists them"))
     watch(Note(f"patches are compared by: {features.name}"))
     if on_splats:
-        watch(Note("the field is Gaussian splats, taught by views and windows where In-N-Out teaches a NeRF by rays"))
+        watch(Note("the field is Gaussian splats, taught by views and windows, not by rays"))
     if fits is not None:
         watch(Note(fits))
     checkpoints = folder.checkpoints(options.seed)
@@ -106,13 +106,14 @@ def remove(
         strongest = strongest_noise(prior, options)
         prior = drain(customized(prior, masked, taught, checkpoints, folder, strongest=strongest), watch, ways=ways)
     how = {"fill": options.fill, "estimate_depth": estimate_depth}
-    if on_splats:
+    if on_splats and options.method == "in-n-out":
         generator = in_n_out_splats(
             masked, prior, features, config, gaussians, checkpoints, **how, given=given, object_masks=scene.masks
         )  # fmt: skip
     else:
         method = METHODS[options.method]
-        generator = method(masked, prior, features, config, checkpoints, **how, clean=options.clean)
+        how |= {"clean": options.clean} | ({"splats": gaussians} if on_splats else {})
+        generator = method(masked, prior, features, config, checkpoints, **how)
     removal: Removal = drain(generator, watch, ways=ways)
     if options.clean:  # again, as now all photos are whole
         assert isinstance(removal.field, Nerf)
@@ -135,7 +136,8 @@ def remove(
     )
     summary = {"method": options.method, "preset": options.preset, "prior": prior.name}
     changed = [dataclasses.astuple(departure) for departure in departures]
-    differences = (*options.settings.DIFFERENCES, *(SplatRemovalConfig.DIFFERENCES if on_splats else ()))
+    of_field = SplatRemovalConfig.DIFFERENCES if on_splats else options.settings.DIFFERENCES_OF_RAYS
+    differences = (*of_field, *options.settings.DIFFERENCES)
     report_run(folder, scene, removal, metrics, summary, options.seed, changed, differences)
     watch(Note(f"report: {folder.path / 'report.html'}"))
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,6 @@ from unscene.methods import (
     NerfillerConfig,
     SpinNerfConfig,
     SplatRemovalConfig,
-    settings_of_rays,
 )
 from unscene.priors.diffusion.config import DiffusionConfig
 from unscene.stages.customization import CustomizationConfig
@@ -46,8 +46,8 @@ class RemoveOptions:
     method: MethodName = "in-n-out"
     """The paper to follow."""
     field: FieldName | None = None
-    """What the scene becomes: a radiance field, or Gaussian splats (of in-n-out alone). None: splats for in-n-out in
-    the laptop preset on a processor, unless --clean or settings about rays ask for a radiance field; else nerf."""
+    """What the scene becomes: a radiance field, or Gaussian splats. None: splats for in-n-out in the laptop preset on a
+    processor, unless --clean or settings about rays ask for a radiance field; else nerf."""
     splats: SplatRemovalConfig = dataclasses.field(default_factory=SplatRemovalConfig)
     """The splats, also those that are given."""
     preset: Preset = "laptop"
@@ -118,7 +118,19 @@ class RemoveOptions:
         if self.field is not None:
             return self.field
         suits = self.method == "in-n-out" and self.preset == "laptop" and device.type == "cpu"
-        return "splats" if suits and not self.clean and not settings_of_rays(self.in_n_out) else "nerf"
+        return "splats" if suits and not self.clean and not self.settings_of_rays else "nerf"
+
+    @property
+    def settings_of_rays(self) -> list[str]:
+        """Those options of the method that say how rays teach a radiance field, and neither as usual nor as in the
+        paper."""
+        config, name = self.settings, self.method.replace("-", "_")
+        usual = [[attrgetter(of)(each) for of in config.OF_RAYS] for each in (type(config)(), config.paper())]
+        return [
+            f"--{name}.{of}".replace("_", "-")
+            for of, *values in zip(config.OF_RAYS, *usual, strict=True)
+            if attrgetter(of)(config) not in values
+        ]
 
     @property
     def customizes(self) -> bool:

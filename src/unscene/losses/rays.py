@@ -27,10 +27,10 @@ def squared(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square().mean()
 
 
-def relative_depth(distance: Tensor, depth_per_distance: Tensor, depth: Tensor) -> Tensor:
-    """Smooth absolute relative error of rays' expected distances against z-depths, R; at most 1, so that a ray which
-    still ends far away does not outweigh those that are nearly right."""
-    return ((distance * depth_per_distance / depth - 1).square() + 1e-6).sqrt().clamp_max(1)
+def relative_depth(found: Tensor, depth: Tensor) -> Tensor:
+    """Smooth absolute relative error of pixels' expected z-depths against what they should be, P; at most 1, so that
+    one which still ends far away does not outweigh those that are nearly right."""
+    return ((found / depth - 1).square() + 1e-6).sqrt().clamp_max(1)
 
 
 def depth_likelihood(distances: Tensor, weights: Tensor, distance: Tensor, *, sigma: float = 0.01) -> Tensor:

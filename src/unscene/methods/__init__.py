@@ -1,12 +1,7 @@
 """The methods: one paper, one file. Adding one means its file and a line here."""
 
 from unscene.methods.in_n_out import InNOutConfig, check_in_n_out, in_n_out
-from unscene.methods.in_n_out_splats import (
-    SplatRemovalConfig,
-    check_in_n_out_splats,
-    in_n_out_splats,
-    settings_of_rays,
-)
+from unscene.methods.in_n_out_splats import in_n_out_splats
 from unscene.methods.infusion import InfusionConfig, check_infusion, infusion
 from unscene.methods.inpaint3d import Inpaint3dConfig, check_inpaint3d, inpaint3d
 from unscene.methods.inpaint_nerf360 import InpaintNerf360Config, inpaint_nerf360
@@ -14,6 +9,7 @@ from unscene.methods.mald_nerf import MaldNerfConfig, check_mald_nerf, mald_nerf
 from unscene.methods.naive import NaiveConfig, naive
 from unscene.methods.nerfiller import NerfillerConfig, check_nerfiller, nerfiller
 from unscene.methods.spin_nerf import SpinNerfConfig, spin_nerf
+from unscene.stages.splat_learner import SplatRemovalConfig
 
 METHODS = {
     "in-n-out": in_n_out,
@@ -38,11 +34,9 @@ __all__ = [
     "SpinNerfConfig",
     "SplatRemovalConfig",
     "check_in_n_out",
-    "check_in_n_out_splats",
     "check_infusion",
     "check_inpaint3d",
     "check_mald_nerf",
     "check_nerfiller",
     "in_n_out_splats",
-    "settings_of_rays",
 ]

@@ -121,8 +121,18 @@ class InNOutConfig:
     """Every so manieth step of stage 3 learns from the base view, all others from patches; 1: every step from both
     (paper; release: 10)."""
 
-    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+    OF_RAYS: ClassVar[tuple[str, ...]] = (
+        "prior", "joint", "prior_rays", "joint_prior_rays", "known_rays", "restart", "prior_weight", "depth_error",
+        "depth_weight", "joint_depth_weight", "share_elsewhere", "alternate",
+    )  # fmt: skip
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = (
         "the field is a hash-grid NeRF with proposals of our own (paper: nerfacto)",
+    )
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "ELA keeps the carried noise white, and gives fresh noise to what the base view does not see (paper: eq. 6 "
         "alone; release: a splat by depth)",
         "the base view is denoised again in every batch of stage 2 (paper; release: finished and noised again)",
@@ -134,7 +144,7 @@ class InNOutConfig:
         "LPIPS)",
         "prompts are the user's, --diffusion.prompt (release: written by hand for every scene)",
     )
-    """What a run does otherwise than the paper or its release, whatever its settings."""
+    """What any run does otherwise than the paper or its release, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:

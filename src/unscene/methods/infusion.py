@@ -17,8 +17,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from unscene.fields.field import render_view
-from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.field import Field, render_view
+from unscene.fields.nerf import NerfConfig
 from unscene.geometry.masks import VisibilityConfig, surface_points
 from unscene.geometry.outliers import statistical_inliers
 from unscene.losses.perceptual import Features
@@ -32,14 +32,15 @@ from unscene.stages.independent_inpainting import InpaintedView, estimated_depth
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
 from unscene.stages.named_view import named_view, view_to_inpaint
-from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
 from unscene.stages.single_view_prior import SingleViewPrior
+from unscene.stages.splat_learner import SplatLearner, SplatRemovalConfig, reconstruct_visible
+from unscene.stages.splat_planting import Wanted
 from unscene.stages.view_choice import views_nearest_center, views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note, Picture, StageDone, StageStarted
-from unscene.training.fit import FitConfig, fit
+from unscene.training.fit import FitConfig
 from unscene.training.pixels import RegularizerConfig
 
 STAGE = "reference view"
@@ -86,17 +87,24 @@ class InfusionConfig:
     share_elsewhere: float = 0.5
     """Share of the points looked at from other views, if they hide them too (ours)."""
 
-    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+    OF_RAYS: ClassVar[tuple[str, ...]] = ("reference_rays", "known_rays", "depth_weight", "share_elsewhere")
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = (
         "a radiance field, not Gaussians: points tell where its surface is, through the loss of In-N-Out's single-view "
         "prior, which also looks at them from other views",
         "what is known is learnt on while fine-tuning, since a field shares its parameters",
+    )
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "an outlier is not left out, its depth is completed from its neighbours', as a ray has to end somewhere",
         "nothing is deleted around the new points",
         "the reference view is the one nearest to the centre of all, not chosen by hand",
         "depth is completed smoothly before noise is put over it, where the release's renders are empty",
         "one reference view, where the paper adds more for what that does not see",
     )
-    """What a run does otherwise than the release, whatever its settings."""
+    """What any run does otherwise than the release, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -140,45 +148,54 @@ def infusion(
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
     clean: bool = False,
+    splats: SplatRemovalConfig | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     features: unused, since no patch is compared. fill: inpaint only what no view has seen, or the whole object
     mask. estimate_depth: a depth network for the reference view, if no model completes its depth. clean: drop
-    density that no photo supports. Raises ValueError without masks, MethodError for settings that cannot work,
-    PriorError for a depth model that cannot be had.
+    density that no photo supports. splats: Gaussians in place of a radiance field, and how they learn. Raises
+    ValueError without masks, MethodError for settings that cannot work, PriorError for a depth model that cannot be
+    had.
     """
     if scene.masks is None:
         raise ValueError("infusion needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
     check_infusion(scene, config)
     train, masks = scene.train, scene.masks
-    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # The scene without its object, incomplete.
-    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
-    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
+    known = yield from reconstruct_visible(
+        scene, config.nerf, config.regularizer, config.reconstruction, checkpoints, rays=config.rays, clean=clean,
+        splats=splats,
+    )  # fmt: skip
+    behind, depths, region = yield from look_behind(known.field, scene, config.visibility, fill)
     if not region.any():
-        return Removal(nerf, behind, region)
+        return Removal(known.whole, behind, region)
 
     # One view inpainted, its depth completed, its outliers among neighbours.
     view = reference_view(behind, region, prior, config.reference)
     reference = yield from inpaint_reference(
-        nerf, behind, view, region, depths, prior, config, checkpoints, estimate_depth
+        known.field, behind, view, region, depths, prior, config, checkpoints, estimate_depth
     )
 
     # The field with that view and its points.
-    surfaces = yield from complete_surfaces(behind, region, depths, checkpoints)
-    tuning = SingleViewPrior(
-        known, [reference], region, surfaces, rays=config.reference_rays, known_rays=config.known_rays,
-        weight=config.reference_rays / config.rays, depth_error="relative", depth_weight=config.depth_weight,
-        share_elsewhere=config.share_elsewhere,
-    )  # fmt: skip
-    yield from fit(
-        "fine-tuning", nerf, tuning, config.fine_tuning, checkpoints, rays_per_step=tuning.rays, native=nerf.is_native
+    points = Wanted(reference.view, reference.hole, reference.image, reference.depth)
+    known = yield from known.begin_behind(behind, region, depths, [points], checkpoints)
+    if isinstance(known, SplatLearner):
+        tuning = known.filling_with([reference])
+    else:
+        surfaces = yield from complete_surfaces(behind, region, depths, checkpoints)
+        tuning = SingleViewPrior(
+            known, [reference], region, surfaces, rays=config.reference_rays, known_rays=config.known_rays,
+            weight=config.reference_rays / config.rays, depth_error="relative", depth_weight=config.depth_weight,
+            share_elsewhere=config.share_elsewhere,
+        )  # fmt: skip
+    yield from known.learn(
+        "fine-tuning", tuning, config.fine_tuning, checkpoints, known=config.known_rays, more=config.reference_rays
     )
-    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
-    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+    field = known.whole
+    final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
+    return Removal(field, paste_renders(scene, train, final.color, masks[train]), region)
 
 
 def reference_view(scene: Scene, region: Tensor, prior: Inpainter, name: str | None) -> int:
@@ -191,7 +208,7 @@ def reference_view(scene: Scene, region: Tensor, prior: Inpainter, name: str | N
 
 
 def inpaint_reference(
-    nerf: Nerf, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, config: InfusionConfig,
+    field: Field, scene: Scene, view: int, region: Tensor, depths: Tensor, prior: Inpainter, config: InfusionConfig,
     checkpoints: Checkpoints, estimate_depth: DepthEstimator | None,
 ) -> Generator[Event, None, InpaintedView]:  # fmt: skip
     """The reference view inpainted, with a depth behind its hole that has no outliers."""
@@ -199,20 +216,20 @@ def inpaint_reference(
         return InpaintedView.of_tensors(product)
     yield StageStarted(STAGE)
     started, generator, hole = time.monotonic(), checkpoints.generator(STAGE), region[view]
-    inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+    inpainted, surface = inpaint_alone(field, scene, view, region, depths, prior, generator)
     depth, remark = inpainted.depth, surface.describe()
     if config.depth_completion is not None:
         from unscene.priors.depth.depth_diffusion import DepthDiffusion  # loads diffusers: seconds
 
         model = DepthDiffusion.load(config.depth_completion, device=scene.device)
-        known = render_view(nerf, scene.cameras, view).depth
+        known = render_view(field, scene.cameras, view).depth
         depth = model.complete(
             inpainted.image, known, hole, generator, steps=config.denoising_steps, loops=config.loops,
             keep_known=config.keep_known,
         )  # fmt: skip
         remark = f"depth behind the object: completed by '{model.name}'"
     elif estimate_depth is not None:
-        depth, remark = estimated_depth(nerf, scene, view, hole, inpainted.image, estimate_depth)
+        depth, remark = estimated_depth(field, scene, view, hole, inpainted.image, estimate_depth)
     outliers = torch.zeros_like(hole)
     outliers[hole] = ~statistical_inliers(
         surface_points(scene.cameras, view, depth)[hole], neighbours=config.outlier_neighbours,

@@ -19,7 +19,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.nerf import NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
 from unscene.priors.depth.completion import DepthEstimator
@@ -31,14 +31,14 @@ from unscene.scenes.scene import Scene
 from unscene.stages.hidden_depths import complete_depths
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
-from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
 from unscene.stages.score_distillation import ScoreDistillation
+from unscene.stages.splat_learner import SplatRemovalConfig, reconstruct_visible
 from unscene.stages.view_choice import spread, views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
-from unscene.training.fit import FitConfig, fit
+from unscene.training.fit import FitConfig
 from unscene.training.pixels import RegularizerConfig
 
 
@@ -75,6 +75,12 @@ class Inpaint3dConfig:
     most_views: int | None = 40
     """Views that teach what is hidden at most, spread over all of them; None: all (MVIP)."""
 
+    OF_RAYS: ClassVar[tuple[str, ...]] = ("known_rays",)
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = ()
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "outside the mask the photo stands for the render, so that only masked rays are rendered",
         "the inpainter is shown a window around the hole, not the whole view",
@@ -82,7 +88,7 @@ class Inpaint3dConfig:
         "depth is that of each view's completed surface, or a network's of each view as the prior inpaints it, on "
         "relative differences",
     )
-    """What a run does otherwise than Inpaint3D and MVIP-NeRF, whatever its settings."""
+    """What any run does otherwise than Inpaint3D and MVIP-NeRF, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -132,43 +138,49 @@ def inpaint3d(
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
     clean: bool = False,
+    splats: SplatRemovalConfig | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     prior: a diffusion model. features: unused, since no image is compared. fill: distil only what no view has seen,
     or the whole object mask as in the paper. estimate_depth: a depth network. clean: drop density that no photo
-    supports. Raises ValueError without masks, PriorError if the prior is no diffusion model, MethodError for
-    settings that cannot work.
+    supports. splats: Gaussians in place of a radiance field, and how they learn. Raises ValueError without masks,
+    PriorError if the prior is no diffusion model, MethodError for settings that cannot work.
     """
     if scene.masks is None:
         raise ValueError("inpaint3d needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
     check_inpaint3d(prior, config)
     assert isinstance(prior, ScoreModel)
     train, masks = scene.train, scene.masks
-    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # What the photos show, and what none of them does.
-    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
-    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
+    known = yield from reconstruct_visible(
+        scene, config.nerf, config.regularizer, config.reconstruction, checkpoints, rays=config.rays, clean=clean,
+        splats=splats,
+    )  # fmt: skip
+    behind, depths, region = yield from look_behind(known.field, scene, config.visibility, fill)
     if not region.any():
-        return Removal(nerf, behind, region)
+        return Removal(known.whole, behind, region)
     hidden = views_with_holes(region, train)
     views = spread(hidden, config.most_views)
     if len(views) < len(hidden):
         yield Note(
             f"{len(views)} of {len(hidden)} views teach what is hidden, spread over all (--inpaint3d.most-views)"
         )
-    hidden_depths = yield from complete_depths(nerf, behind, views, region, depths, prior, estimate_depth, checkpoints)
+    hidden_depths = yield from complete_depths(
+        known.field, behind, views, region, depths, prior, estimate_depth, checkpoints
+    )  # fmt: skip
+    known = yield from known.begin_behind(behind, region, depths, [], checkpoints)
 
     # Score distillation.
     distillation = ScoreDistillation(
         known, behind, views, region, hidden_depths, prior, window=config.window, known_rays=config.known_rays,
         strongest=config.strongest, weakest=config.weakest, weight=config.weight, depth_weight=config.depth_weight,
     )  # fmt: skip
-    yield from fit(
-        "score distillation", nerf, distillation, config.distillation, checkpoints,
-        rays_per_step=distillation.rays, native=nerf.is_native,
+    yield from known.learn(
+        "score distillation", distillation, config.distillation, checkpoints, known=config.known_rays,
+        more=distillation.hidden_pixels,
     )  # fmt: skip
-    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
-    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+    field = known.whole
+    final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
+    return Removal(field, paste_renders(scene, train, final.color, masks[train]), region)

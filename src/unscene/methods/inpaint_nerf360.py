@@ -19,7 +19,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.nerf import NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.losses.perceptual import Features
 from unscene.priors.depth.completion import DepthEstimator
@@ -30,13 +30,14 @@ from unscene.stages.dataset_update import inpaint_every_view
 from unscene.stages.independent_inpainting import inpaintable_views
 from unscene.stages.inpainted_views import InpaintedViewsConfig, InpaintedViewsLoss, with_fills
 from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
-from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
+from unscene.stages.splat_learner import SplatRemovalConfig, reconstruct_visible
+from unscene.stages.splat_planting import surfaces_of
 from unscene.stages.view_choice import spread, views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
-from unscene.training.fit import FitConfig, fit
+from unscene.training.fit import FitConfig
 from unscene.training.pixels import RegularizerConfig
 
 
@@ -65,6 +66,12 @@ class InpaintNerf360Config:
     most_views: int | None = 24
     """Views to inpaint at most, spread over all of them; None: all (paper)."""
 
+    OF_RAYS: ClassVar[tuple[str, ...]] = ("loss.rays", "loss.masked_rays")
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = ()
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "masks come with the scene (paper: a text finds the object, and depth makes its masks agree)",
         "field, weights, patches, rates and lengths of fits are ours: neither paper nor release states any",
@@ -72,7 +79,7 @@ class InpaintNerf360Config:
         "Depth Anything V2 is the depth network, aligned to the field: the paper names none",
         "no diffusion prior looks at cubes of density (second version)",
     )
-    """What a run does otherwise than the paper, whatever its settings."""
+    """What any run does otherwise than the paper, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -98,27 +105,28 @@ def inpaint_nerf360(
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
     clean: bool = False,
+    splats: SplatRemovalConfig | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     prior: a latent diffusion model in the paper, any other will do. features: the network that compares patches.
     fill: inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a depth
-    network for the inpainted views. clean: drop density that no photo supports. Raises ValueError if the scene has
+    network for the inpainted views. clean: drop density that no photo supports. splats: Gaussians in place of a
+    radiance field, and how they learn. Raises ValueError if the scene has
     no masks.
     """
     if scene.masks is None:
         raise ValueError("inpaint_nerf360 needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
     train, masks = scene.train, scene.masks
-    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # What the photos show.
-    known = UnmaskedReconstruction(
-        nerf, scene, config.regularizer, rays=config.rays, error=config.loss.pixel_error
+    known = yield from reconstruct_visible(
+        scene, config.nerf, config.regularizer, config.reconstruction, checkpoints, rays=config.rays,
+        error=config.loss.pixel_error, clean=clean, splats=splats,
     )  # fmt: skip
-    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
-    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
+    behind, depths, region = yield from look_behind(known.field, scene, config.visibility, fill)
     if not region.any():
-        return Removal(nerf, behind, region)
+        return Removal(known.whole, behind, region)
 
     # Every view on its own, and the depth of what was put there.
     hidden = inpaintable_views(prior, scene, views_with_holes(region, train))
@@ -126,18 +134,19 @@ def inpaint_nerf360(
     if len(views) < len(hidden):
         yield Note(f"{len(views)} of {len(hidden)} views are inpainted, spread over all (--inpaint-nerf360.most-views)")
     colors, behind_depths = yield from inpaint_every_view(
-        nerf, behind, views, region, depths, prior, estimate_depth, checkpoints
+        known.field, behind, views, region, depths, prior, estimate_depth, checkpoints
     )
+    wanted = surfaces_of(behind, views, region, colors, behind_depths)
+    known = yield from known.begin_behind(behind, region, depths, wanted, checkpoints)
 
     # The field learns what patches of them look like, and where they are.
     filled = masks_only(views, region)
     loss = InpaintedViewsLoss(
-        nerf, scene, with_fills(behind, filled, colors), views, filled, 1 / behind_depths, features, config.loss,
-        config.regularizer,
-    )  # fmt: skip
-    yield from fit(
-        "perceptual optimisation", nerf, loss, config.fit, checkpoints,
-        rays_per_step=loss.rays, native=nerf.is_native,
-    )  # fmt: skip
-    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
-    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+        known, with_fills(behind, filled, colors), views, filled, 1 / behind_depths, features, config.loss
+    )
+    yield from known.learn(
+        "perceptual optimisation", loss, config.fit, checkpoints, known=config.loss.rays, more=loss.inpainted_rays
+    )
+    field = known.whole
+    final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
+    return Removal(field, paste_renders(scene, train, final.color, masks[train]), region)

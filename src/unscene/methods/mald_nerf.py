@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from unscene.fields.nerf import Nerf, NerfConfig
+from unscene.fields.nerf import NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.geometry.randomness import sent
 from unscene.losses.perceptual import Features, perceptual_distance
@@ -34,14 +34,15 @@ from unscene.stages.dataset_update import (
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.method_error import MethodError
 from unscene.stages.patches import Patch, PatchSampler
-from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.stages.removal import Removal
+from unscene.stages.splat_learner import Learner, SplatRemovalConfig, reconstruct_visible
+from unscene.stages.splat_planting import surfaces_of
 from unscene.stages.view_choice import spread, views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.adversary import Adversary, AdversaryConfig, Health
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, GameHealth, Note
-from unscene.training.fit import MOST_ROLLBACKS, Companion, DivergedError, FitConfig, fit
+from unscene.training.fit import MOST_ROLLBACKS, Companion, DivergedError, FitConfig
 from unscene.training.pixels import RegularizerConfig
 
 STAGE = "masked adversarial training"
@@ -98,12 +99,17 @@ class MaldNerfConfig:
     """Views to inpaint at most, spread over all of them, so that long captures take no longer than short ones (ours);
     None: all (paper)."""
 
+    OF_RAYS: ClassVar[tuple[str, ...]] = ("known_rays",)
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = ("the field is ours (paper: ZipNeRF's)",)
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
-        "the field is ours (paper: ZipNeRF's)",
         "steps, rates, rays and weights are ours: the paper gives none",
         "Depth Anything V2 is the depth network, aligned to the field: the paper names none",
     )
-    """What a run does otherwise than the paper, whatever its settings."""
+    """What any run does otherwise than the paper, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -144,12 +150,14 @@ def mald_nerf(
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
     clean: bool = False,
+    splats: SplatRemovalConfig | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     prior: a diffusion model, best customised to the scene. features: the network of the ablation with a perceptual
     loss. fill: inpaint only what no view has seen, or the whole object mask as in the paper. estimate_depth: a
-    depth network for the inpainted views. clean: drop density that no photo supports. Raises ValueError without
+    depth network for the inpainted views. clean: drop density that no photo supports. splats: Gaussians in place of a
+    radiance field, and how they learn. Raises ValueError without
     masks, PriorError if the prior has no latents, MethodError for settings that cannot work, DivergedError if the
     game cannot be saved.
     """
@@ -158,14 +166,15 @@ def mald_nerf(
     check_mald_nerf(prior, config)
     assert isinstance(prior, LatentInpainter)
     train, masks = scene.train, scene.masks
-    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # What the photos show, and what none of them does.
-    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
-    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
+    known = yield from reconstruct_visible(
+        scene, config.nerf, config.regularizer, config.reconstruction, checkpoints, rays=config.rays, clean=clean,
+        splats=splats,
+    )  # fmt: skip
+    behind, depths, region = yield from look_behind(known.field, scene, config.visibility, fill)
     if not region.any():
-        return Removal(nerf, behind, region)
+        return Removal(known.whole, behind, region)
 
     # Reconstruction, inpainting, discriminator; and new inpaintings every U iterations.
     hidden = views_with_holes(region, train)
@@ -173,20 +182,22 @@ def mald_nerf(
     if len(views) < len(hidden):
         yield Note(f"{len(views)} of {len(hidden)} views are inpainted, spread over all (--mald-nerf.most-views)")
     colors, completed = yield from inpaint_every_view(
-        nerf, behind, views, region, depths, prior, estimate_depth, checkpoints
+        known.field, behind, views, region, depths, prior, estimate_depth, checkpoints
     )
+    wanted = surfaces_of(behind, views, region, colors, completed)
+    known = yield from known.begin_behind(behind, region, depths, wanted, checkpoints)
     dataset = UpdatedDataset(
-        nerf, behind, views, region, colors, completed, prior, estimate_depth, config.update, stage=STAGE
+        known.field, behind, views, region, colors, completed, prior, estimate_depth, config.update, stage=STAGE
     )  # fmt: skip
     training = MaskedAdversarialTraining(known, dataset, features, config, checkpoints.generator("adversary"))
     yield Note(training.remark)
-    rays = config.known_rays + training.patches.size**2
-    yield from fit(
-        STAGE, nerf, training, config.training, checkpoints,
-        rays_per_step=rays, native=nerf.is_native, companion=training,
+    yield from known.learn(
+        STAGE, training, config.training, checkpoints, known=config.known_rays, more=training.patches.size**2,
+        companion=training,
     )  # fmt: skip
-    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
-    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+    field = known.whole
+    final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
+    return Removal(field, paste_renders(scene, train, final.color, masks[train]), region)
 
 
 class MaskedAdversarialTraining(Companion):
@@ -201,7 +212,7 @@ class MaskedAdversarialTraining(Companion):
     unreported: Tensor
 
     def __init__(
-        self, known: UnmaskedReconstruction, dataset: UpdatedDataset, features: Features, config: MaldNerfConfig,
+        self, known: Learner, dataset: UpdatedDataset, features: Features, config: MaldNerfConfig,
         generator: torch.Generator,
     ):  # fmt: skip
         super().__init__()
@@ -232,16 +243,13 @@ class MaskedAdversarialTraining(Companion):
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         patch, hole = self._draw(generator)
-        index, cameras = self.index[patch.view], self.known.scene.cameras
-        device, size = cameras.focal.device, patch.size
+        index, device, size = self.index[patch.view], self.known.scene.cameras.focal.device, patch.size
         # What the patch shows is known on the host, and with it how many rays there are.
         shown = hole if self.config.masked else torch.ones_like(hole)
         where, inside = shown.flatten().nonzero()[:, 0], hole[shown].nonzero()[:, 0]
         count, where, inside = len(where), sent(where, device), sent(inside, device)
-        view = torch.full((count,), patch.view, device=device)
-        rays = cameras.rays(view, patch.pixels(device).view(-1, 2)[where])
-        known = self.config.known_rays
-        terms, render = self.known.terms_and_render(step, generator, known, rays)  # reconstruction: L_r
+        rays = self.config.known_rays
+        terms, render = self.known.terms_and_patches(step, generator, rays, [patch], where)  # reconstruction: L_r
 
         visible = sent(shown, device)
         real = (self.dataset.image(index)[patch.window].float() / 255 * visible[..., None]).permute(2, 0, 1)[None]
@@ -256,8 +264,7 @@ class MaskedAdversarialTraining(Companion):
         elif self.config.pixel_loss == "perceptual":
             terms["patch perceptual"] = self.config.pixel_weight * perceptual_distance(self.features, fake, real)
         depth = self.dataset.depth(index)[patch.window].flatten()[where][inside]  # outside there is none
-        errors = relative_depth(render.distance[inside], rays.depth_per_distance[inside], depth)
-        terms["depth"] = self.config.depth_weight * errors.mean()
+        terms["depth"] = self.config.depth_weight * relative_depth(render.depth[inside], depth).mean()
         return terms
 
     def _draw(self, generator: torch.Generator) -> tuple[Patch, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -19,6 +19,8 @@ from unscene.scenes.scene import Scene
 from unscene.stages.independent_inpainting import inpaint_view
 from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
 from unscene.stages.removal import Removal
+from unscene.stages.splat_learner import SplatRemovalConfig
+from unscene.stages.splat_reconstruction import fit_splats
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted, ViewInpainted
 from unscene.training.fit import FitConfig, fit
@@ -40,8 +42,14 @@ class NaiveConfig:
     pixel_error: PixelError = "charbonnier"
     """Of colours along rays (ours; paper: squared)."""
 
+    OF_RAYS: ClassVar[tuple[str, ...]] = ("rays", "pixel_error")
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = ()
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
     DIFFERENCES: ClassVar[tuple[str, ...]] = ()
-    """What a run does otherwise than In-N-Out's account of the baseline, whatever its settings."""
+    """What any run does otherwise than In-N-Out's account of the baseline, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -64,10 +72,12 @@ def naive(
     fill: Literal["unseen", "mask"] = "mask",
     estimate_depth: object = None,
     clean: bool = False,
+    splats: SplatRemovalConfig | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object view by view. The whole mask is filled: without a field nothing tells what was seen.
 
-    estimate_depth and clean: unused, since nothing here asks for depth or goes on from a field.
+    estimate_depth and clean: unused, since nothing here asks for depth or goes on from a field. splats: Gaussians in
+    place of a radiance field, and how they learn.
     """
     if scene.masks is None:
         raise ValueError("naive needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -89,13 +99,20 @@ def naive(
         yield StageDone(stage, time.monotonic() - started)
     filled = scene.with_images(train, product["images"])
 
-    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
-    pixels = PixelSampler(filled, training_pixels(filled))
-    objective = PixelReconstruction(
-        nerf, filled.cameras, pixels, config.regularizer, rays=config.rays, error=config.pixel_error
-    )  # fmt: skip
-    yield from fit(
-        "reconstruction", nerf, objective, config.fit, checkpoints, rays_per_step=config.rays, native=nerf.is_native
-    )
-    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
-    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+    if splats is None:
+        field = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
+        pixels = PixelSampler(filled, training_pixels(filled))
+        objective = PixelReconstruction(
+            field, filled.cameras, pixels, config.regularizer, rays=config.rays, error=config.pixel_error
+        )  # fmt: skip
+        yield from fit(
+            "reconstruction", field, objective, config.fit, checkpoints, rays_per_step=config.rays,
+            native=field.is_native,
+        )  # fmt: skip
+    else:
+        bare = replace(filled, points=None, point_colors=None)  # sparse points are the object's, too
+        field = yield from fit_splats(
+            bare, splats.gaussians, config.nerf, config.fit, config.regularizer, checkpoints
+        )  # fmt: skip
+    final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
+    return Removal(field, paste_renders(scene, train, final.color, masks[train]), region)

@@ -22,9 +22,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from unscene.fields.field import Render
-from unscene.fields.nerf import Nerf, NerfConfig
-from unscene.geometry.cameras import Rays
+from unscene.fields.nerf import NerfConfig
 from unscene.geometry.masks import VisibilityConfig
 from unscene.geometry.randomness import sent
 from unscene.losses.perceptual import Features, perceptual_distance
@@ -42,13 +40,14 @@ from unscene.stages.joint_inpainting import (
 )
 from unscene.stages.masked_rendering import paste_renders, render_masked
 from unscene.stages.patches import Patch, PatchSampler
-from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
+from unscene.stages.reconstruction import Shown
 from unscene.stages.removal import Removal
+from unscene.stages.splat_learner import Learner, SplatRemovalConfig, reconstruct_visible
 from unscene.stages.view_choice import views_with_holes
 from unscene.stages.visibility import look_behind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
-from unscene.training.fit import Companion, FitConfig, fit
+from unscene.training.fit import Companion, FitConfig
 from unscene.training.pixels import RegularizerConfig
 
 STAGE = "training with jointly inpainted views"
@@ -87,15 +86,22 @@ class NerfillerConfig:
     update: JointUpdateConfig = field(default_factory=JointUpdateConfig)
     """How and when views are inpainted."""
 
-    DIFFERENCES: ClassVar[tuple[str, ...]] = (
+    OF_RAYS: ClassVar[tuple[str, ...]] = ("known_rays",)
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = (
         "the field is a hash-grid NeRF with proposals of our own (release: nerfacto)",
+    )
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
+    DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "what the photos show is also learnt ray by ray throughout, so patches are drawn around what is inpainted",
         "without a depth network the order of depths is that of the surface continued behind the object",
         "with a noise level below 1 the first views start from copies along that surface, since the field knows "
         "nothing there yet",
         "views larger than a tile are shrunk to it, whatever their shape, and any number of views fills the grids",
     )
-    """What a run does otherwise than the paper or its release, whatever its settings."""
+    """What any run does otherwise than the paper or its release, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -141,12 +147,14 @@ def nerfiller(
     fill: Literal["unseen", "mask"] = "unseen",
     estimate_depth: DepthEstimator | None = None,
     clean: bool = False,
+    splats: SplatRemovalConfig | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     prior: a diffusion model. features: the network that compares patches (release: LPIPS). fill: inpaint only what
     no view has seen, or the whole object mask as in the paper. estimate_depth: a depth network for the inpainted
-    views (release: ZoeDepth). clean: drop density that no photo supports. Raises ValueError without masks,
+    views (release: ZoeDepth). clean: drop density that no photo supports. splats: Gaussians in place of a radiance
+    field, and how they learn. Raises ValueError without masks,
     PriorError if the prior cannot denoise jointly, MethodError for settings that cannot work.
     """
     if scene.masks is None:
@@ -154,29 +162,31 @@ def nerfiller(
     check_nerfiller(prior, config)
     assert isinstance(prior, JointInpainter)
     train, masks = scene.train, scene.masks
-    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
 
     # What the photos show, and what none of them does.
-    known = UnmaskedReconstruction(nerf, scene, config.regularizer, rays=config.rays)
-    yield from reconstruct(known, config.reconstruction, checkpoints, clean=clean)
-    behind, depths, region = yield from look_behind(nerf, scene, config.visibility, fill)
+    known = yield from reconstruct_visible(
+        scene, config.nerf, config.regularizer, config.reconstruction, checkpoints, rays=config.rays, clean=clean,
+        splats=splats,
+    )  # fmt: skip
+    behind, depths, region = yield from look_behind(known.field, scene, config.visibility, fill)
     if not region.any():
-        return Removal(nerf, behind, region)
+        return Removal(known.whole, behind, region)
 
     # Patches of views that are inpainted together, and again every U steps.
+    known = yield from known.begin_behind(behind, region, depths, [], checkpoints)
     dataset = JointlyUpdatedDataset(
-        nerf, behind, views_with_holes(region, train), region, depths, prior, estimate_depth, config.update,
+        known.field, behind, views_with_holes(region, train), region, depths, prior, estimate_depth, config.update,
         reach=config.patch, stage=STAGE,
     )  # fmt: skip
     training = JointlyInpaintedPatches(known, dataset, features, config)
     yield Note(training.remark)
-    rays = config.known_rays + config.patches * training.patches.size**2
-    yield from fit(
-        STAGE, nerf, training, config.training, checkpoints,
-        rays_per_step=rays, native=nerf.is_native, companion=training,
+    yield from known.learn(
+        STAGE, training, config.training, checkpoints, known=config.known_rays,
+        more=config.patches * training.patches.size**2, companion=training,
     )  # fmt: skip
-    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
-    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+    field = known.whole
+    final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
+    return Removal(field, paste_renders(scene, train, final.color, masks[train]), region)
 
 
 class JointlyInpaintedPatches(Companion):
@@ -184,7 +194,7 @@ class JointlyInpaintedPatches(Companion):
     holds the inpainted views."""
 
     def __init__(
-        self, known: UnmaskedReconstruction, dataset: JointlyUpdatedDataset, features: Features,
+        self, known: Learner, dataset: JointlyUpdatedDataset, features: Features,
         config: NerfillerConfig,
     ):  # fmt: skip
         super().__init__()
@@ -202,14 +212,10 @@ class JointlyInpaintedPatches(Companion):
         return self.dataset.before_step(step, progress, generator)
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        config, cameras, size = self.config, self.known.scene.cameras, self.patches.size
-        device, drawn = cameras.focal.device, self.dataset.drawn.nonzero()[:, 0]
+        config, size, drawn = self.config, self.patches.size, self.dataset.drawn.nonzero()[:, 0]
         chosen = drawn[torch.randint(len(drawn), (config.patches,), generator=generator)].tolist()
         patches = [self.patches.draw_from(self.dataset.views[index], generator) for index in chosen]
-        pixels = torch.cat([patch.pixels(device).view(-1, 2) for patch in patches])
-        views = torch.cat([torch.full((size**2,), patch.view, device=device) for patch in patches])
-        rays = cameras.rays(views, pixels)
-        terms, render = self.known.terms_and_render(step, generator, config.known_rays, rays)
+        terms, render = self.known.terms_and_patches(step, generator, config.known_rays, patches)
 
         fake = render.color.view(-1, size, size, 3).permute(0, 3, 1, 2)
         shown = zip(chosen, patches, strict=True)
@@ -217,13 +223,11 @@ class JointlyInpaintedPatches(Companion):
         distance = perceptual_distance(self.features, fake, real.permute(0, 3, 1, 2))
         terms["patch perceptual"] = config.perceptual_weight * distance  # L_LPIPS
         if progress >= config.ranking_from:
-            ranking = self._ranking(render, rays, chosen, patches, generator)
+            ranking = self._ranking(render, chosen, patches, generator)
             terms["depth ranking"] = config.ranking_weight * ranking  # L_rank
         return terms
 
-    def _ranking(
-        self, render: Render, rays: Rays, chosen: list[int], patches: list[Patch], generator: torch.Generator
-    ) -> Tensor:
+    def _ranking(self, render: Shown, chosen: list[int], patches: list[Patch], generator: torch.Generator) -> Tensor:
         """L_rank of random pairs of pixels of each patch that shows some of what was inpainted."""
         area = self.patches.size**2
         pairs, estimates = [], []
@@ -233,7 +237,7 @@ class JointlyInpaintedPatches(Companion):
                 order = torch.randperm(area, generator=generator)[: area // 2 * 2]
                 pairs.append(place * area + order.view(2, -1))
         if not pairs:
-            return render.distance.sum() * 0
-        first, second = sent(torch.cat(pairs, 1), render.distance.device)
-        depth = render.distance * rays.depth_per_distance / self.known.nerf.radius
+            return render.depth.sum() * 0
+        first, second = sent(torch.cat(pairs, 1), render.depth.device)
+        depth = render.depth / self.known.field.radius
         return depth_ranking(depth, torch.cat(estimates), first, second)

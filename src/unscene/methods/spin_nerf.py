@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 
 from unscene.fields.nerf import Nerf, NerfConfig
-from unscene.geometry.randomness import uniform
 from unscene.losses.perceptual import Features
 from unscene.losses.rays import PixelError, pixel_error
 from unscene.priors.depth.completion import DepthEstimator
@@ -37,8 +36,12 @@ from unscene.stages.independent_inpainting import inpaintable_views
 from unscene.stages.inpainted_disparity import DisparityConfig, inpaint_with_disparities
 from unscene.stages.inpainted_views import InpaintedViewsConfig, InpaintedViewsLoss, with_fills
 from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
+from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.stages.removal import Removal
+from unscene.stages.splat_learner import Learner, SplatLearner, SplatRemovalConfig, visible_gaussians
+from unscene.stages.splat_planting import surfaces_of
 from unscene.stages.view_choice import spread, views_with_holes
+from unscene.stages.visibility import render_depths
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import FitConfig, fit
@@ -73,14 +76,21 @@ class SpinNerfConfig:
     most_views: int | None = 12
     """Views to inpaint at most, spread over all of them (ours); None: all (paper)."""
 
+    OF_RAYS: ClassVar[tuple[str, ...]] = ("loss.rays", "loss.masked_rays", "anchor_rays")
+    """Settings that say how rays teach a radiance field; Gaussians have their own."""
+
+    DIFFERENCES_OF_RAYS: ClassVar[tuple[str, ...]] = (
+        "the field is a hash-grid NeRF with proposals of our own (release: a hash-grid NeRF with importance sampling)",
+    )
+    """What a run with a radiance field does otherwise than the paper, whatever its settings."""
+
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
         "masks come with the scene (paper: multi-view segmentation)",
-        "the field is a hash-grid NeRF with proposals of our own (release: a hash-grid NeRF with importance sampling)",
         "no sparse points of COLMAP teach depth outside the masks (release: 0.1 of the loss)",
         "disparities are inpainted as they are, nothing of the object among them (release: in 8 bits)",
         "patches are square and of full resolution (release: shaped like the photo, of half its resolution)",
     )
-    """What a run does otherwise than the paper or its release, whatever its settings."""
+    """What any run does otherwise than the paper or its release, whatever its settings."""
 
     @staticmethod
     def paper_diffusion() -> DiffusionConfig:
@@ -118,13 +128,14 @@ def spin_nerf(
     fill: Literal["unseen", "mask"] = "mask",
     estimate_depth: DepthEstimator | None = None,
     clean: bool = False,
+    splats: SplatRemovalConfig | None = None,
 ) -> Generator[Event, None, Removal]:
     """Remove the masked object from a scene. Yields what happens, returns the field and the cleaned scene.
 
     features: the network that compares patches (paper: LPIPS). fill: the whole mask either way, since nothing here
     tells what other views see of what it hides. estimate_depth: a depth network for the inpainted views, in place
-    of inpainted disparities. clean: unused, since the field shows the object. Raises ValueError if the scene has no
-    masks.
+    of inpainted disparities. clean: unused, since the field shows the object. splats: Gaussians in place of the new
+    radiance field, and how they learn. Raises ValueError if the scene has no masks.
     """
     if scene.masks is None:
         raise ValueError("spin_nerf needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -154,23 +165,31 @@ def spin_nerf(
     )
 
     # A new field learns what is known, what is behind, and what it looks like.
-    nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
     region = masks_only(views, masks)
     filled = with_fills(scene, region, colors)
-    terms = InpaintedViewsLoss(
-        nerf, scene, filled, views, region, disparities, features, config.loss, config.regularizer
-    )
-    anchor = AnchorColors(nerf, filled, views, region, config)
+    if splats is None:
+        nerf = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
+        known = UnmaskedReconstruction(
+            nerf, scene, config.regularizer, rays=config.loss.rays, error=config.loss.pixel_error
+        )  # fmt: skip
+    else:
+        known = SplatLearner(scene, (yield from visible_gaussians(seen, scene, splats, checkpoints)), splats)
+        depths = yield from render_depths(seen, scene)
+        wanted = surfaces_of(scene, views, region, colors, 1 / disparities)
+        known = yield from known.begin_behind(scene, masks_only(train, masks), depths, wanted, checkpoints)
+    terms = InpaintedViewsLoss(known, filled, views, region, disparities, features, config.loss)
+    anchor = AnchorColors(known, filled, views, region, config)
 
     def loss(step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         return terms(step, progress, generator) | anchor(generator)
 
-    yield from fit(
-        "reconstruction without the object", nerf, loss, config.fit, checkpoints,
-        rays_per_step=terms.rays + anchor.rays, native=nerf.is_native,
+    yield from known.learn(
+        "reconstruction without the object", loss, config.fit, checkpoints, known=config.loss.rays,
+        more=terms.inpainted_rays + anchor.rays,
     )  # fmt: skip
-    final = yield from render_masked("render the cleaned views", nerf, scene, train, masks[train])
-    return Removal(nerf, paste_renders(scene, train, final.color, masks[train]), region)
+    field = known.whole
+    final = yield from render_masked("render the cleaned views", field, scene, train, masks[train])
+    return Removal(field, paste_renders(scene, train, final.color, masks[train]), region)
 
 
 class AnchorColors:
@@ -180,8 +199,8 @@ class AnchorColors:
     filled: the inpainted scene; views: V, the anchor among them; region: N H W bool, what was inpainted of them.
     """
 
-    def __init__(self, nerf: Nerf, filled: Scene, views: Tensor, region: Tensor, config: SpinNerfConfig):
-        self.nerf, self.cameras = nerf, filled.cameras
+    def __init__(self, known: Learner, filled: Scene, views: Tensor, region: Tensor, config: SpinNerfConfig):
+        self.known = known
         self.error: PixelError = config.loss.pixel_error
         self.rays = config.anchor_rays if config.loss.perceptual else 0
         self.pixels = PixelSampler(filled, masks_only(views[max(0, len(views) - ANCHOR)][None], region))
@@ -189,7 +208,5 @@ class AnchorColors:
     def __call__(self, generator: torch.Generator) -> dict[str, Tensor]:
         if self.rays == 0:
             return {}
-        batch = self.pixels.sample(self.rays, generator)
-        jitter = uniform(self.rays, generator, batch.xy.device)
-        render = self.nerf.render(self.cameras.rays(batch.view, batch.xy), jitter=jitter, learns_geometry=False)
-        return {"anchor colour": pixel_error(self.error, render.color, batch.color)}
+        color, places = self.known.colors_of_hidden(self.pixels, self.rays, generator)
+        return {"anchor colour": pixel_error(self.error, color, self.pixels.at(places).color)}

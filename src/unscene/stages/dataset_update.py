@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field
 from unscene.files import to_uint8
 from unscene.priors.depth.completion import DepthEstimator
 from unscene.priors.inpainter import Inpainter, LatentInpainter
@@ -108,7 +108,7 @@ class UpdatePlan:
 
 
 def inpaint_every_view(
-    nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: Inpainter,
+    field: Field, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: Inpainter,
     estimate_depth: DepthEstimator | None, checkpoints: Checkpoints,
 ) -> Generator[Event, None, tuple[Tensor, Tensor]]:  # fmt: skip
     """The first inpaintings of views (V), each on its own, since the field knows nothing of what is hidden yet.
@@ -125,11 +125,11 @@ def inpaint_every_view(
     colors, completed, remark, picture = [], [], "", ""
     strength = prior.strength if isinstance(prior, LatentInpainter) else 1.0
     for index, view in enumerate(views.tolist()):
-        inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+        inpainted, surface = inpaint_alone(field, scene, view, region, depths, prior, generator)
         depth, remark = inpainted.depth, surface.describe()
         picture = who_filled(prior, surface, region[view])
         if estimate_depth is not None:
-            depth, remark = estimated_depth(nerf, scene, view, region[view], inpainted.image, estimate_depth)
+            depth, remark = estimated_depth(field, scene, view, region[view], inpainted.image, estimate_depth)
         colors.append(to_uint8(inpainted.image[region[view]]))
         completed.append(depth[region[view]])
         yield ItemDone(stage, index + 1, len(views))
@@ -153,11 +153,11 @@ class UpdatedDataset(nn.Module):
     updates: Tensor
 
     def __init__(
-        self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, colors: Tensor, depths: Tensor,
+        self, field: Field, scene: Scene, views: Tensor, region: Tensor, colors: Tensor, depths: Tensor,
         prior: LatentInpainter, estimate_depth: DepthEstimator | None, config: UpdateConfig, *, stage: str,
     ):  # fmt: skip
         super().__init__()
-        self._nerf, self.scene, self.views, self.region = (nerf,), scene, views.tolist(), region
+        self._field, self.scene, self.views, self.region = (field,), scene, views.tolist(), region
         self.prior, self.estimate_depth, self.stage = prior, estimate_depth, stage
         self.plan = UpdatePlan.of(config, prior, len(views))
         self.colors, self.depths = RegionValues(region[views], colors), RegionValues(region[views], depths)
@@ -183,7 +183,7 @@ class UpdatedDataset(nn.Module):
         """Partial DDIM: noise the field's render of a view to a timestep and denoise it from there."""
         view = self.views[index]
         hole, photo = self.region[view], self.scene.image(view)
-        start = rendered_inside(self._nerf[0], self.scene, view, hole)
+        start = rendered_inside(self._field[0], self.scene, view, hole)
         size = self.prior.latent_size(*hole.shape)
         noise = torch.randn(1, self.prior.latent_channels, *size, generator=generator).to(photo)
         new = self.prior.inpaint_latent(
@@ -192,7 +192,7 @@ class UpdatedDataset(nn.Module):
         before = self.colors.replace(index, to_uint8(new[hole]))
         change = (new[hole] - before.float() / 255).abs().mean().item()
         if self.estimate_depth is not None:
-            depth, _ = estimated_depth(self._nerf[0], self.scene, view, hole, new, self.estimate_depth)
+            depth, _ = estimated_depth(self._field[0], self.scene, view, hole, new, self.estimate_depth)
             self.depths.replace(index, depth[hole])
         self.updates[index] += 1
         name, exemplary = self.scene.names[view], index in exemplary_views(len(self.views))

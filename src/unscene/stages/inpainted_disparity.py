@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unscene.fields.field import render_view
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field, render_view
 from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 from unscene.priors.depth.completion import DepthEstimator, complete_disparity
@@ -57,22 +56,22 @@ class DisparityConfig:
 
 
 def inpaint_with_disparities(
-    nerf: Nerf, scene: Scene, views: Tensor, prior: Inpainter, checkpoints: Checkpoints,
+    field: Field, scene: Scene, views: Tensor, prior: Inpainter, checkpoints: Checkpoints,
     estimate_depth: DepthEstimator | None, config: DisparityConfig, *, along_surface: bool,
 ) -> Generator[Event, None, tuple[Tensor, Tensor]]:  # fmt: skip
     """Inpaint the masks of views (V), P pixels, each on its own.
 
-    nerf: knows the scene with its object. along_surface: photos, as far as a prior copies, see `inpaint_alone`. Returns
-    the masks' pixels, view by view and row by row: colours P 3 uint8 and disparities P, one over the z-depth in world
-    units: a depth network's if there is one, else what the prior makes of a picture of the view's disparities, else a
-    smooth continuation.
+    field: knows the scene with its object. along_surface: photos, as far as a prior copies, see `inpaint_alone`.
+    Returns the masks' pixels, view by view and row by row: colours P 3 uint8 and disparities P, one over the z-depth in
+    world units: a depth network's if there is one, else what the prior makes of a picture of the view's disparities,
+    else a smooth continuation.
     """
     assert scene.masks is not None
     stage = "inpaint photos and disparities"
     if product := checkpoints.product(stage, scene.device):
         return product["colors"], product["disparities"]
     region = masks_only(scene.train, scene.masks)
-    depths = (yield from render_depths(nerf, scene)) if along_surface else None
+    depths = (yield from render_depths(field, scene)) if along_surface else None
     yield StageStarted(stage)
     started, generator = time.monotonic(), checkpoints.generator(stage)
     colors, disparities, remark, picture = [], [], config.describe(prior), f"{prior.name}, each by itself"
@@ -81,15 +80,15 @@ def inpaint_with_disparities(
         if depths is None:
             image = inpaint_view(prior, scene, view, hole, generator)
         else:
-            inpainted, surface = inpaint_alone(nerf, scene, view, region, depths, prior, generator)
+            inpainted, surface = inpaint_alone(field, scene, view, region, depths, prior, generator)
             image, picture = inpainted.image, who_filled(prior, surface, hole)
         if estimate_depth is not None:
-            depth, remark = estimated_depth(nerf, scene, view, hole, image, estimate_depth)
+            depth, remark = estimated_depth(field, scene, view, hole, image, estimate_depth)
             disparity = 1 / depth
         elif config.asks(prior):
-            disparity = _inpainted(nerf, scene.cameras, view, hole, prior, generator, config)
+            disparity = _inpainted(field, scene.cameras, view, hole, prior, generator, config)
         else:
-            disparity = 1 / complete_disparity(render_view(nerf, scene.cameras, view).depth, hole)
+            disparity = 1 / complete_disparity(render_view(field, scene.cameras, view).depth, hole)
         colors.append(to_uint8(image[hole]))
         disparities.append(disparity[hole])
         yield ViewInpainted(scene.names[view], image)
@@ -106,12 +105,12 @@ def inpaint_with_disparities(
 
 
 def _inpainted(
-    nerf: Nerf, cameras: Cameras, view: int, hole: Tensor, prior: Inpainter, generator: torch.Generator,
+    field: Field, cameras: Cameras, view: int, hole: Tensor, prior: Inpainter, generator: torch.Generator,
     config: DisparityConfig,
 ) -> Tensor:  # fmt: skip
     """The disparities of a view, H W, with what the prior puts into its hole."""
     small = cameras.resized(*(max(1, side // config.downscale) for side in (cameras.width, cameras.height)))
-    depth = render_view(nerf, small, view).depth
+    depth = render_view(field, small, view).depth
     covered = F.adaptive_max_pool2d(hole[None].float(), depth.shape)[0] > 0
     slope = torch.zeros_like(depth)
     if config.level:

@@ -9,20 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from unscene.fields.nerf import Nerf
-from unscene.geometry.cameras import Rays
-from unscene.geometry.randomness import integers, sent, uniform
+from unscene.geometry.randomness import sent
 from unscene.losses.perceptual import Features, perceptual_distance
 from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
 from unscene.stages.patches import PatchSampler, render_patches
-from unscene.training.pixels import (
-    PixelSampler,
-    RegularizerConfig,
-    hash_decay_term,
-    histogram_terms,
-    unmasked_training_pixels,
-)
+from unscene.stages.splat_learner import Learner
+from unscene.training.pixels import PixelSampler
 
 
 @dataclass(frozen=True)
@@ -61,48 +54,39 @@ def with_fills(scene: Scene, region: Tensor, colors: Tensor) -> Scene:
 class InpaintedViewsLoss:
     """L_rec + lambda_depth L_depth + lambda_LPIPS L_LPIPS.
 
-    scene: the photos; filled: the same with the inpaintings of views (V); region: N H W bool, what was inpainted of
+    known: learns the photos; filled: these with the inpaintings of views (V); region: N H W bool, what was inpainted of
     them, P pixels; disparities: P, one over the z-depth in world units, view by view and row by row.
     """
 
     def __init__(
-        self, nerf: Nerf, scene: Scene, filled: Scene, views: Tensor, region: Tensor, disparities: Tensor,
-        features: Features, config: InpaintedViewsConfig, regularizer: RegularizerConfig,
+        self, known: Learner, filled: Scene, views: Tensor, region: Tensor, disparities: Tensor,
+        features: Features, config: InpaintedViewsConfig,
     ):  # fmt: skip
-        self.nerf, self.filled, self.features = nerf, filled, features
-        self.config, self.regularizer = config, regularizer
-        self.known = PixelSampler(scene, unmasked_training_pixels(scene))
+        self.known, self.filled, self.features, self.config = known, filled, features, config
         self.masked = PixelSampler(filled, region)
-        self.disparities = (disparities * nerf.radius).to(self.masked.index.device)
+        self.disparities = (disparities * known.field.radius).to(self.masked.index.device)
         self.patches = PatchSampler(views, region, config.patch)
         looked_at = config.patches * self.patches.size**2 if config.perceptual else 0
-        self.rays = config.rays + config.masked_rays + looked_at
+        self.inpainted_rays = config.masked_rays + looked_at
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        config, cameras, masked = self.config, self.filled.cameras, self.masked
-        places = integers(len(masked), config.masked_rays, generator, masked.index.device)
-        known, hidden = self.known.sample(config.rays, generator), masked.at(places)
-        behind = cameras.rays(hidden.view, hidden.xy)
-        rays = Rays.joined([cameras.rays(known.view, known.xy), behind])
-        render = self.nerf.render(rays, jitter=uniform(len(rays), generator, rays.origins.device))
-        error = partial(pixel_error, config.pixel_error)
-        shown, covered = render[: config.rays], render[config.rays :]
-
-        terms = {"reconstruction": error(shown.color, known.color)}  # L_rec
-        disparity = self.nerf.radius / (covered.distance * behind.depth_per_distance)
+        config, error = self.config, partial(pixel_error, self.config.pixel_error)
+        terms, covered, places = self.known.terms_and_hidden(  # L_rec
+            step, generator, config.rays, self.masked, config.masked_rays
+        )
+        disparity = self.known.field.radius / covered.depth
         wanted = sent(self.disparities[places], disparity.device)
         terms["disparity"] = config.disparity_weight * error(disparity, wanted)  # L_depth
         if not config.perceptual:
-            terms["masked colour"] = error(covered.color, hidden.color)
+            terms["masked colour"] = error(covered.color, self.masked.at(places).color)
         elif progress >= config.perceptual_from:
             terms["patch perceptual"] = config.perceptual_weight * self._difference_of_patches(generator)  # L_LPIPS
-        terms |= histogram_terms(render, step, self.regularizer)
-        return terms | hash_decay_term(self.nerf, step, self.regularizer)
+        return terms
 
     def _difference_of_patches(self, generator: torch.Generator) -> Tensor:
         config = self.config
         patches = [self.patches.draw(generator) for _ in range(config.patches)]
         real, fake = render_patches(
-            self.nerf, self.filled, patches, generator, learns_geometry=config.patches_move_surfaces
+            self.known.field, self.filled, patches, generator, learns_geometry=config.patches_move_surfaces
         )
         return perceptual_distance(self.features, fake, real)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from unscene.fields.nerf import Nerf
+from unscene.fields.field import Field
 from unscene.files import to_uint8
 from unscene.geometry.masks import dilate
 from unscene.priors.classical import ExemplarInpainter
@@ -85,11 +85,11 @@ class JointlyUpdatedDataset(nn.Module):
     updates: Tensor
 
     def __init__(
-        self, nerf: Nerf, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: JointInpainter,
+        self, field: Field, scene: Scene, views: Tensor, region: Tensor, depths: Tensor, prior: JointInpainter,
         estimate_depth: DepthEstimator | None, config: JointUpdateConfig, *, reach: int, stage: str,
     ):  # fmt: skip
         super().__init__()
-        self._nerf, self.scene, self.views, self.region, self.known = (nerf,), scene, views.tolist(), region, depths
+        self._field, self.scene, self.views, self.region, self.known = (field,), scene, views.tolist(), region, depths
         self.prior, self.estimate_depth, self.config, self.stage = prior, estimate_depth, config, stage
         self.strongest, self.weakest = joint_noise_bounds(prior, config)
         holes = region[views]
@@ -143,7 +143,7 @@ class JointlyUpdatedDataset(nn.Module):
         if step == 0 and level < 1:
             needed = drawn
         return {
-            index: continued_surface(self._nerf[0], self.scene, view, self.region[view], generator)
+            index: continued_surface(self._field[0], self.scene, view, self.region[view], generator)
             for index, view in ((index, self.views[index]) for index in needed)
         }
 
@@ -151,7 +151,7 @@ class JointlyUpdatedDataset(nn.Module):
         """What is noised: the field's render; copies along the surface, H W 3, before it has learnt anything."""
         view = self.views[index]
         if step > 0:
-            return rendered_inside(self._nerf[0], self.scene, view, self.region[view])
+            return rendered_inside(self._field[0], self.scene, view, self.region[view])
         exemplar = ExemplarInpainter(self.prior.guide)
         return fill_surface(self.scene, view, self.region, self.known, surfaces[index], exemplar, generator)
 

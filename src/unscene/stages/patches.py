@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,10 +33,22 @@ class Patch:
         """Rows and columns of the view's image."""
         return slice(self.top, self.top + self.size), slice(self.left, self.left + self.size)
 
+    @property
+    def part(self) -> Window:
+        """The same as a part of the view."""
+        return Window(self.left, self.top, self.size, self.size)
+
     def pixels(self, device: torch.device | str = "cpu") -> Tensor:
         """Positions of its pixels' centres, size size 2."""
         corner = pixel_centers(self.size, self.size, device)
         return torch.stack([corner[..., 0] + self.left, corner[..., 1] + self.top], -1)
+
+
+def positions_of(patches: Sequence[Patch], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The views (P) and positions (P 2) of the pixels of patches, one patch after the other and row by row."""
+    pixels = torch.cat([patch.pixels(device).view(-1, 2) for patch in patches])
+    views = torch.cat([torch.full((patch.size**2,), patch.view, device=device) for patch in patches])
+    return views, pixels
 
 
 class PatchSampler:
@@ -130,13 +143,11 @@ def render_patches(
     cameras, size = scene.cameras, patches[0].size
     device = cameras.focal.device
     if isinstance(field, ViewField):
-        windows = (Window(patch.left, patch.top, size, size) for patch in patches)
-        shown = [field.show(cameras, patch.view, window) for patch, window in zip(patches, windows, strict=True)]
-        fake = torch.stack(shown)
+        fake = torch.stack(
+            [field.show(cameras, patch.view, patch.part, learns_geometry=learns_geometry).color for patch in patches]
+        )
     else:
-        pixels = torch.cat([patch.pixels(device).view(-1, 2) for patch in patches])
-        views = torch.cat([torch.full((size**2,), patch.view, device=device) for patch in patches])
-        rays = cameras.rays(views, pixels)
+        rays = cameras.rays(*positions_of(patches, device))
         render = field.render(rays, jitter=uniform(len(rays), generator, device), learns_geometry=learns_geometry)
         fake = render.color.view(-1, size, size, 3)
     real = torch.stack([sent(scene.images[patch.view][patch.window], device) for patch in patches]).float() / 255

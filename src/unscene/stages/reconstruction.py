@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,14 +12,16 @@ from torch import Tensor
 from unscene.fields.field import Render
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Rays, stand_all_around
-from unscene.geometry.randomness import uniform
+from unscene.geometry.randomness import integers, uniform
 from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
 from unscene.stages.cleaning import drop_unsupported
+from unscene.stages.patches import Patch, positions_of
+from unscene.stages.splat_planting import Wanted
 from unscene.training.captured_steps import CapturableObjective, Kind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
-from unscene.training.fit import FitConfig, fit
+from unscene.training.fit import Companion, FitConfig, Objective, fit
 from unscene.training.pixels import (
     PixelSampler,
     RegularizerConfig,
@@ -39,8 +42,18 @@ def are_few(scene: Scene) -> bool:
     return len(scene.train) <= FEW
 
 
+class Shown(NamedTuple):
+    """Pixels as a field shows them, differentiable. color: P 3; depth: P, mean z-depth in world units."""
+
+    color: Tensor
+    depth: Tensor
+
+
 class UnmaskedReconstruction(CapturableObjective):
-    """L_rec: the colours of unmasked rays."""
+    """L_rec: the colours of unmasked rays.
+
+    Further objectives learn it along, and look at more: at patches, or at hidden pixels, as many as suit rays.
+    """
 
     def __init__(
         self, nerf: Nerf, scene: Scene, regularizer: RegularizerConfig, *, rays: int,
@@ -49,6 +62,11 @@ class UnmaskedReconstruction(CapturableObjective):
         self.nerf, self.scene, self.regularizer, self.rays = nerf, scene, regularizer, rays
         self.error: PixelError = error
         self.known = PixelSampler(scene, unmasked_training_pixels(scene))
+
+    @property
+    def field(self) -> Nerf:
+        """What learns."""
+        return self.nerf
 
     def kind(self, step: int) -> Kind | None:
         return reconstruction_kind(step, self.regularizer) if self.known.is_on_device else None
@@ -68,6 +86,62 @@ class UnmaskedReconstruction(CapturableObjective):
         terms = {"reconstruction": pixel_error(self.error, render[:count].color, batch.color)}
         terms |= histogram_terms(render, step, self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer), render[count:]
+
+    def terms_and_patches(
+        self, step: int, generator: torch.Generator, count: int, patches: Sequence[Patch], where: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Shown]:
+        """The terms of one step on ``count`` unmasked rays, and what patches show: all of their pixels, one patch after
+        the other and row by row, or those of them at ``where``."""
+        views, xy = positions_of(patches, self.scene.cameras.focal.device)
+        if where is not None:
+            views, xy = views[where], xy[where]
+        return self._terms_and_shown(step, generator, count, self.scene.cameras.rays(views, xy))
+
+    def terms_and_hidden(
+        self, step: int, generator: torch.Generator, count: int, hidden: PixelSampler, hidden_count: int
+    ) -> tuple[dict[str, Tensor], Shown, Tensor]:
+        """The same, and ``hidden_count`` pixels of others; which of those they are."""
+        places = integers(len(hidden), hidden_count, generator, hidden.index.device)
+        batch = hidden.at(places)
+        rays = self.scene.cameras.rays(batch.view, batch.xy)
+        return *self._terms_and_shown(step, generator, count, rays), places
+
+    def colors_of_hidden(
+        self, hidden: PixelSampler, count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Colours of pixels, C 3, from which geometry does not learn; which they are, C."""
+        places = integers(len(hidden), count, generator, hidden.index.device)
+        batch = hidden.at(places)
+        rays, jitter = self.scene.cameras.rays(batch.view, batch.xy), uniform(count, generator, batch.xy.device)
+        return self.nerf.render(rays, jitter=jitter, learns_geometry=False).color, places
+
+    def _terms_and_shown(
+        self, step: int, generator: torch.Generator, count: int, rays: Rays
+    ) -> tuple[dict[str, Tensor], Shown]:
+        terms, render = self.terms_and_render(step, generator, count, rays)
+        return terms, Shown(render.color, render.distance * rays.depth_per_distance)
+
+    def begin_behind(
+        self, scene: Scene, region: Tensor, depths: Tensor, wanted: Sequence[Wanted], checkpoints: Checkpoints
+    ) -> Generator[Event, None, UnmaskedReconstruction]:
+        """Ready to learn what is behind the object: a radiance field is, wherever that is."""
+        return self
+        yield
+
+    def learn(
+        self, stage: str, objective: Objective, config: FitConfig, checkpoints: Checkpoints, *, known: int, more: int,
+        companion: Companion | None = None,
+    ) -> Generator[Event, None, None]:  # fmt: skip
+        """Fit the field to an objective that looks at ``known`` unmasked rays a step and at ``more`` others."""
+        yield from fit(
+            stage, self.nerf, objective, config, checkpoints, rays_per_step=known + more, native=self.nerf.is_native,
+            companion=companion,
+        )  # fmt: skip
+
+    @property
+    def whole(self) -> Nerf:
+        """The field with all that it has learnt."""
+        return self.nerf
 
 
 class AnnealedReconstruction(CapturableObjective):

@@ -13,7 +13,7 @@ from unscene.priors.inpainter import ScoreModel
 from unscene.scenes.scene import Scene
 from unscene.stages.dataset_update import noise_level
 from unscene.stages.patches import Patch
-from unscene.stages.reconstruction import UnmaskedReconstruction
+from unscene.stages.splat_learner import Learner
 
 
 def distillation_gradient(
@@ -75,7 +75,7 @@ class ScoreDistillation:
     """
 
     def __init__(
-        self, known: UnmaskedReconstruction, scene: Scene, views: Tensor, region: Tensor, depths: Tensor,
+        self, known: Learner, scene: Scene, views: Tensor, region: Tensor, depths: Tensor,
         prior: ScoreModel, *, window: int, known_rays: int, strongest: float, weakest: float, weight: float,
         depth_weight: float,
     ):  # fmt: skip
@@ -85,15 +85,13 @@ class ScoreDistillation:
         self.index = {view: index for index, view in enumerate(views.tolist())}
         hidden = region[views]
         self.depths = depths.new_zeros(hidden.shape).masked_scatter(hidden, depths)
-        self.rays = known_rays + round(float(hidden.sum()) / len(views))  # a step's, about
+        self.hidden_pixels = round(float(hidden.sum()) / len(views))  # that a step looks at, about
 
     def __call__(self, step: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        cameras, device = self.scene.cameras, self.scene.device
+        device = self.scene.device
         window, hole = self.windows.draw(generator)
         where = sent(hole.flatten().nonzero()[:, 0], device)
-        xy = window.pixels(device).view(-1, 2)[where]
-        rays = cameras.rays(torch.full((len(xy),), window.view, device=device), xy)
-        terms, render = self.known.terms_and_render(step, generator, self.known_rays, rays)
+        terms, render = self.known.terms_and_patches(step, generator, self.known_rays, [window], where)
 
         photo = sent(self.scene.images[window.view][window.window], device).float() / 255
         shown = photo.view(-1, 3).index_copy(0, where, render.color.detach()).view(photo.shape)
@@ -105,6 +103,5 @@ class ScoreDistillation:
         pulled = (render.color - render.color.detach() + gradient).square().sum() / 2
         terms["score distillation"] = self.weight * pulled
         depth = self.depths[self.index[window.view]][window.window].flatten()[where]
-        errors = relative_depth(render.distance, rays.depth_per_distance, depth)
-        terms["depth"] = self.depth_weight * errors.mean()
+        terms["depth"] = self.depth_weight * relative_depth(render.depth, depth).mean()
         return terms

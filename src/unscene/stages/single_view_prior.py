@@ -59,7 +59,7 @@ class SingleViewPrior(CapturableObjective):
         terms, render = known.terms_and_render(step, generator, self.known_rays, rays)
         terms["prior colour"] = self.weight * pixel_error(known.error, render.color, self.colors[chosen])
         if self.depth_error == "relative":
-            errors = relative_depth(render.distance, rays.depth_per_distance, depth)
+            errors = relative_depth(render.distance * rays.depth_per_distance, depth)
         else:
             radius, distance = known.nerf.radius, depth / rays.depth_per_distance
             errors = depth_likelihood(render.distances / radius, render.weights, distance / radius)

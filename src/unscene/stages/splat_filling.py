@@ -86,15 +86,9 @@ class SplatFilling:
         return terms
 
     def _prior_terms(self, base: InpaintedView) -> dict[str, Tensor]:
-        shot, part, gaussians = self.shots[base.view], slices(self.windows[base.view]), self.splats.gaussians
-        pose = self.scene.cameras.T_world_camera[base.view]
-        z = ((gaussians.means - pose[:, 3]) @ pose[:, 2])[:, None]
-        render = rasterise(gaussians, shot.camera, z)
-        shown = shot.bent(render.image)
-        terms = {"prior colour": self.config.weight * self._difference(shown[..., :3], base.image[part])}
-        light, hole = shot.bent(render.transmittance[..., None])[..., 0], base.hole[part]
-        depth = shown[..., 3] / (1 - light).clamp_min(1e-3)
-        off = (depth / base.depth[part] - 1).abs().clamp_max(1)
+        shown, part = self.splats.shown(self.shots[base.view]), slices(self.windows[base.view])
+        terms = {"prior colour": self.config.weight * self._difference(shown.color, base.image[part])}
+        off, hole = (shown.depth / base.depth[part] - 1).abs().clamp_max(1), base.hole[part]
         weight = self.config.weight * self.config.depth_weight
         return terms | {"prior depth": weight * torch.where(hole, off, 0).mean()}
 

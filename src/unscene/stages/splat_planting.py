@@ -17,6 +17,7 @@ from unscene.files import to_uint8
 from unscene.geometry.cameras import Cameras
 from unscene.geometry.gaussians import Gaussians, opacity_logits_of
 from unscene.geometry.masks import in_frame, pixel_points
+from unscene.scenes.scene import Scene
 from unscene.stages.splat_start import SPREAD, round_gaussians
 
 OPAQUE = 0.9  # opacity of a new Gaussian
@@ -34,6 +35,17 @@ class Wanted:
     where: Tensor
     colors: Tensor
     depth: Tensor
+
+
+def surfaces_of(scene: Scene, views: Tensor, region: Tensor, colors: Tensor, depths: Tensor) -> list[Wanted]:
+    """What inpainted views (V) have to show: colours (P 3 uint8) and depths (P) of the region's pixels (N H W bool),
+    view by view and row by row."""
+    counts, wanted = region[views].flatten(1).sum(1).tolist(), []
+    for view, color, depth in zip(views.tolist(), colors.split(counts), depths.split(counts), strict=True):
+        hole, image = region[view], scene.image(view).clone()
+        image[hole] = color.to(image) / 255
+        wanted.append(Wanted(view, hole, image, image.new_full(hole.shape, torch.inf).masked_scatter(hole, depth)))
+    return wanted
 
 
 @dataclass(frozen=True)

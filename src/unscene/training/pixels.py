@@ -47,6 +47,11 @@ class PixelSampler:
         return len(self.index)
 
     @property
+    def pixels(self) -> int:
+        """Of a view, usable or not."""
+        return self.height * self.width
+
+    @property
     def is_on_device(self) -> bool:
         """Whether batches are drawn without the host."""
         return self.colors.device.type == self.device.type
@@ -55,6 +60,13 @@ class PixelSampler:
         if len(self) == 0 and count > 0:
             raise ValueError("expected pixels to draw from, but no pixel is usable; check masks and training views")
         return self.at(integers(len(self.index), count, generator, self.index.device))
+
+    def of_a_view(self, generator: torch.Generator) -> Tensor:
+        """The places of all usable pixels of a random view that has any."""
+        views = self.index.long() // self.pixels
+        having = views.unique()
+        chosen = having[torch.randint(len(having), (), generator=generator)]
+        return (views == chosen).nonzero()[:, 0]
 
     def at(self, places: Tensor) -> PixelBatch:
         """The pixels at ``places`` (R) among the usable ones, which are counted view by view and row by row."""
