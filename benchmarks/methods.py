@@ -1,6 +1,7 @@
 """Every removal method on the still life: the same field, prior and number of steps.
 
-    python benchmarks/methods.py --out runs/methods [--seeds 3] [--steps 1500] [--methods NAME ...] [--json FILE]
+    python benchmarks/methods.py --out runs/methods [--seeds 3] [--steps 1500] [--field nerf|splats]
+        [--methods NAME ...] [--json FILE]
 
 One run a method and seed with the bundled prior and each method's own settings of the laptop; its fits are shortened or
 stretched alike, so that all of its steps together are --steps. What was finished is not computed again, and an --out
@@ -36,25 +37,25 @@ from unscene.training.fit import FitConfig
 VIEWS = 16  # inpainted at most, where a method has such a setting
 
 
-def options_of(method: str, steps: int, seed: int) -> RemoveOptions:
-    """A method's settings, its fits of ``steps`` steps in all; a radiance field for each, as all of them know it."""
+def options_of(method: str, steps: int, seed: int, field: Any = "nerf") -> RemoveOptions:
+    """A method's settings, its fits of ``steps`` steps in all; of splats those that learn the photos come besides."""
     chosen: Any = method
-    plain = RemoveOptions(method=chosen, field="nerf", prior="bundled", video_frames=0, seed=seed)
+    plain = RemoveOptions(method=chosen, field=field, prior="bundled", video_frames=0, seed=seed)
     settings = plain.settings
     if hasattr(settings, "most_views"):
         settings = dataclasses.replace(settings, most_views=VIEWS)
-    fits = [getattr(settings, field.name) for field in dataclasses.fields(settings)]
+    fits = [getattr(settings, part.name) for part in dataclasses.fields(settings)]
     total = sum(fit.steps or 0 for fit in fits if isinstance(fit, FitConfig))
     return dataclasses.replace(plain, effort=steps / total, **{method.replace("-", "_"): settings})
 
 
-def run(method: str, seed: int, out: Path, steps: int) -> dict[str, float | None]:
+def run(method: str, seed: int, out: Path, steps: int, field: str) -> dict[str, float | None]:
     """Remove the teapot by one method; its figures."""
     folder = out / f"seed-{seed}" / method
     done = folder / "figures.json"
     if done.is_file():
         return json.loads(done.read_text())
-    scene, options, inpainted = unscene.still_life(), options_of(method, steps, seed), dict[str, Tensor]()
+    scene, options, inpainted = unscene.still_life(), options_of(method, steps, seed, field), dict[str, Tensor]()
     shutil.rmtree(folder, ignore_errors=True)  # what was begun does not tell its inpainted views again
     with Screen() as screen:
 
@@ -88,14 +89,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--field", choices=("nerf", "splats"), default="nerf")
     parser.add_argument("--methods", nargs="+", default=sorted(METHODS), choices=sorted(METHODS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    claim(arguments.out, {"steps": arguments.steps, "views": VIEWS})
+    claim(arguments.out, {"steps": arguments.steps, "views": VIEWS, "field": arguments.field})
     table: dict[str, list[dict[str, float | None]]] = {method: [] for method in arguments.methods}
     for seed in range(arguments.seeds):
         for method in arguments.methods:
-            figures = run(method, seed, arguments.out, arguments.steps)
+            figures = run(method, seed, arguments.out, arguments.steps, arguments.field)
             table[method].append(figures)
             print(
                 f"seed {seed}, {method}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None),

@@ -83,6 +83,10 @@ def test_splats_are_taken_where_they_suit_and_nothing_else_was_asked_for() -> No
         dataclasses.replace(laptop, field="nerf"),
     ):  # fmt: skip
         assert other.chosen_field(processor) == "nerf"
+    assert dataclasses.replace(laptop, in_n_out=rays).settings_of_rays == ["--in-n-out.joint-prior-rays"]
+    assert dataclasses.replace(laptop, in_n_out=InNOutConfig(restart=True)).settings_of_rays == ["--in-n-out.restart"]
+    for method in METHODS:
+        assert not removal_preset("paper", method).settings_of_rays  # which nobody has changed
     plain = dataclasses.replace(laptop, in_n_out=InNOutConfig(most_views=5))
     assert plain.chosen_field(processor) == "splats"
 

@@ -100,11 +100,9 @@ def test_depth_is_a_network_s_where_one_is_named_and_else_the_surface_s(
     given: list[Tensor] = []
     make = InpaintedViewsLoss.__init__
 
-    def watching(
-        self: Any, nerf: Any, scene: Any, filled: Any, views: Any, region: Any, disparities: Tensor, *more: Any
-    ):
+    def watching(self: Any, known: Any, filled: Any, views: Any, region: Any, disparities: Tensor, *more: Any):
         given.append(disparities)
-        make(self, nerf, scene, filled, views, region, disparities, *more)
+        make(self, known, filled, views, region, disparities, *more)
 
     monkeypatch.setattr(InpaintedViewsLoss, "__init__", watching)
     asked: list[Tensor] = []
@@ -144,7 +142,7 @@ def test_depths_are_learnt_as_disparities_and_colours_as_they_were_inpainted(
     )
     run(room.scene, TeleaInpainter())
     (loss,) = given
-    torch.testing.assert_close(loss.disparities, torch.full((count,), 0.25) * loss.nerf.radius)
+    torch.testing.assert_close(loss.disparities, torch.full((count,), 0.25) * loss.known.field.radius)
     assert (loss.filled.images[room.scene.masks] == 77).all()
 
 

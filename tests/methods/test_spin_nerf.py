@@ -29,6 +29,7 @@ from unscene.stages import independent_inpainting
 from unscene.stages.inpainted_disparity import DisparityConfig, inpaint_disparity
 from unscene.stages.inpainted_views import InpaintedViewsConfig, with_fills
 from unscene.stages.masked_rendering import masks_only
+from unscene.stages.reconstruction import UnmaskedReconstruction
 from unscene.stages.removal import Removal
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, Picture, StageDone, StageStarted, StepDone
@@ -252,14 +253,15 @@ def test_a_scene_without_masks_is_refused(room: BoxScene) -> None:
 def test_the_anchor_is_the_fifth_view_from_last_and_moves_no_surface(
     room: BoxScene, squares: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "uniform", lambda n, *_: torch.full((n,), 0.5))
+    monkeypatch.setattr("unscene.stages.reconstruction.uniform", lambda n, *_: torch.full((n,), 0.5))
     views = torch.tensor([1, 2, 3, 5, 6, 7])
     assert room.scene.masks is not None
     region = masks_only(views, room.scene.masks)
     filled = with_fills(room.scene, region, room.truth[region])
     config = replace(CONFIG, loss=replace(CONFIG.loss, pixel_error="squared" if squares else "charbonnier"))
     nerf = Nerf.around(room.scene.cameras, TINY_NERF, torch.Generator().manual_seed(3))
-    anchor = AnchorColors(nerf, filled, views, region, config)
+    known = UnmaskedReconstruction(nerf, room.scene, config.regularizer, rays=64)
+    anchor = AnchorColors(known, filled, views, region, config)
     drawn = anchor.pixels.sample(16, torch.Generator().manual_seed(0))
     assert (drawn.view == 2).all()
     places = [(2, int(y), int(x)) for x, y in drawn.xy]

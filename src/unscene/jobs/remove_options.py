@@ -122,15 +122,11 @@ class RemoveOptions:
 
     @property
     def settings_of_rays(self) -> list[str]:
-        """Those options of the method that say how rays teach a radiance field, and neither as usual nor as in the
-        paper."""
-        config, name = self.settings, self.method.replace("-", "_")
-        usual = [[attrgetter(of)(each) for of in config.OF_RAYS] for each in (type(config)(), config.paper())]
-        return [
-            f"--{name}.{of}".replace("_", "-")
-            for of, *values in zip(config.OF_RAYS, *usual, strict=True)
-            if attrgetter(of)(config) not in values
-        ]
+        """Those options of the method that say how rays teach a radiance field, and otherwise than its preset."""
+        config = self.settings
+        usual = config.paper() if self.preset == "paper" else type(config)()
+        changed = (name for name in config.OF_RAYS if attrgetter(name)(config) != attrgetter(name)(usual))
+        return [f"--{self.method}.{name}".replace("_", "-") for name in changed]
 
     @property
     def customizes(self) -> bool:
