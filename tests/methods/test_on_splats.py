@@ -21,6 +21,7 @@ from tests.methods.test_nerfiller import JointlyDarkeningInpainter
 from tests.splat_room import room_gaussians, wall_gaussians
 from unscene.fields.field import Window
 from unscene.fields.splats import Splats, TracedGaussians
+from unscene.geometry.gaussians import Y00
 from unscene.methods.infusion import infusion
 from unscene.methods.inpaint3d import inpaint3d
 from unscene.methods.inpaint_nerf360 import inpaint_nerf360
@@ -158,6 +159,13 @@ def test_colours_alone_do_not_move_surfaces(room: BoxScene, learner: SplatLearne
     field = learner.field
     assert field.base.grad is not None and field.base.grad.any()
     assert all(part.grad is None for part in (field.means, field.log_scales, field.quaternions, field.opacity_logits))
+
+
+def test_colours_stay_in_range(learner: SplatLearner) -> None:
+    with torch.no_grad():
+        learner.field.base += 9
+    learner.terms_and_patches(0, torch.Generator().manual_seed(0), 0, [Patch(1, 3, 5, 8)])
+    assert (learner.field.base * Y00 + 0.5).max() <= 1 + 1e-6
 
 
 def test_gaussians_learn_as_long_as_the_method_says_and_as_fast_as_they_do(learner: SplatLearner) -> None:

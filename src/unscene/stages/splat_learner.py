@@ -34,6 +34,7 @@ from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import Companion, FitConfig, Objective
 from unscene.training.pixels import PixelSampler, RegularizerConfig, unmasked_training_pixels
+from unscene.training.splats import keep_in_range
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class SplatLearner:
     ) -> tuple[dict[str, Tensor], Shown]:
         """The terms of one step on what is known, and what patches show: all of their pixels, one patch after the other
         and row by row, or those of them at ``where``. count: of rays, which there are none of."""
-        terms = self.filling(step, 0.0, generator)
+        terms = self._known_terms(step, generator)
         shown = [self.field.show(self.scene.cameras, patch.view, patch.part) for patch in patches]
         color = torch.cat([window.color.flatten(0, 1) for window in shown])
         depth = torch.cat([window.depth.flatten() for window in shown])
@@ -156,7 +157,7 @@ class SplatLearner:
         self, step: int, generator: torch.Generator, count: int, hidden: PixelSampler, hidden_count: int
     ) -> tuple[dict[str, Tensor], Shown, Tensor]:
         """The same, and those of other pixels that one view shows; which of them they are."""
-        terms = self.filling(step, 0.0, generator)
+        terms = self._known_terms(step, generator)
         shown, places = self._shown(hidden, generator, learns_geometry=True)
         return terms, shown, places
 
@@ -166,6 +167,10 @@ class SplatLearner:
         """Colours of those of the pixels that one view shows, C 3, from which geometry does not learn; which, C."""
         shown, places = self._shown(hidden, generator, learns_geometry=False)
         return shown.color, places
+
+    def _known_terms(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        keep_in_range(self.field)  # what compares features of patches would have colours that there are not
+        return self.filling(step, 0.0, generator)
 
     def _shown(
         self, hidden: PixelSampler, generator: torch.Generator, *, learns_geometry: bool

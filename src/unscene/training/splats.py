@@ -101,11 +101,17 @@ class SplatGrowth(Companion):
 
     def before_step(self, step: int, progress: float, generator: torch.Generator) -> Iterator[Event]:
         (splats,) = self._of
+        keep_in_range(splats)
         with torch.no_grad():
-            splats.base.clamp_(-0.5 / Y00, 0.5 / Y00)
             if step and step % self.config.interval == 0 and progress < self.config.until:
                 grow(splats, self.config, generator)
         return iter(())
+
+
+@torch.no_grad()
+def keep_in_range(splats: Splats) -> None:
+    """Hold what all directions see of each Gaussian's colour between black and white."""
+    splats.base.clamp_(-0.5 / Y00, 0.5 / Y00)
 
 
 def grow(splats: Splats, config: SplatGrowthConfig, generator: torch.Generator) -> int:
