@@ -178,15 +178,14 @@ def test_a_step_on_views_inpainted_one_by_one(
     config = SpinNerfConfig(loss=loss, anchor_rays=16)
     filled = with_fills(room.scene, masks, torch.zeros(int(masks.sum()), 3, dtype=torch.uint8))
     disparities, views = 1 / room.depth[masks], torch.arange(8)
-    on_host = Nerf.around(room.scene.cameras, TINY_NERF, torch.Generator())
-    terms = InpaintedViewsLoss(
-        on_host, room.scene, filled, views, masks, disparities, features, loss, RegularizerConfig()
+    on_host = UnmaskedReconstruction(
+        Nerf.around(room.scene.cameras, TINY_NERF, torch.Generator()), room.scene, RegularizerConfig(), rays=64
     )
+    terms = InpaintedViewsLoss(on_host, filled, views, masks, disparities, features, loss)
     anchor = AnchorColors(on_host, filled, views, masks, config)
-    there = room.scene.to(DEVICE)
-    terms.nerf, anchor.nerf, terms.filled, anchor.cameras = nerf, nerf, there, there.cameras
-    terms.disparities = disparities.to(DEVICE)
-    for sampler in (terms.known, terms.masked, anchor.pixels):
+    terms.known = anchor.known = unmasked(room, nerf)
+    terms.filled, terms.disparities = room.scene.to(DEVICE), disparities.to(DEVICE)
+    for sampler in (terms.masked, anchor.pixels):
         sampler.colors, sampler.index, sampler.device = sampler.colors.to(DEVICE), sampler.index.to(DEVICE), DEVICE
     take_steps(nerf, lambda step: terms(step, 0.5, generator) | anchor(generator))
 
