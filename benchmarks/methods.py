@@ -37,7 +37,7 @@ from unscene.training.fit import FitConfig
 VIEWS = 16  # inpainted at most, where a method has such a setting
 
 
-def options_of(method: str, steps: int, seed: int, field: Any = "nerf") -> RemoveOptions:
+def options_of(method: str, steps: int, seed: int, field: Any) -> RemoveOptions:
     """A method's settings, its fits of ``steps`` steps in all; of splats those that learn the photos come besides."""
     chosen: Any = method
     plain = RemoveOptions(method=chosen, field=field, prior="bundled", video_frames=0, seed=seed)

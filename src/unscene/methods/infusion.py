@@ -98,7 +98,7 @@ class InfusionConfig:
     """What a run with a radiance field does otherwise than the paper, whatever its settings."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
-        "an outlier is not left out, its depth is completed from its neighbours', as a ray has to end somewhere",
+        "an outlier is not left out, its depth is completed from its neighbours', as its pixel has to show something",
         "nothing is deleted around the new points",
         "the reference view is the one nearest to the centre of all, not chosen by hand",
         "depth is completed smoothly before noise is put over it, where the release's renders are empty",

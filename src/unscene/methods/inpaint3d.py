@@ -82,7 +82,7 @@ class Inpaint3dConfig:
     """What a run with a radiance field does otherwise than the paper, whatever its settings."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
-        "outside the mask the photo stands for the render, so that only masked rays are rendered",
+        "outside the mask the photo stands for the render, of which only masked pixels are looked at",
         "the inpainter is shown a window around the hole, not the whole view",
         "normals are not distilled, as MVIP-NeRF does",
         "depth is that of each view's completed surface, or a network's of each view as the prior inpaints it, on "

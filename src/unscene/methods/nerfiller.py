@@ -95,7 +95,7 @@ class NerfillerConfig:
     """What a run with a radiance field does otherwise than the paper, whatever its settings."""
 
     DIFFERENCES: ClassVar[tuple[str, ...]] = (
-        "what the photos show is also learnt ray by ray throughout, so patches are drawn around what is inpainted",
+        "what the photos show is also learnt throughout, so patches are drawn around what is inpainted",
         "without a depth network the order of depths is that of the surface continued behind the object",
         "with a noise level below 1 the first views start from copies along that surface, since the field knows "
         "nothing there yet",
@@ -154,8 +154,8 @@ def nerfiller(
     prior: a diffusion model. features: the network that compares patches (release: LPIPS). fill: inpaint only what
     no view has seen, or the whole object mask as in the paper. estimate_depth: a depth network for the inpainted
     views (release: ZoeDepth). clean: drop density that no photo supports. splats: Gaussians in place of a radiance
-    field, and how they learn. Raises ValueError without masks,
-    PriorError if the prior cannot denoise jointly, MethodError for settings that cannot work.
+    field, and how they learn. Raises ValueError without masks, PriorError if the prior cannot denoise jointly,
+    MethodError for settings that cannot work.
     """
     if scene.masks is None:
         raise ValueError("nerfiller needs a scene with masks; pass masks to load_scene or use Scene.with_masks")
@@ -194,8 +194,7 @@ class JointlyInpaintedPatches(Companion):
     holds the inpainted views."""
 
     def __init__(
-        self, known: Learner, dataset: JointlyUpdatedDataset, features: Features,
-        config: NerfillerConfig,
+        self, known: Learner, dataset: JointlyUpdatedDataset, features: Features, config: NerfillerConfig
     ):  # fmt: skip
         super().__init__()
         self.known, self.dataset, self.features, self.config = known, dataset, features, config

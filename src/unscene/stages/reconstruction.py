@@ -125,8 +125,8 @@ class UnmaskedReconstruction(CapturableObjective):
         self, scene: Scene, region: Tensor, depths: Tensor, wanted: Sequence[Wanted], checkpoints: Checkpoints
     ) -> Generator[Event, None, UnmaskedReconstruction]:
         """Ready to learn what is behind the object: a radiance field is, wherever that is."""
+        yield from ()
         return self
-        yield
 
     def learn(
         self, stage: str, objective: Objective, config: FitConfig, checkpoints: Checkpoints, *, known: int, more: int,

@@ -131,7 +131,7 @@ class SplatLearner:
         region: Tensor | None = None,
     ):  # fmt: skip
         """learns: M bool, those of the Gaussians that learn what is hidden in ``region`` (N H W bool)."""
-        self.scene, self.traced, self.config, self.learns, self.region = scene, traced, config, learns, region
+        self.scene, self.traced, self.config, self.region = scene, traced, config, region
         self.field = Splats.around(scene.cameras[scene.train], traced.gaussians, learns)
         if region is not None:
             self.filling = self.filling_with([])

@@ -64,7 +64,7 @@ class PixelSampler:
     def of_a_view(self, generator: torch.Generator) -> Tensor:
         """The places of all usable pixels of a random view that has any."""
         views = self.index.long() // self.pixels
-        having = views.unique()
+        having = views.unique_consecutive()  # pixels are counted view by view
         chosen = having[torch.randint(len(having), (), generator=generator)]
         return (views == chosen).nonzero()[:, 0]
 
