@@ -214,6 +214,15 @@ def stand_all_around(cameras: Cameras) -> bool:
     return bool(sideways.norm() < ALL_AROUND)
 
 
+def nearest_alike(cameras: Cameras, count: int) -> list[list[int]]:
+    """Of each camera, the up to so many nearest others that look the same way, the nearest first."""
+    apart = torch.cdist(cameras.positions, cameras.positions)
+    alike = cameras.forward @ cameras.forward.T > 0
+    apart = apart.where(alike, torch.inf).fill_diagonal_(torch.inf)
+    ordered = apart.topk(min(count, len(cameras) - 1), largest=False)
+    return [row[found].tolist() for row, found in zip(ordered.indices, ordered.values.isfinite(), strict=True)]
+
+
 def orbit_path(cameras: Cameras, frames: int) -> Cameras:
     """A smooth closed path near the given cameras, looking at what they look at: an ellipse in their mean plane, which
     is level where they stand all around it.

@@ -13,16 +13,18 @@ from unscene.fields.field import Render
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Rays, stand_all_around
 from unscene.geometry.randomness import integers, uniform
-from unscene.losses.rays import PixelError, pixel_error
+from unscene.losses.rays import PixelError, pixel_error, relative_depth
 from unscene.scenes.scene import Scene
 from unscene.stages.cleaning import drop_unsupported
 from unscene.stages.patches import Patch, positions_of
+from unscene.stages.photo_depths import photo_depths
 from unscene.stages.splat_planting import Wanted
 from unscene.training.captured_steps import CapturableObjective, Kind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import Companion, FitConfig, Objective, fit
 from unscene.training.pixels import (
+    PixelBatch,
     PixelSampler,
     RegularizerConfig,
     hash_decay_term,
@@ -35,6 +37,7 @@ STAGE = "reconstruction"
 FEW = 20  # photos, up to which depth is hardly told by them alone
 NEAR, NEAR_SHARE = 2.5, 0.3  # radii at which rays end, during this share of the steps
 COARSEST, COARSE_SHARE = 2, 0.55  # levels that learn at first, and the share of the steps until all do
+DEPTH_WEIGHT = 0.2
 
 
 def are_few(scene: Scene) -> bool:
@@ -79,13 +82,26 @@ class UnmaskedReconstruction(CapturableObjective):
     ) -> tuple[dict[str, Tensor], Render]:
         """The terms of one step on ``count`` unmasked rays, and a render of ``more`` rays, which take part in what
         shapes histograms: one large launch costs less than two."""
+        terms, _, render = self._terms_and_all(step, generator, count, more)
+        return terms, render[count:]
+
+    def terms_and_known(
+        self, step: int, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], PixelBatch, Tensor]:  # fmt: skip
+        """The terms of one step, the pixels it looks at, and their mean z-depths, R."""
+        terms, batch, render = self._terms_and_all(step, generator, self.rays, None)
+        return terms, batch, render.distance * self.scene.cameras.rays(batch.view, batch.xy).depth_per_distance
+
+    def _terms_and_all(
+        self, step: int, generator: torch.Generator, count: int, more: Rays | None
+    ) -> tuple[dict[str, Tensor], PixelBatch, Render]:
         batch = self.known.sample(count, generator)
         known = self.scene.cameras.rays(batch.view, batch.xy)
         rays = known if more is None else Rays.joined([known, more])
         render = self.nerf.render(rays, jitter=uniform(len(rays), generator, rays.origins.device))
         terms = {"reconstruction": pixel_error(self.error, render[:count].color, batch.color)}
         terms |= histogram_terms(render, step, self.regularizer)
-        return terms | hash_decay_term(self.nerf, step, self.regularizer), render[count:]
+        return terms | hash_decay_term(self.nerf, step, self.regularizer), batch, render
 
     def terms_and_patches(
         self, step: int, generator: torch.Generator, count: int, patches: Sequence[Patch], where: Tensor | None = None
@@ -146,11 +162,20 @@ class UnmaskedReconstruction(CapturableObjective):
 
 class AnnealedReconstruction(CapturableObjective):
     """A reconstruction whose rays end early during its first steps (RegNeRF, Niemeyer et al. 2022, section 3.5, anneals
-    the sampled space too), and whose grid learns from coarse to fine (FreeNeRF, Yang et al. 2023, section 3.2, unmasks
-    frequencies): a field otherwise paints photos that share little on shells of their own that no other photo sees."""
+    the sampled space too), whose grid learns from coarse to fine (FreeNeRF, Yang et al. 2023, section 3.2, unmasks
+    frequencies), and which is told depths where photos agree on them: a field otherwise paints photos that share little
+    on shells of their own that no other photo sees."""
 
-    def __init__(self, reconstruction: UnmaskedReconstruction, *, near_steps: int, coarse_steps: int):
+    def __init__(
+        self, reconstruction: UnmaskedReconstruction, *, near_steps: int, coarse_steps: int,
+        depths: Tensor | None = None,
+    ):  # fmt: skip
+        """depths: T h w of the training photos at any size, 0 where none is told."""
         self.reconstruction, self.near_steps, self.coarse_steps = reconstruction, near_steps, coarse_steps
+        self.depths, scene = depths, reconstruction.scene
+        if depths is not None:
+            self.row = torch.zeros(len(scene), dtype=torch.long, device=depths.device)
+            self.row[scene.train] = torch.arange(len(depths), device=depths.device)
 
     def kind(self, step: int) -> Kind | None:
         kind = self.reconstruction.kind(step)
@@ -167,19 +192,32 @@ class AnnealedReconstruction(CapturableObjective):
         nerf = self.reconstruction.nerf
         near = nerf.looking_no_farther(NEAR) if step < self.near_steps else nullcontext()
         with near, nerf.grid.learning(self.learning_levels(step)):
-            return self.reconstruction(step, progress, generator)
+            if self.depths is None:
+                return self.reconstruction(step, progress, generator)
+            terms, batch, found = self.reconstruction.terms_and_known(step, generator)
+            return terms | {"depth": DEPTH_WEIGHT * self._depth_error(self.depths, batch, found)}
+
+    def _depth_error(self, depths: Tensor, batch: PixelBatch, found: Tensor) -> Tensor:
+        """Of a batch's pixels, mean over all, those included that nothing is told of."""
+        cameras, (height, width) = self.reconstruction.scene.cameras, depths.shape[1:]
+        column = (batch.xy[:, 0] * (width / cameras.width)).long()
+        line = (batch.xy[:, 1] * (height / cameras.height)).long()
+        told = depths[self.row[batch.view], line, column]
+        error = relative_depth(found, told.where(told > 0, 1.0))
+        return error.where(told > 0, 0.0).mean()
 
 
 def reconstruct(
     known: UnmaskedReconstruction, config: FitConfig, checkpoints: Checkpoints, *, clean: bool = False
 ) -> Generator[Event, None, None]:
     """Fit the field to what is not masked; of captures all around to what is near first, and of few photos to what is
-    coarse, too. clean: drop what none of them supports."""
+    coarse, too, and to the depths that they agree on. clean: drop what none of them supports."""
     nerf, objective, train = known.nerf, known, known.scene.train
     few, around = are_few(known.scene), stand_all_around(known.scene.cameras[train])
     if config.steps is not None and (few or around):
         near, coarse = round(NEAR_SHARE * config.steps), round(COARSE_SHARE * config.steps) if few else 0
-        objective = AnnealedReconstruction(known, near_steps=near, coarse_steps=coarse)
+        depths = (yield from photo_depths(known.scene, checkpoints)) if few else None
+        objective = AnnealedReconstruction(known, near_steps=near, coarse_steps=coarse, depths=depths)
         why = "few photos" if few else "photos from all around"
         finer = f", and for {coarse} the field learns from coarse to fine" if few else ""
         yield Note(f"{why}: for {near} steps rays end after {NEAR:g} times the cameras' farthest distance{finer}")

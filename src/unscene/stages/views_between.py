@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unscene.fields.field import Field, render_view
-from unscene.geometry.cameras import Cameras
+from unscene.geometry.cameras import Cameras, nearest_alike
 from unscene.geometry.masks import Photos, surface_points
 from unscene.scenes.scene import Scene
 from unscene.training.events import Event, ItemDone, StageDone, StageStarted
@@ -48,13 +48,9 @@ def with_views_between(scene: Scene, field: Field, known: Tensor) -> Generator[E
 
 def cameras_between(cameras: Cameras) -> Cameras:
     """Cameras at `SHARES` of the way from each to its nearest `NEIGHBOURS` that look the same way, each pair once."""
-    apart = torch.cdist(cameras.positions, cameras.positions)
-    apart = apart.where(cameras.forward @ cameras.forward.T > 0, torch.inf).fill_diagonal_(torch.inf)
-    nearest = apart.topk(min(NEIGHBOURS, len(cameras) - 1), largest=False).indices
-    pairs = {(min(i, j), max(i, j)) for i, row in enumerate(nearest.tolist()) for j in row}
-    first, second = torch.tensor(sorted(pairs), dtype=torch.long, device=apart.device).view(-1, 2).T
-    close = apart[first, second].isfinite()
-    first, second = first[close], second[close]
+    nearest = nearest_alike(cameras, NEIGHBOURS)
+    pairs = sorted({(min(i, j), max(i, j)) for i, row in enumerate(nearest) for j in row})
+    first, second = torch.tensor(pairs, dtype=torch.long, device=cameras.focal.device).view(-1, 2).T
     poses = [(1 - share) * cameras.T_world_camera[first] + share * cameras.T_world_camera[second] for share in SHARES]
     mixed = torch.cat(poses)
     left, _, right = torch.linalg.svd(mixed[:, :, :3])  # the nearest rotation to a mean of two
