@@ -29,8 +29,8 @@ AT_ONCE = 8  # planes
 
 def swept_depth(
     cameras: Cameras, images: Tensor, known: Tensor, view: int, others: Sequence[int], levels: Tensor
-) -> Tensor:
-    """z-depths of a view's pixels as the other photos have them, h w.
+) -> tuple[Tensor, Tensor]:
+    """z-depths of a view's pixels as the other photos have them, and how much these look alike there, at most 1: h w.
 
     cameras: N; images: N 3 h w in [0, 1]; known: N h w bool, pixels that may be compared; levels: L, inverse depths in
     even steps, the largest first.
@@ -44,8 +44,9 @@ def swept_depth(
             facing = slant * side > GRAZING * ahead.norm(dim=-1)
             if facing.any():
                 _sweep(likeness, cameras, images, known, view, others, levels, (slant * side).where(facing, torch.inf))
-    cost = settled(1 - likeness.view(len(levels), cameras.height, cameras.width))
-    return _finest(cost, levels)
+    likeness = likeness.view(len(levels), cameras.height, cameras.width)
+    cost = settled(1 - likeness)
+    return _finest(cost, levels), likeness.gather(0, cost.argmin(0)[None])[0]
 
 
 def plane_directions(cameras: Cameras, view: int) -> list[Tensor]:

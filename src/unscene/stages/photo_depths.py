@@ -11,11 +11,13 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unscene.geometry.cameras import Cameras, nearest_alike
+from unscene.geometry.membranes import membrane
 from unscene.geometry.plane_sweep import agreed, swept_depth
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
@@ -27,29 +29,47 @@ NEIGHBOURS = 4  # photos that each is compared with
 NEAREST, FARTHEST = 0.25, 100.0  # depths that are looked for at first, of the distance to those
 BEYOND, ROOM = 0.01, 0.1  # share of the depths found that a range leaves out at either end, by how much it is widened
 FEWEST, MOST = 32, 128  # levels of depth, between which there is one for each pixel that photos move by
-TOLERANCE, WITNESSES = 0.02, 2  # relative difference of depths that agree, and how many other photos have to
+ALIKE = 0.6  # correlation of windows, less what their colours differ by, from which on a depth counts
+TOLERANCE, WITNESSES = 0.02, 1  # relative difference of depths that agree, and how many further photos have to
 
 
-def photo_depths(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, None, Tensor]:
-    """z-depths of the training photos' unmasked pixels where two other photos agree, 0 elsewhere, T h w."""
+@dataclass(frozen=True)
+class PhotoDepths:
+    """What photos tell of their depths. depths: T h w, z-depths; agreed: T h w bool, where photos look alike and
+    another one has the same; around those they are continued smoothly, which is a guess."""
+
+    depths: Tensor
+    agreed: Tensor
+
+
+def photo_depths(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, None, PhotoDepths | None]:
+    """The depths of the training photos at some smaller size, None if they agree nowhere."""
     if product := checkpoints.product(STAGE, scene.device):
-        return product["depths"]
+        return PhotoDepths(product["depths"], product["agreed"]) if product["agreed"].any() else None
     yield StageStarted(STAGE)
     started, photos = time.monotonic(), _Photos.of(scene, COARSE)
     nearest, farthest = 1 / (NEAREST * photos.apart), 1 / (FARTHEST * photos.apart)
-    depths = yield from photos.depths(nearest, farthest, done=0)
-    inverse = 1 / depths[photos.agreed(depths)]
+    depths, sure = yield from photos.depths(nearest, farthest, done=0)
+    inverse = 1 / depths[sure]
     if len(inverse):
         photos = _Photos.of(scene, FINE)
         farthest, nearest = inverse.quantile(torch.tensor([BEYOND, 1 - BEYOND], device=inverse.device)).tolist()
         room = ROOM * (nearest - farthest)
-        depths = yield from photos.depths(nearest + room, max(farthest - room, farthest / 2), done=len(depths))
-    depths = depths.where(photos.agreed(depths), 0.0)
-    checkpoints.save(STAGE, {"depths": depths}, finished=True)
-    share = (depths > 0).sum() / photos.known.sum().clamp_min(1)
+        depths, sure = yield from photos.depths(nearest + room, max(farthest - room, farthest / 2), done=len(depths))
+    depths = torch.stack(
+        [_continued(depth, told) if told.any() else depth for depth, told in zip(depths, sure, strict=True)]
+    )
+    checkpoints.save(STAGE, {"depths": depths, "agreed": sure}, finished=True)
+    share = sure.sum() / photos.known.sum().clamp_min(1)
     yield Note(f"few photos: where they look alike tells the depth of {share:.0%} of their unmasked pixels")
     yield StageDone(STAGE, time.monotonic() - started)
-    return depths
+    return PhotoDepths(depths, sure) if sure.any() else None
+
+
+def _continued(depth: Tensor, known: Tensor) -> Tensor:
+    """A depth map (h w) where it is known (h w bool), elsewhere its smoothest continuation in disparity."""
+    disparity = membrane(np.ones(known.shape, bool), known.cpu().numpy(), (1 / depth).double().cpu().numpy())
+    return (1 / torch.from_numpy(disparity)).to(depth)
 
 
 @dataclass(frozen=True)
@@ -77,19 +97,16 @@ class _Photos:
         apart = float(torch.cat(distances).median()) if distances else 0.0
         return _Photos(cameras, torch.stack(images), known, others, apart)
 
-    def depths(self, nearest: float, farthest: float, *, done: int) -> Generator[Event, None, Tensor]:
-        """Those of all photos, T h w, between two inverse depths; done: photos of 2 T before them."""
+    def depths(self, nearest: float, farthest: float, *, done: int) -> Generator[Event, None, tuple[Tensor, Tensor]]:
+        """Those of all photos between two inverse depths, T h w, and where another one has the same, T h w bool; done:
+        photos of 2 T before them."""
         count = round(float(self.cameras.focal.mean()) * self.apart * (nearest - farthest))
         levels = torch.linspace(nearest, farthest, min(max(count, FEWEST), MOST), device=self.images.device)
-        found = []
+        depths, alike = torch.full_like(self.images[:, 0], 1 / nearest), torch.zeros_like(self.known)
         for view, others in enumerate(self.others):
-            depth = torch.full_like(self.images[view, 0], 1 / farthest)
             if others:
-                depth = swept_depth(self.cameras, self.images, self.known, view, others, levels)
-            found.append(depth)
+                depths[view], likeness = swept_depth(self.cameras, self.images, self.known, view, others, levels)
+                alike[view] = likeness > ALIKE
             yield ItemDone(STAGE, done + view + 1, 2 * len(self.others))
-        return torch.stack(found)
-
-    def agreed(self, depths: Tensor) -> Tensor:
-        """Where at least two other photos have the same, T h w bool."""
-        return agreed(self.cameras, depths, self.known, tolerance=TOLERANCE, witnesses=WITNESSES)
+        alike &= self.known
+        return depths, agreed(self.cameras, depths, alike, tolerance=TOLERANCE, witnesses=WITNESSES)
