@@ -61,6 +61,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def photos_are_compared_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All scenes of the tests are of few photos, whose depths are looked for first; few tests look at them."""
+    monkeypatch.setattr("unscene.stages.photo_depths.COARSE", 8)
+    monkeypatch.setattr("unscene.stages.photo_depths.FINE", 12)
+    monkeypatch.setattr("unscene.stages.photo_depths.FEWEST", 8)
+    monkeypatch.setattr("unscene.stages.photo_depths.MOST", 8)
+
+
 @pytest.fixture
 def report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unscene.training.meter.REPORT_SECONDS", 0.0)

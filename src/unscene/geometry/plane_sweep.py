@@ -119,9 +119,10 @@ def _likeness(
     for other in others:
         xy, z = cameras.project(torch.tensor([other], device=depth.device), points.flatten(0, 1))
         grid = (xy / size * 2 - 1).view(count, height, width, 2)
-        source = torch.cat([images[other], known[other].float()[None]])[None].expand(count, -1, -1, -1)
+        seen = known[other].to(images)[None]
+        source = torch.cat([images[other] * seen, seen])[None].expand(count, -1, -1, -1)
         laid = F.grid_sample(source, grid, align_corners=False)
-        both = (laid[:, 3:] > 0.9).float() * (z.view(count, 1, height, width) > 0) * shown
+        both = (laid[:, 3:] > 0.999).float() * (z.view(count, 1, height, width) > 0) * shown
         scores.append(_window_likeness(own * both, laid[:, :3] * both, both))
     best = torch.stack(scores).topk(min(LIKENESS_OF, len(scores)), 0).values
     return best.mean(0).flatten(1)

@@ -24,7 +24,7 @@ from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
 
 STAGE = "depths that photos agree on"
-COARSE, FINE = 40, 80  # pixels across, at which photos are compared to find the range of depths, and then depths
+COARSE, FINE = 40, 80  # pixels across at most, at which photos are compared for the range of depths, then for depths
 NEIGHBOURS = 4  # photos that each is compared with
 NEAREST, FARTHEST = 0.25, 100.0  # depths that are looked for at first, of the distance to those
 BEYOND, ROOM = 0.01, 0.1  # share of the depths found that a range leaves out at either end, by how much it is widened
@@ -46,8 +46,11 @@ def photo_depths(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, Non
     """The depths of the training photos at some smaller size, None if they agree nowhere."""
     if product := checkpoints.product(STAGE, scene.device):
         return PhotoDepths(product["depths"], product["agreed"]) if product["agreed"].any() else None
+    photos = _Photos.of(scene, COARSE)
+    if photos.apart == 0:  # nothing moves from one to another
+        return None
     yield StageStarted(STAGE)
-    started, photos = time.monotonic(), _Photos.of(scene, COARSE)
+    started = time.monotonic()
     nearest, farthest = 1 / (NEAREST * photos.apart), 1 / (FARTHEST * photos.apart)
     depths, sure = yield from photos.depths(nearest, farthest, done=0)
     inverse = 1 / depths[sure]
@@ -84,7 +87,8 @@ class _Photos:
     apart: float
 
     @staticmethod
-    def of(scene: Scene, width: int) -> _Photos:
+    def of(scene: Scene, most: int) -> _Photos:
+        width = min(most, scene.cameras.width)
         height = max(1, round(scene.cameras.height * width / scene.cameras.width))
         size, cameras, train = (height, width), scene.cameras[scene.train].resized(width, height), scene.train.tolist()
         images = [F.adaptive_avg_pool2d(scene.image(view).permute(2, 0, 1), size) for view in train]
