@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
@@ -10,6 +10,9 @@ import torch
 from tests.box_scene import BoxScene, box_scene
 from unscene.fields.hash_grid import HashGridConfig
 from unscene.fields.nerf import NerfConfig
+from unscene.scenes.scene import Scene
+from unscene.training.checkpoints import Checkpoints
+from unscene.training.events import Event
 
 TINY_NERF = NerfConfig(
     grid=HashGridConfig(levels=4, features=2, coarsest=8, finest=64, log2_table_size=12),
@@ -61,13 +64,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def photos_are_compared_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All scenes of the tests are of few photos, whose depths are looked for first; few tests look at them."""
-    monkeypatch.setattr("unscene.stages.photo_depths.COARSE", 8)
-    monkeypatch.setattr("unscene.stages.photo_depths.FINE", 12)
-    monkeypatch.setattr("unscene.stages.photo_depths.FEWEST", 8)
-    monkeypatch.setattr("unscene.stages.photo_depths.MOST", 8)
+@pytest.fixture(autouse=True, scope="session")
+def photos_tell_no_depths() -> Iterator[None]:
+    """All scenes of the tests are of few photos, whose depths are looked for first: for long, and of so few pixels in
+    vain. tests/stages/test_photo_depths.py has larger ones."""
+
+    def nothing(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, None, None]:
+        yield from ()
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("unscene.stages.photo_depths.photo_depths", nothing)
+        yield
 
 
 @pytest.fixture

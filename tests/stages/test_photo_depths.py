@@ -18,8 +18,8 @@ from unscene.jobs.running import drain
 from unscene.scenes.scene import Scene
 from unscene.stages import photo_depths as module
 from unscene.stages import reconstruction
-from unscene.stages.photo_depths import PhotoDepths, photo_depths
-from unscene.stages.reconstruction import AnnealedReconstruction, UnmaskedReconstruction, reconstruct
+from unscene.stages.photo_depths import DepthTerm, PhotoDepths, photo_depths
+from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, ignore
 from unscene.training.fit import FitConfig
@@ -30,6 +30,7 @@ ROOM = box_scene(views=5, width=64, height=48)
 
 @pytest.fixture(autouse=True)
 def at_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "photo_depths", photo_depths)
     compare_at_full_size(monkeypatch)
 
 
@@ -109,7 +110,7 @@ def test_two_photos_are_enough() -> None:
 def fitted(monkeypatch: pytest.MonkeyPatch, *, with_depths: bool) -> float:
     """Share of the rendered depths of a short fit that are right to 10 %."""
     if not with_depths:
-        monkeypatch.setattr(reconstruction, "photo_depths", nothing)
+        monkeypatch.setattr(reconstruction, "depth_term_of_few", nothing)
     scene = ROOM.scene
     nerf = Nerf.around(scene.cameras, TINY_NERF, torch.Generator().manual_seed(0))
     known = UnmaskedReconstruction(nerf, scene, RegularizerConfig(), rays=256)
@@ -130,19 +131,16 @@ def test_a_field_learns_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_guesses_only_keep_surfaces_from_standing_nearer(found: PhotoDepths) -> None:
-    nerf = Nerf.around(ROOM.scene.cameras, TINY_NERF, torch.Generator().manual_seed(0))
-    known = UnmaskedReconstruction(nerf, ROOM.scene, RegularizerConfig(), rays=4)
-    objective = AnnealedReconstruction(known, near_steps=0, coarse_steps=0, told=found)
     batch = PixelBatch(torch.tensor([1, 4]), torch.tensor([[8.5, 8.5], [40.5, 20.5]]), torch.zeros(2, 3))
     lines, columns = torch.tensor([8, 20]), torch.tensor([8, 40])
     depth = found.depths[torch.tensor([1, 4]), lines, columns]
 
     def error(factor: float, *, sure: bool) -> float:
         certain = PhotoDepths(found.depths, torch.full_like(found.agreed, sure))
-        return float(objective._depth_error(certain, batch, factor * depth))
+        return float(DepthTerm(certain, ROOM.scene)(batch, factor * depth))
 
     assert error(1.5, sure=False) == error(1.0, sure=False) == error(0.8, sure=False) == 0 < error(0.5, sure=False)
     assert error(1.0, sure=True) < 1e-3 < error(0.95, sure=True) and error(1.05, sure=True) > 1e-3
     place = torch.zeros(2, requires_grad=True)
-    objective._depth_error(found, batch, place).backward()
+    DepthTerm(found, ROOM.scene)(batch, place).backward()
     assert place.grad is not None and place.grad.isfinite().all()

@@ -12,7 +12,7 @@ from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.scenes.scene import Scene
-from unscene.stages import reconstruction
+from unscene.stages import photo_depths
 from unscene.stages.reconstruction import COARSEST, NEAR, AnnealedReconstruction, UnmaskedReconstruction, reconstruct
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Note
@@ -75,14 +75,14 @@ def test_few_photos_are_looked_at_nearby_first_and_many_are_not(monkeypatch: pyt
     room: BoxScene = box_scene()
     config = FitConfig(steps=4)
     assert [e for e in reconstruct(unmasked(room.scene), config, Checkpoints(None, 0)) if isinstance(e, Note)]
-    monkeypatch.setattr(reconstruction, "FEW", 7)
+    monkeypatch.setattr(photo_depths, "FEW", 7)
     assert not [e for e in reconstruct(unmasked(room.scene), config, Checkpoints(None, 0)) if isinstance(e, Note)]
 
 
 def test_a_walk_around_a_thing_is_looked_at_nearby_first_however_many_photos_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reconstruction, "FEW", 0)
+    monkeypatch.setattr(photo_depths, "FEW", 0)
     scene = box_scene().scene
     around = replace(scene, cameras=looking_all_around(scene.cameras))
     notes = [e for e in reconstruct(unmasked(around), FitConfig(steps=4), Checkpoints(None, 0)) if isinstance(e, Note)]

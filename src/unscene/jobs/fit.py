@@ -24,6 +24,7 @@ from unscene.memory import peak_memory_gb
 from unscene.ranges import check_ranges
 from unscene.results.run import Run, keep_run
 from unscene.scenes.scene import Scene
+from unscene.stages.photo_depths import depth_term_of_few
 from unscene.stages.splat_reconstruction import SplatConfig, fit_splats
 from unscene.training.events import Event, Note, StepDone, Watch, ignore
 from unscene.training.fit import FitConfig
@@ -74,7 +75,10 @@ def fit(scene: Scene, out: Path | str, options: FitOptions = FitOptions(), *, re
     nerf = Nerf.around(scene.cameras[scene.train], options.nerf, checkpoints.generator("field"))
     pixels = PixelSampler(scene, training_pixels(scene))
     poses = PoseRefinement(len(scene), float(nerf.radius)).to(scene.device) if options.refine_poses else None
-    objective = PixelReconstruction(nerf, scene.cameras, pixels, options.regularizer, rays=options.rays, poses=poses)
+    told = drain(depth_term_of_few(scene.with_masks(None), checkpoints), meter)
+    objective = PixelReconstruction(
+        nerf, scene.cameras, pixels, options.regularizer, rays=options.rays, poses=poses, depth_term=told
+    )
     learnt = torch.nn.ModuleList([nerf, *([poses] if poses else [])])
     native = nerf.is_native and poses is None
     fitting = fit_field("fit", learnt, objective, options.fit, checkpoints, rays_per_step=options.rays, native=native)

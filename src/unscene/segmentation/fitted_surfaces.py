@@ -8,6 +8,7 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.scenes.scene import Scene
 from unscene.segmentation.full_size import reduced
 from unscene.segmentation.surfaces import Surfaces, median_depths
+from unscene.stages.photo_depths import depth_term_of_few
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event
 from unscene.training.fit import FitConfig, fit
@@ -28,7 +29,10 @@ def fit_surfaces(
         field = Nerf.around(scene.cameras[scene.train], nerf, checkpoints.generator("field"))
         field = field.to(scene.device)
         pixels = PixelSampler(scene, training_pixels(scene))
-        objective = PixelReconstruction(field, scene.cameras, pixels, RegularizerConfig(), rays=rays)
+        told = yield from depth_term_of_few(scene.with_masks(None), checkpoints)
+        objective = PixelReconstruction(
+            field, scene.cameras, pixels, RegularizerConfig(), rays=rays, depth_term=told
+        )  # fmt: skip
         yield from fit(stage, field, objective, config, checkpoints, rays_per_step=rays, native=field.is_native)
         kept = {"depths": (yield from median_depths(field, small.cameras)).cpu()}
         checkpoints.save("depths", kept, finished=True)

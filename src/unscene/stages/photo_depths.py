@@ -19,11 +19,16 @@ from torch.nn import functional as F
 from unscene.geometry.cameras import Cameras, nearest_alike
 from unscene.geometry.membranes import membrane
 from unscene.geometry.plane_sweep import agreed, swept_depth
+from unscene.losses.rays import relative_depth
 from unscene.scenes.scene import Scene
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
+from unscene.training.pixels import PixelBatch
 
 STAGE = "depths that photos agree on"
+FEW = 20  # photos, up to which depth is hardly told by their colours alone
+AGREED_WEIGHT, NEARER_WEIGHT = 0.2, 1.0  # of depths that photos agree on, and of what is nearer than guessed ones
+GUESS = 0.25  # natural logarithm of how much nearer than guessed a surface may be
 COARSE, FINE = 40, 80  # pixels across at most, at which photos are compared for the range of depths, then for depths
 NEIGHBOURS = 4  # photos that each is compared with
 NEAREST, FARTHEST = 0.25, 100.0  # depths that are looked for at first, of the distance to those
@@ -40,6 +45,42 @@ class PhotoDepths:
 
     depths: Tensor
     agreed: Tensor
+
+
+class DepthTerm:
+    """How far a field's depths are from what photos tell of them."""
+
+    def __init__(self, told: PhotoDepths, scene: Scene):
+        self.told, self.width, self.height = told, scene.cameras.width, scene.cameras.height
+        self.row = torch.zeros(len(scene), dtype=torch.long, device=scene.device)
+        self.row[scene.train] = torch.arange(len(scene.train), device=scene.device)
+
+    def __call__(self, batch: PixelBatch, found: Tensor) -> Tensor:
+        """Mean over a batch's pixels, whose mean z-depths are ``found`` (R): where photos agree of any difference,
+        elsewhere of what is nearer than a guess allows. Not of what is farther: nothing brings a mean depth nearer as
+        fast as fog before the camera does."""
+        height, width = self.told.depths.shape[1:]
+        column = (batch.xy[:, 0] * (width / self.width)).long()
+        line = (batch.xy[:, 1] * (height / self.height)).long()
+        place = self.row[batch.view], line, column
+        depth = self.told.depths[place]
+        nearer = ((depth / found.clamp_min(1e-6)).log() - GUESS).clamp_min(0)
+        return (
+            (AGREED_WEIGHT * relative_depth(found, depth)).where(self.told.agreed[place], NEARER_WEIGHT * nearer).mean()
+        )
+
+
+def depth_term_of_few(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, None, DepthTerm | None]:
+    """What a field of few photos is told besides their colours; None of many, or of photos that tell no depths."""
+    if not are_few(scene):
+        return None
+    told = yield from photo_depths(scene, checkpoints)
+    return None if told is None else DepthTerm(told, scene)
+
+
+def are_few(scene: Scene) -> bool:
+    """Whether depth is hardly told by the colours of the scene's photos alone."""
+    return len(scene.train) <= FEW
 
 
 def photo_depths(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, None, PhotoDepths | None]:

@@ -13,11 +13,11 @@ from unscene.fields.field import Render
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Rays, stand_all_around
 from unscene.geometry.randomness import integers, uniform
-from unscene.losses.rays import PixelError, pixel_error, relative_depth
+from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
 from unscene.stages.cleaning import drop_unsupported
 from unscene.stages.patches import Patch, positions_of
-from unscene.stages.photo_depths import PhotoDepths, photo_depths
+from unscene.stages.photo_depths import DepthTerm, are_few, depth_term_of_few
 from unscene.stages.splat_planting import Wanted
 from unscene.training.captured_steps import CapturableObjective, Kind
 from unscene.training.checkpoints import Checkpoints
@@ -34,16 +34,8 @@ from unscene.training.pixels import (
 )
 
 STAGE = "reconstruction"
-FEW = 20  # photos, up to which depth is hardly told by them alone
 NEAR, NEAR_SHARE = 2.5, 0.3  # radii at which rays end, during this share of the steps
 COARSEST, COARSE_SHARE = 2, 0.55  # levels that learn at first, and the share of the steps until all do
-DEPTH_WEIGHT, NEARER_WEIGHT = 0.2, 1.0  # of depths that photos agree on, and of what is nearer than guessed ones
-GUESS = 0.25  # natural logarithm of how much nearer than guessed a surface may be
-
-
-def are_few(scene: Scene) -> bool:
-    """Whether depth is hardly told by the scene's photos alone."""
-    return len(scene.train) <= FEW
 
 
 class Shown(NamedTuple):
@@ -169,12 +161,10 @@ class AnnealedReconstruction(CapturableObjective):
 
     def __init__(
         self, reconstruction: UnmaskedReconstruction, *, near_steps: int, coarse_steps: int,
-        told: PhotoDepths | None = None,
+        depth_term: DepthTerm | None = None,
     ):  # fmt: skip
         self.reconstruction, self.near_steps, self.coarse_steps = reconstruction, near_steps, coarse_steps
-        self.told, scene = told, reconstruction.scene
-        self.row = torch.zeros(len(scene), dtype=torch.long, device=scene.device)
-        self.row[scene.train] = torch.arange(len(scene.train), device=scene.device)
+        self.depth_term = depth_term
 
     def kind(self, step: int) -> Kind | None:
         kind = self.reconstruction.kind(step)
@@ -191,21 +181,10 @@ class AnnealedReconstruction(CapturableObjective):
         nerf = self.reconstruction.nerf
         near = nerf.looking_no_farther(NEAR) if step < self.near_steps else nullcontext()
         with near, nerf.grid.learning(self.learning_levels(step)):
-            if self.told is None:
+            if self.depth_term is None:
                 return self.reconstruction(step, progress, generator)
             terms, batch, found = self.reconstruction.terms_and_known(step, generator)
-            return terms | {"depth": self._depth_error(self.told, batch, found)}
-
-    def _depth_error(self, told: PhotoDepths, batch: PixelBatch, found: Tensor) -> Tensor:
-        """Mean over a batch's pixels: where photos agree any difference, elsewhere that of what is nearer than a guess
-        allows. Not of what is farther: nothing brings a mean depth nearer as fast as fog before the camera does."""
-        cameras, (height, width) = self.reconstruction.scene.cameras, told.depths.shape[1:]
-        column = (batch.xy[:, 0] * (width / cameras.width)).long()
-        line = (batch.xy[:, 1] * (height / cameras.height)).long()
-        place = self.row[batch.view], line, column
-        depth = told.depths[place]
-        nearer = ((depth / found.clamp_min(1e-6)).log() - GUESS).clamp_min(0)
-        return (DEPTH_WEIGHT * relative_depth(found, depth)).where(told.agreed[place], NEARER_WEIGHT * nearer).mean()
+            return terms | {"depth": self.depth_term(batch, found)}
 
 
 def reconstruct(
@@ -215,10 +194,12 @@ def reconstruct(
     coarse, too, and to the depths that they agree on. clean: drop what none of them supports."""
     nerf, objective, train = known.nerf, known, known.scene.train
     few, around = are_few(known.scene), stand_all_around(known.scene.cameras[train])
-    if config.steps is not None and (few or around):
-        near, coarse = round(NEAR_SHARE * config.steps), round(COARSE_SHARE * config.steps) if few else 0
-        told = (yield from photo_depths(known.scene, checkpoints)) if few else None
-        objective = AnnealedReconstruction(known, near_steps=near, coarse_steps=coarse, told=told)
+    if few or around:
+        steps = config.steps or 0  # of a fit that ends after some time nobody knows how many
+        near, coarse = round(NEAR_SHARE * steps), round(COARSE_SHARE * steps) if few else 0
+        learns = checkpoints.product(STAGE) is None
+        term = (yield from depth_term_of_few(known.scene, checkpoints)) if learns else None
+        objective = AnnealedReconstruction(known, near_steps=near, coarse_steps=coarse, depth_term=term)
         why = "few photos" if few else "photos from all around"
         finer = f", and for {coarse} the field learns from coarse to fine" if few else ""
         yield Note(f"{why}: for {near} steps rays end after {NEAR:g} times the cameras' farthest distance{finer}")

@@ -22,7 +22,8 @@ from unscene.scenes.scene import Scene
 from unscene.stages.hidden_surfaces import complete_surfaces
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.patches import Patch
-from unscene.stages.reconstruction import Shown, UnmaskedReconstruction, are_few, reconstruct
+from unscene.stages.photo_depths import are_few
+from unscene.stages.reconstruction import Shown, UnmaskedReconstruction, reconstruct
 from unscene.stages.splat_filling import SplatFilling, SplatFillingConfig, learn, slices
 from unscene.stages.splat_planting import KnownSpace, Wanted, mend, plant
 from unscene.stages.splat_reconstruction import SplatConfig, learn_photos

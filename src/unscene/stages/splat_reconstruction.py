@@ -13,6 +13,7 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.splats import Splats
 from unscene.geometry.gaussians import Gaussians
 from unscene.scenes.scene import Scene
+from unscene.stages.photo_depths import depth_term_of_few
 from unscene.stages.splat_start import gaussians_at_depths, gaussians_at_points, with_room
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
@@ -114,7 +115,8 @@ def _at_depths(
 ) -> Generator[Event, None, Gaussians]:  # fmt: skip
     radiance = Nerf.around(scene.cameras[scene.train], nerf, checkpoints.generator("field"))
     pixels = PixelSampler(scene, training_pixels(scene))
-    objective = PixelReconstruction(radiance, scene.cameras, pixels, regularizer, rays=RAYS)
+    told = yield from depth_term_of_few(scene.with_masks(None), checkpoints)
+    objective = PixelReconstruction(radiance, scene.cameras, pixels, regularizer, rays=RAYS, depth_term=told)
     schedule = _schedule(fitting.scaled(config.depth_share), RADIANCE_RATE, RADIANCE_RATE / 20)
     yield from fit("depth", radiance, objective, schedule, checkpoints, rays_per_step=RAYS, native=radiance.is_native)
     return gaussians_at_depths(

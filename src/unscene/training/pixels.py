@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -141,7 +142,8 @@ def _decays(step: int, config: RegularizerConfig) -> bool:
 class PixelReconstruction(CapturableObjective):
     """The objective of a plain fit: colours of random pixels, with optional pose refinement.
 
-    nerf: the field; cameras: of all views; pixels: what to learn from; poses: corrections of the views' poses.
+    nerf: the field; cameras: of all views; pixels: what to learn from; poses: corrections of the views' poses;
+    depth_term: what is told of a batch's mean z-depths (R).
     """
 
     def __init__(
@@ -154,9 +156,10 @@ class PixelReconstruction(CapturableObjective):
         rays: int,
         poses: PoseRefinement | None = None,
         error: PixelError = "charbonnier",
+        depth_term: Callable[[PixelBatch, Tensor], Tensor] | None = None,
     ):
         self.nerf, self.cameras, self.pixels, self.regularizer = nerf, cameras, pixels, regularizer
-        self.rays, self.poses = rays, poses
+        self.rays, self.poses, self.depth_term = rays, poses, depth_term
         self.error: PixelError = error
 
     def kind(self, step: int) -> Kind | None:
@@ -171,5 +174,7 @@ class PixelReconstruction(CapturableObjective):
             rays = self.cameras.posed_rays(batch.view, batch.xy, poses)
         render = self.nerf.render(rays, jitter=uniform(len(rays), generator, batch.xy.device))
         terms = {"reconstruction": pixel_error(self.error, render.color, batch.color)}
+        if self.depth_term is not None:
+            terms["depth"] = self.depth_term(batch, render.distance * rays.depth_per_distance)
         terms |= histogram_terms(render, step, self.regularizer)
         return terms | hash_decay_term(self.nerf, step, self.regularizer)
