@@ -67,13 +67,13 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def photos_tell_no_depths() -> Iterator[None]:
     """All scenes of the tests are of few photos, whose depths are looked for first: for long, and of so few pixels in
-    vain. tests/stages/test_photo_depths.py has larger ones."""
+    vain. tests/training/test_photo_depths.py has larger ones."""
 
     def nothing(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, None, None]:
         yield from ()
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("unscene.stages.photo_depths.photo_depths", nothing)
+        monkeypatch.setattr("unscene.training.photo_depths.photo_depths", nothing)
         yield
 
 

@@ -73,7 +73,7 @@ def test_the_object_goes_and_everything_else_stays(room_with_tests: BoxScene, pr
 
 
 def test_of_many_photos_gaussians_learn_nothing_else(room: BoxScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unscene.stages.photo_depths.FEW", len(room.scene) - 1)
+    monkeypatch.setattr("unscene.training.photo_depths.FEW", len(room.scene) - 1)
     _, log = finish(start(room.scene, ExemplarInpainter()))
     assert stages_of(log)[:2] == ["reconstruction", "splats"]
 

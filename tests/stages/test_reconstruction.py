@@ -12,8 +12,8 @@ from tests.conftest import TINY_NERF
 from unscene.fields.nerf import Nerf
 from unscene.geometry.cameras import Cameras
 from unscene.scenes.scene import Scene
-from unscene.stages import photo_depths
 from unscene.stages.reconstruction import COARSEST, NEAR, AnnealedReconstruction, UnmaskedReconstruction, reconstruct
+from unscene.training import photo_depths
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Note
 from unscene.training.fit import FitConfig

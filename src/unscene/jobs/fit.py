@@ -24,11 +24,11 @@ from unscene.memory import peak_memory_gb
 from unscene.ranges import check_ranges
 from unscene.results.run import Run, keep_run
 from unscene.scenes.scene import Scene
-from unscene.stages.photo_depths import depth_term_of_few
 from unscene.stages.splat_reconstruction import SplatConfig, fit_splats
 from unscene.training.events import Event, Note, StepDone, Watch, ignore
 from unscene.training.fit import FitConfig
 from unscene.training.fit import fit as fit_field
+from unscene.training.photo_depths import depth_term_of_few
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 from unscene.training.run import RunError, RunFolder
 

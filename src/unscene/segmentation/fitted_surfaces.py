@@ -8,10 +8,10 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.scenes.scene import Scene
 from unscene.segmentation.full_size import reduced
 from unscene.segmentation.surfaces import Surfaces, median_depths
-from unscene.stages.photo_depths import depth_term_of_few
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event
 from unscene.training.fit import FitConfig, fit
+from unscene.training.photo_depths import depth_term_of_few
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 
 QUICK_FIT, RAYS = FitConfig(steps=800, learning_rate=2e-2), 4608  # enough for depths

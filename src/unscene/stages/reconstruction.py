@@ -17,12 +17,12 @@ from unscene.losses.rays import PixelError, pixel_error
 from unscene.scenes.scene import Scene
 from unscene.stages.cleaning import drop_unsupported
 from unscene.stages.patches import Patch, positions_of
-from unscene.stages.photo_depths import DepthTerm, are_few, depth_term_of_few
 from unscene.stages.splat_planting import Wanted
 from unscene.training.captured_steps import CapturableObjective, Kind
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import Companion, FitConfig, Objective, fit
+from unscene.training.photo_depths import DepthTerm, are_few, depth_term_of_few
 from unscene.training.pixels import (
     PixelBatch,
     PixelSampler,

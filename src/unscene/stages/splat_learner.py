@@ -22,7 +22,6 @@ from unscene.scenes.scene import Scene
 from unscene.stages.hidden_surfaces import complete_surfaces
 from unscene.stages.independent_inpainting import InpaintedView
 from unscene.stages.patches import Patch
-from unscene.stages.photo_depths import are_few
 from unscene.stages.reconstruction import Shown, UnmaskedReconstruction, reconstruct
 from unscene.stages.splat_filling import SplatFilling, SplatFillingConfig, learn, slices
 from unscene.stages.splat_planting import KnownSpace, Wanted, mend, plant
@@ -34,6 +33,7 @@ from unscene.stages.views_between import with_views_between
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import Companion, FitConfig, Objective
+from unscene.training.photo_depths import are_few
 from unscene.training.pixels import PixelSampler, RegularizerConfig, unmasked_training_pixels
 from unscene.training.splats import keep_in_range
 

@@ -13,11 +13,11 @@ from unscene.fields.nerf import Nerf, NerfConfig
 from unscene.fields.splats import Splats
 from unscene.geometry.gaussians import Gaussians
 from unscene.scenes.scene import Scene
-from unscene.stages.photo_depths import depth_term_of_few
 from unscene.stages.splat_start import gaussians_at_depths, gaussians_at_points, with_room
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, Note
 from unscene.training.fit import FitConfig, fit
+from unscene.training.photo_depths import depth_term_of_few
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 from unscene.training.splats import SplatGrowth, SplatGrowthConfig, SplatLossConfig, SplatReconstruction, splat_rates
 

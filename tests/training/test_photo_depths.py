@@ -16,13 +16,13 @@ from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
 from unscene.jobs.running import drain
 from unscene.scenes.scene import Scene
-from unscene.stages import photo_depths as module
 from unscene.stages import reconstruction
-from unscene.stages.photo_depths import DepthTerm, PhotoDepths, photo_depths
 from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
+from unscene.training import photo_depths as module
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, ignore
 from unscene.training.fit import FitConfig
+from unscene.training.photo_depths import DepthTerm, PhotoDepths, photo_depths
 from unscene.training.pixels import PixelBatch, RegularizerConfig
 
 ROOM = box_scene(views=5, width=64, height=48)
