@@ -6,16 +6,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.box_scene import BoxScene
 from unscene.geometry.cameras import Cameras, pixel_centers
 from unscene.geometry.masks import (
     VisibilityConfig,
+    Witnesses,
     bounding_box,
     dilate,
     erode,
     feathered_composite,
+    pixel_points,
+    sees,
     surface_points,
     tidy,
     unseen_by_all,
+    unwitnessed,
+    witnesses,
 )
 
 
@@ -184,3 +190,30 @@ def test_surface_points_lie_at_their_depth() -> None:
     xy, z = cameras.project(torch.ones(len(points), dtype=torch.long), points)
     torch.testing.assert_close(z.view_as(depth), depth)
     torch.testing.assert_close(xy.view(SIZE, SIZE, 2), pixel_centers(SIZE, SIZE), atol=1e-3, rtol=0)
+
+
+def test_witnesses_are_counted_and_their_colours_compared(room: BoxScene) -> None:
+    """The wall behind the box: what it really looks like is what others show, another colour is not."""
+    scene, masks = room.scene, room.scene.masks
+    assert masks is not None
+    depths, config, view = room.depth, VisibilityConfig(), 3
+
+    def found(colors: torch.Tensor) -> Witnesses:
+        mask = masks[view]
+        images = list(scene.images)
+        return witnesses(view, depths[view][mask], colors, images, masks, depths, scene.cameras, config)
+
+    true = room.truth[view][masks[view]].float() / 255
+    right, wrong = found(true), found(1 - true)
+    seen = right.count > 0
+    assert seen.float().mean() > 0.2 and torch.equal(right.count, wrong.count)
+    assert torch.equal(right.difference.isfinite(), seen)
+    assert right.difference[seen].median() < 0.05 < 0.1 < wrong.difference[seen].median()
+    slow = torch.zeros_like(right.count)
+    points = pixel_points(scene.cameras, view, masks[view].nonzero().flip(-1) + 0.5, depths[view][masks[view]])
+    for other in range(len(scene)):
+        if other != view:
+            slow += sees(scene.cameras, other, points, masks[other], depths[other], config.depth_tolerance)
+    assert torch.equal(right.count, slow)
+    hidden = unwitnessed(right, masks[view], len(scene), config)
+    assert torch.equal(hidden, unseen_by_all(view, depths[view][masks[view]], masks, depths, scene.cameras, config))

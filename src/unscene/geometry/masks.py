@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,25 +61,56 @@ class VisibilityConfig:
     """Views asked per pixel, spread over all of them, so that cost stays linear in the number of views."""
 
 
+@dataclass(frozen=True)
+class Witnesses:
+    """Who else shows a view's masked surface, P pixels row by row. count: P, other views that see it outside their
+    masks; difference: P, mean absolute difference of their colours there from the given ones, nan where nobody sees."""
+
+    count: Tensor
+    difference: Tensor
+
+
+def witnesses(
+    view: int, depth: Tensor, colors: Tensor, images: Sequence[Tensor], masks: Tensor, depths: Tensor,
+    cameras: Cameras, config: VisibilityConfig,
+) -> Witnesses:  # fmt: skip
+    """The views that see the surface of a view's masked pixels, as ``depth`` (P, z-depth without the object, row by
+    row) has it.
+
+    view: index; colors: P 3 in [0, 1], what the surface should look like; images: N of H W 3 uint8; masks: N H W bool
+    and depths: N h w, of any resolution, of all views.
+    """
+    rows, columns = masks[view].nonzero(as_tuple=True)
+    points = pixel_points(cameras, view, torch.stack([columns, rows], -1) + 0.5, depth)
+    count, difference = (torch.zeros(len(points), device=points.device) for _ in range(2))
+    others = torch.tensor([i for i in range(len(cameras)) if i != view])
+    picked = torch.linspace(0, len(others) - 1, min(config.observers, len(others))).round().long()
+    for other in others[picked].tolist():
+        seen = sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
+        place = in_frame(cameras, other, points[seen]).pixel.to(images[other].device)
+        shown = images[other].flatten(0, 1)[place].to(colors) / 255
+        count += seen
+        difference[seen] += (shown - colors[seen]).abs().mean(-1)
+    return Witnesses(count.long(), difference / count.where(count > 0, torch.nan))
+
+
 def unseen_by_all(
     view: int, depth: Tensor, masks: Tensor, depths: Tensor, cameras: Cameras, config: VisibilityConfig
 ) -> Tensor:
     """The part of a view's mask whose surface (as ``depth`` has it) too few views see, H W bool.
 
-    view: index; depth: P, z-depth without the object of the view's masked pixels, row by row; masks: N H W and depths:
-    N h w, of any resolution, of all views.
+    Arguments as of `witnesses`.
     """
-    rows, columns = masks[view].nonzero(as_tuple=True)
-    unseen = torch.zeros_like(masks[view])
-    if len(rows) == 0:
-        return unseen
-    points = pixel_points(cameras, view, torch.stack([columns, rows], -1) + 0.5, depth)
-    others = torch.tensor([i for i in range(len(cameras)) if i != view])
-    picked = torch.linspace(0, len(others) - 1, min(config.observers, len(others))).round().long()
-    seen_by = torch.zeros(len(points), dtype=torch.long, device=points.device)
-    for other in others[picked].tolist():
-        seen_by += sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
-    unseen[rows, columns] = seen_by < max(min(config.views, len(others)), 1)
+    colors = depth.new_zeros(len(depth), 3)
+    images = [torch.zeros((), dtype=torch.uint8, device=masks.device).expand(*masks.shape[1:], 3)] * len(masks)
+    found = witnesses(view, depth, colors, images, masks, depths, cameras, config)
+    return unwitnessed(found, masks[view], len(cameras), config)
+
+
+def unwitnessed(found: Witnesses, mask: Tensor, views: int, config: VisibilityConfig) -> Tensor:
+    """The part of a mask (H W bool) that too few of so many views see, H W bool."""
+    unseen = torch.zeros_like(mask)
+    unseen[mask] = found.count < max(min(config.views, views - 1), 1)
     return unseen
 
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from unscene.fields.field import Field, render_view
-from unscene.geometry.masks import VisibilityConfig, tidy, unseen_by_all
+from unscene.geometry.masks import VisibilityConfig, tidy, unwitnessed, witnesses
 from unscene.scenes.scene import Scene
-from unscene.stages.masked_rendering import masks_only, paste_renders, render_masked
+from unscene.stages.masked_rendering import MaskedRenders, masks_only, paste_renders, render_masked
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted
+
+ALIKE = 0.1  # mean absolute difference of colours in [0, 1], up to which a surface looks as other photos show it
 
 
 def look_behind(
@@ -31,7 +33,7 @@ def look_behind(
     depths = yield from render_depths(field, scene)
     region = masks_only(train, masks)
     if fill == "unseen":
-        region = yield from find_unseen(scene, depths, seen.depth, visibility)
+        region = yield from find_unseen(scene, depths, seen, visibility)
         if not region.any():
             yield Note("other views have seen everything behind the object: nothing needs inpainting")
     return behind, depths, region
@@ -51,24 +53,36 @@ def render_depths(field: Field, scene: Scene) -> Generator[Event, None, Tensor]:
 
 
 def find_unseen(
-    scene: Scene, depths: Tensor, behind: list[Tensor], config: VisibilityConfig
+    scene: Scene, depths: Tensor, behind: MaskedRenders, config: VisibilityConfig
 ) -> Generator[Event, None, Tensor]:
-    """The part of each training view's mask that no view has seen, N H W bool.
+    """The part of each training view's mask that no view has seen, N H W bool; and in words, how sure the rest is.
 
-    depths: T h w, of the training views without the object; behind: T of P, the same of their masked pixels.
+    depths: T h w, of the training views without the object; behind: what the field shows in their masks.
     """
     assert scene.masks is not None
     stage = "find what no view has seen"
     yield StageStarted(stage)
     started = time.monotonic()
     cameras, masks = scene.cameras[scene.train], scene.masks[scene.train]
+    images = [scene.images[view] for view in scene.train.tolist()]
     radius = max(1, round(scene.cameras.width / 300))
-    unseen = torch.zeros_like(scene.masks)
+    unseen, counts, differences = torch.zeros_like(scene.masks), list[Tensor](), list[Tensor]()
     for index, view in enumerate(scene.train.tolist()):
-        hidden = unseen_by_all(index, behind[index], masks, depths, cameras, config)
-        unseen[view] = tidy(hidden, masks[index], radius)
+        colors = behind.color[index].to(depths)
+        found = witnesses(index, behind.depth[index], colors, images, masks, depths, cameras, config)
+        unseen[view] = tidy(unwitnessed(found, masks[index], len(cameras), config), masks[index], radius)
+        known = ~unseen[view][masks[index]] & (found.count > 0)
+        counts.append(found.count[known])
+        differences.append(found.difference[known])
         yield ItemDone(stage, index + 1, len(cameras))
     yield StageDone(stage, time.monotonic() - started)
     share = unseen[scene.train].sum() / masks.sum().clamp_min(1)
-    yield Note(f"{share:.0%} of the masked pixels were seen by no view and will be inpainted")
+    sure, count = torch.cat(differences), torch.cat(counts)
+    rest = ""
+    if len(sure):
+        rest = (
+            f"; of the rest {(sure < ALIKE).float().mean():.0%} looks as the photos that see it do, "
+            f"{int(count.median())} in the middle"
+        )
+    yield Note(f"{share:.0%} of the masked pixels were seen by no view and will be inpainted{rest}")
     return unseen
