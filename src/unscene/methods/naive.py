@@ -24,6 +24,7 @@ from unscene.stages.splat_reconstruction import fit_splats
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, StageDone, StageStarted, ViewInpainted
 from unscene.training.fit import FitConfig, fit
+from unscene.training.photo_depths import depth_term_of_few
 from unscene.training.pixels import PixelReconstruction, PixelSampler, RegularizerConfig, training_pixels
 
 
@@ -102,8 +103,10 @@ def naive(
     if splats is None:
         field = Nerf.around(scene.cameras[train], config.nerf, checkpoints.generator("field"))
         pixels = PixelSampler(filled, training_pixels(filled))
+        told = yield from depth_term_of_few(scene, checkpoints)
         objective = PixelReconstruction(
-            field, filled.cameras, pixels, config.regularizer, rays=config.rays, error=config.pixel_error
+            field, filled.cameras, pixels, config.regularizer, rays=config.rays, error=config.pixel_error,
+            depth_term=told,
         )  # fmt: skip
         yield from fit(
             "reconstruction", field, objective, config.fit, checkpoints, rays_per_step=config.rays,
