@@ -209,11 +209,18 @@ def test_witnesses_are_counted_and_their_colours_compared(room: BoxScene) -> Non
     assert seen.float().mean() > 0.2 and torch.equal(right.count, wrong.count)
     assert torch.equal(right.difference.isfinite(), seen)
     assert right.difference[seen].median() < 0.05 < 0.1 < wrong.difference[seen].median()
-    slow = torch.zeros_like(right.count)
+    slow, difference = torch.zeros_like(right.count), torch.zeros_like(right.difference)
     points = pixel_points(scene.cameras, view, masks[view].nonzero().flip(-1) + 0.5, depths[view][masks[view]])
     for other in range(len(scene)):
         if other != view:
-            slow += sees(scene.cameras, other, points, masks[other], depths[other], config.depth_tolerance)
+            shown = sees(scene.cameras, other, points, masks[other], depths[other], config.depth_tolerance)
+            slow += shown
+            for place in shown.nonzero()[:, 0].tolist():
+                xy, _ = scene.cameras.project(torch.tensor([other]), points[[place]])
+                column, row = (int(value) for value in xy[0])
+                photo = scene.images[other][row, column].float() / 255
+                difference[place] += (photo - true[place]).abs().mean()
     assert torch.equal(right.count, slow)
+    assert torch.allclose(right.difference[seen], (difference / slow)[seen], atol=1e-5)
     hidden = unwitnessed(right, masks[view], len(scene), config)
     assert torch.equal(hidden, unseen_by_all(view, depths[view][masks[view]], masks, depths, scene.cameras, config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,16 @@ from tests.box_scene import box_scene, moved
 from tests.conftest import TINY_NERF
 from unscene.fields.field import render_view
 from unscene.fields.nerf import Nerf
+from unscene.jobs.fit import FitOptions, fit
 from unscene.jobs.running import drain
+from unscene.losses.oriented_energies import OrientedEnergies
+from unscene.methods.naive import NaiveConfig, naive
+from unscene.priors.classical import TeleaInpainter
 from unscene.scenes.scene import Scene
+from unscene.segmentation.fitted_surfaces import fit_surfaces
 from unscene.stages import reconstruction
 from unscene.stages.reconstruction import UnmaskedReconstruction, reconstruct
+from unscene.stages.splat_reconstruction import SplatConfig
 from unscene.training import photo_depths as module
 from unscene.training.checkpoints import Checkpoints
 from unscene.training.events import Event, ItemDone, Note, ignore
@@ -25,6 +32,7 @@ from unscene.training.fit import FitConfig
 from unscene.training.photo_depths import DepthTerm, PhotoDepths, photo_depths
 from unscene.training.pixels import PixelBatch, RegularizerConfig
 
+SHORT = FitConfig(steps=4)
 ROOM = box_scene(views=5, width=64, height=48)
 
 
@@ -144,3 +152,46 @@ def test_guesses_only_keep_surfaces_from_standing_nearer(found: PhotoDepths) -> 
     place = torch.zeros(2, requires_grad=True)
     DepthTerm(found, ROOM.scene)(batch, place).backward()
     assert place.grad is not None and place.grad.isfinite().all()
+
+
+def fit_a_field(folder: Path) -> None:
+    fit(ROOM.scene, folder, FitOptions(nerf=TINY_NERF, fit=SHORT, rays=64))
+
+
+def fit_splats_of_photos(folder: Path) -> None:
+    few = SplatConfig(count=200, most=220)
+    fit(ROOM.scene, folder, FitOptions(field="splats", nerf=TINY_NERF, fit=SHORT, splats=few))
+
+
+def fit_surfaces_of_masks(folder: Path) -> None:
+    drain(fit_surfaces(ROOM.scene, TINY_NERF, SHORT, 64, Checkpoints(folder, 0)), ignore)
+
+
+def fill_photo_by_photo(folder: Path) -> None:
+    config = NaiveConfig(nerf=TINY_NERF, fit=SHORT, rays=64)
+    drain(naive(ROOM.scene, TeleaInpainter(), OrientedEnergies(), config, Checkpoints(folder, 0)), ignore)
+
+
+@pytest.mark.parametrize("learn", [fit_a_field, fit_splats_of_photos, fit_surfaces_of_masks, fill_photo_by_photo])
+def test_whatever_learns_few_photos_is_told_them(
+    learn: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+
+    def all_alike(scene: Scene, checkpoints: Checkpoints) -> Generator[Event, None, PhotoDepths]:
+        yield from ()
+        depths = torch.full((len(scene.train), 6, 8), 3.0)
+        return PhotoDepths(depths, depths > 0)
+
+    def counted(self: DepthTerm, batch: PixelBatch, found: Tensor) -> Tensor:
+        asked.append(len(found))
+        return found.mean()
+
+    monkeypatch.setattr(module, "photo_depths", all_alike)
+    monkeypatch.setattr(DepthTerm, "__call__", counted)
+    learn(tmp_path / "few")
+    assert asked
+    asked.clear()
+    monkeypatch.setattr(module, "FEW", 4)
+    learn(tmp_path / "many")
+    assert not asked
