@@ -202,7 +202,8 @@ def reconstruct(
         objective = AnnealedReconstruction(known, near_steps=near, coarse_steps=coarse, depth_term=term)
         why = "few photos" if few else "photos from all around"
         finer = f", and for {coarse} the field learns from coarse to fine" if few else ""
-        yield Note(f"{why}: for {near} steps rays end after {NEAR:g} times the cameras' farthest distance{finer}")
+        if steps:
+            yield Note(f"{why}: for {near} steps rays end after {NEAR:g} times the cameras' farthest distance{finer}")
     yield from fit(
         STAGE, nerf, objective, config, checkpoints, rays_per_step=known.rays, native=nerf.is_native
     )  # fmt: skip
