@@ -222,5 +222,5 @@ def test_witnesses_are_counted_and_their_colours_compared(room: BoxScene) -> Non
                 difference[place] += (photo - true[place]).abs().mean()
     assert torch.equal(right.count, slow)
     assert torch.allclose(right.difference[seen], (difference / slow)[seen], atol=1e-5)
-    hidden = unwitnessed(right, masks[view], len(scene), config)
+    hidden = unwitnessed(right.count, masks[view], len(scene), config)
     assert torch.equal(hidden, unseen_by_all(view, depths[view][masks[view]], masks, depths, scene.cameras, config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -80,13 +80,8 @@ def witnesses(
     view: index; colors: P 3 in [0, 1], what the surface should look like; images: N of H W 3 uint8; masks: N H W bool
     and depths: N h w, of any resolution, of all views.
     """
-    rows, columns = masks[view].nonzero(as_tuple=True)
-    points = pixel_points(cameras, view, torch.stack([columns, rows], -1) + 0.5, depth)
-    count, difference = (torch.zeros(len(points), device=points.device) for _ in range(2))
-    others = torch.tensor([i for i in range(len(cameras)) if i != view])
-    picked = torch.linspace(0, len(others) - 1, min(config.observers, len(others))).round().long()
-    for other in others[picked].tolist():
-        seen = sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
+    count, difference = (torch.zeros(len(depth), device=depth.device) for _ in range(2))
+    for other, points, seen in _observations(view, depth, masks, depths, cameras, config):
         place = in_frame(cameras, other, points[seen]).pixel.to(images[other].device)
         shown = images[other].flatten(0, 1)[place].to(colors) / 255
         count += seen
@@ -101,17 +96,29 @@ def unseen_by_all(
 
     Arguments as of `witnesses`.
     """
-    colors = depth.new_zeros(len(depth), 3)
-    images = [torch.zeros((), dtype=torch.uint8, device=masks.device).expand(*masks.shape[1:], 3)] * len(masks)
-    found = witnesses(view, depth, colors, images, masks, depths, cameras, config)
-    return unwitnessed(found, masks[view], len(cameras), config)
+    count = torch.zeros(len(depth), dtype=torch.long, device=depth.device)
+    for _, _, seen in _observations(view, depth, masks, depths, cameras, config):
+        count += seen
+    return unwitnessed(count, masks[view], len(cameras), config)
 
 
-def unwitnessed(found: Witnesses, mask: Tensor, views: int, config: VisibilityConfig) -> Tensor:
-    """The part of a mask (H W bool) that too few of so many views see, H W bool."""
+def unwitnessed(count: Tensor, mask: Tensor, views: int, config: VisibilityConfig) -> Tensor:
+    """The part of a mask (H W bool) that too few of so many views see, H W bool. count: P, who see its pixels."""
     unseen = torch.zeros_like(mask)
-    unseen[mask] = found.count < max(min(config.views, views - 1), 1)
+    unseen[mask] = count < max(min(config.views, views - 1), 1)
     return unseen
+
+
+def _observations(
+    view: int, depth: Tensor, masks: Tensor, depths: Tensor, cameras: Cameras, config: VisibilityConfig
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Other views that are asked, a view's masked surface points, P 3, and whether that one sees them, P bool."""
+    rows, columns = masks[view].nonzero(as_tuple=True)
+    points = pixel_points(cameras, view, torch.stack([columns, rows], -1) + 0.5, depth)
+    others = torch.tensor([i for i in range(len(cameras)) if i != view])
+    picked = torch.linspace(0, len(others) - 1, min(config.observers, len(others))).round().long()
+    for other in others[picked].tolist():
+        yield other, points, sees(cameras, other, points, masks[other], depths[other], config.depth_tolerance)
 
 
 def tidy(mask: Tensor, within: Tensor, radius: int) -> Tensor:

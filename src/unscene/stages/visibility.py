@@ -70,7 +70,7 @@ def find_unseen(
     for index, view in enumerate(scene.train.tolist()):
         colors = behind.color[index].to(depths)
         found = witnesses(index, behind.depth[index], colors, images, masks, depths, cameras, config)
-        unseen[view] = tidy(unwitnessed(found, masks[index], len(cameras), config), masks[index], radius)
+        unseen[view] = tidy(unwitnessed(found.count, masks[index], len(cameras), config), masks[index], radius)
         known = ~unseen[view][masks[index]] & (found.count > 0)
         counts.append(found.count[known])
         differences.append(found.difference[known])
